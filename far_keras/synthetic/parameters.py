@@ -1,0 +1,167 @@
+"""What a rendered picture depends on: a `Person`, who stays the same, and a `Shot` of them.
+
+Both are plain data. `population` draws them, `renderer` turns them into pixels, `labels` says
+which attributes are visible in the result; none of the three reads anything else.
+
+Units: lengths are the head mesh's (1 unit = 1 decimetre), angles are degrees, colours are
+linear RGB in [0, 1], strengths run from 0 (absent) to 1 (full) unless a range is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = [
+    "Accessories",
+    "Beard",
+    "Camera",
+    "Expression",
+    "Face",
+    "Hair",
+    "Light",
+    "Makeup",
+    "Person",
+    "Shot",
+]
+
+RGB = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Face:
+    """The shape of a face. Signed strengths are 0 for an average face, about -1 to 1.7."""
+
+    masculinity: float  # 0 feminine .. 1 masculine
+    ancestry: RGB  # weights of the mesh's three base shapes (caucasian, african, asian), sum 1
+    weight: float  # 0 thin .. 1 heavy
+    nose_size: float
+    nose_point: float
+    lip_volume: float
+    eye_opening: float  # negative: narrow
+    cheekbones: float
+    cheek_volume: float
+    eye_bags: float  # 0 .. 1
+    double_chin: float  # 0 .. 1
+    oval: float  # 0 .. 1
+    outline: Literal["oval", "square", "round", "rectangular", "diamond", "triangular"]
+    variation_seed: int  # all other shape details of this person
+
+
+@dataclass(frozen=True)
+class Hair:
+    """Head hair and brows. `style` says where it grows to."""
+
+    style: Literal["bald", "buzzed", "short", "medium", "long", "bun", "ponytail"]
+    color: RGB
+    wave: float  # 0 straight .. 0.4 wavy .. 1 curly
+    receding: float  # 0 .. 1
+    bangs: float  # 0 none .. 1 full fringe
+    parting: float  # -1 image left .. 1 image right
+    volume: float  # 0 flat .. 1 voluminous
+    sideburns: float  # 0 .. 1
+    brow_thickness: float  # 0 thin .. 1 bushy
+    brow_arch: float  # 0 flat .. 1 arched
+    brow_color: RGB
+
+
+@dataclass(frozen=True)
+class Beard:
+    """Facial hair by place; `shadow` is stubble too short to be seen as hairs."""
+
+    shadow: float = 0.0
+    mustache: float = 0.0
+    goatee: float = 0.0
+    cheeks: float = 0.0  # jaw and cheeks: with the others, a full beard
+    length: float = 0.0  # decimetres
+    color: RGB = (0.02, 0.02, 0.02)
+
+
+@dataclass(frozen=True)
+class Person:
+    """What all pictures of one identity share."""
+
+    identity: int
+    male: bool
+    age: float  # years, 18 .. 85
+    face: Face
+    melanin: float  # 0 very pale .. 1 very dark
+    skin_redness: float  # 0 sallow .. 1 ruddy
+    freckles: float
+    iris_color: RGB
+    hair: Hair
+    beard: Beard
+
+
+@dataclass(frozen=True)
+class Expression:
+    smile: float = 0.0
+    jaw_open: float = 0.0
+    brow_raise: float = 0.0  # negative: lowered
+    squint: float = 0.0
+    blink: float = 0.0
+    pucker: float = 0.0
+    gaze: tuple[float, float] = (0.0, 0.0)  # degrees right, up
+
+
+@dataclass(frozen=True)
+class Makeup:
+    lipstick: float = 0.0
+    lipstick_color: RGB = (0.5, 0.05, 0.1)
+    eyeshadow: float = 0.0
+    eyeshadow_color: RGB = (0.2, 0.1, 0.1)
+    eyeliner: float = 0.0
+    blush: float = 0.0
+    foundation: float = 0.0  # evens out the skin
+
+
+@dataclass(frozen=True)
+class Accessories:
+    """What is worn. None means that it is not."""
+
+    glasses: Literal["round", "rectangular", "aviator", "sunglasses"] | None = None
+    glasses_color: RGB = (0.02, 0.02, 0.02)
+    hat: Literal["cap", "beanie", "brimmed"] | None = None
+    hat_color: RGB = (0.1, 0.1, 0.3)
+    earrings: Literal["stud", "hoop", "drop"] | None = None
+    necklace: Literal["chain", "pendant", "beads"] | None = None
+    jewellery_color: RGB = (0.8, 0.55, 0.2)
+    clothing: Literal["crew", "vneck", "shirt", "suit", "turtleneck"] = "crew"
+    necktie: bool = False  # shown with "shirt" and "suit"
+    clothing_color: RGB = (0.2, 0.2, 0.3)
+    necktie_color: RGB = (0.3, 0.05, 0.05)
+
+
+@dataclass(frozen=True)
+class Light:
+    key_direction: RGB = (0.3, 0.4, 0.85)  # unit vector towards the light, camera frame
+    key_color: RGB = (1.0, 1.0, 1.0)
+    fill_color: RGB = (0.2, 0.2, 0.2)  # from the other side
+    ambient_color: RGB = (0.35, 0.35, 0.35)
+    rim: float = 0.0  # light from behind
+
+
+@dataclass(frozen=True)
+class Camera:
+    yaw: float = 0.0  # of the head, positive to the image's right
+    pitch: float = 0.0  # positive: looks up
+    roll: float = 0.0
+    distance: float = 10.0  # decimetres, eye to camera
+    exposure: float = 1.0
+    white_balance: float = 0.0  # negative cool .. positive warm
+    blur: float = 0.0  # standard deviation in pixels of the final picture
+    noise: float = 0.0  # standard deviation, 0 .. 0.05
+    jpeg_quality: int = 92
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture of a `Person`: everything that may change from picture to picture."""
+
+    seed: int  # background, strands, noise
+    expression: Expression = field(default_factory=Expression)
+    makeup: Makeup = field(default_factory=Makeup)
+    accessories: Accessories = field(default_factory=Accessories)
+    light: Light = field(default_factory=Light)
+    camera: Camera = field(default_factory=Camera)
+    background: Literal["studio", "gradient", "indoor", "outdoor", "bokeh"] = "gradient"

