@@ -1,0 +1,136 @@
+"""Bootstrap intervals: how far a figure would move with other test pictures.
+
+Pictures of one person are alike, so whole persons are resampled where identities are known; else
+single pictures are. All models are scored on the same resamples, which makes the difference of
+two models a paired comparison. The intervals say nothing of another training seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from far_keras.errors import DatasetError
+from far_keras.evaluation.scores import METRICS, attribute_scores
+
+__all__ = ["Answers", "interval", "resample_means", "resample_scores", "resampling_weights"]
+
+_CHUNK_CELLS = 4_000_000  # pictures x resamples held at once: 32 MB of weights
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model says to the pictures of a split.
+
+    Args:
+        probabilities: (N, A) in [0, 1].
+        thresholds: (A,); a probability of at least this much is a "yes".
+    """
+
+    probabilities: NDArray
+    thresholds: NDArray
+
+
+def resampling_weights(
+    count: int, resamples: int = 1000, seed: int = 0, identities: ArrayLike | None = None
+) -> Iterator[NDArray[np.float64]]:
+    """How often each picture is drawn in each resample.
+
+    Args:
+        count: N, the number of pictures.
+        resamples: R, the number of resamples.
+        seed: Of the draws.
+        identities: (N,), anything hashable by NumPy: pictures of equal identity are drawn
+            together. None draws single pictures.
+
+    Yields:
+        Chunks (N, r) of whole numbers as float64, R columns in all.
+    """
+    if resamples < 1 or count < 1:
+        raise DatasetError(
+            "count and resamples: expected at least one picture and one resample. "
+            f"Received: {count} and {resamples}"
+        )
+    if identities is None:
+        member = np.arange(count)
+    else:
+        member = np.unique(np.asarray(identities), return_inverse=True)[1].reshape(-1)
+        if len(member) != count:
+            raise DatasetError(
+                f"identities: expected one for each of {count} pictures. Received: {len(member)}"
+            )
+    units = int(member.max()) + 1
+    rng = np.random.default_rng(seed)
+    size = max(1, _CHUNK_CELLS // count)
+    for start in range(0, resamples, size):
+        width = min(size, resamples - start)
+        draws = rng.integers(0, units, size=(width, units)) + units * np.arange(width)[:, None]
+        counts = np.bincount(draws.ravel(), minlength=units * width).reshape(width, units)
+        yield np.ascontiguousarray(counts.T[member], dtype=np.float64)
+
+
+def resample_scores(
+    labels: ArrayLike,
+    answers: Mapping[str, Answers],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    identities: ArrayLike | None = None,
+) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Scores of several models on the same resamples of the test pictures.
+
+    Args:
+        labels: (N, A), 1, 0 or `MISSING`.
+        answers: By model name.
+        resamples: R.
+        seed: Of the draws.
+        identities: See `resampling_weights`.
+
+    Returns:
+        ``[model][metric]`` is an array (R, A), NaN where a resample lacks a class. The difference
+        of two models' arrays gives the paired interval of their difference.
+    """
+    labels = np.asarray(labels)
+    chunks: dict[str, list[dict[str, NDArray[np.float64]]]] = {name: [] for name in answers}
+    for weights in resampling_weights(len(labels), resamples, seed, identities):
+        for name, model in answers.items():
+            chunks[name].append(
+                attribute_scores(labels, model.probabilities, model.thresholds, weights)
+            )
+    return {
+        name: {metric: np.concatenate([part[metric] for part in parts]) for metric in METRICS}
+        for name, parts in chunks.items()
+    }
+
+
+def resample_means(
+    values: ArrayLike,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    identities: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    """Means of per-picture values (N, G) on resamples, (R, G); NaN values are left out."""
+    values = np.asarray(values, float)
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    parts = []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for weights in resampling_weights(len(values), resamples, seed, identities):
+            parts.append((weights.T @ filled) / (weights.T @ known))
+    return np.concatenate(parts)
+
+
+def interval(samples: ArrayLike, level: float = 0.95) -> tuple[NDArray, NDArray]:
+    """The percentile interval over the first axis, without NaN: two arrays of the other axes.
+
+    NaN where no resample defines the figure.
+    """
+    samples = np.asarray(samples, float)
+    empty = ~np.isfinite(samples).any(axis=0)
+    tails = [50 * (1 - level), 50 * (1 + level)]
+    low, high = np.nanpercentile(np.where(empty, 0.0, samples), tails, axis=0)
+    return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
