@@ -1,0 +1,152 @@
+"""The picture in the making: colour, depth and region of every supersampled pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from far_keras.synthetic.rasterizer import blend_strands, rasterize
+from far_keras.synthetic.regions import Region
+
+__all__ = ["SUPERSAMPLING", "Framebuffer"]
+
+SUPERSAMPLING = 2  # supersampled pixels per pixel and axis
+
+
+class Framebuffer:
+    """Colour, depth and region at `SUPERSAMPLING` times the final size.
+
+    Attributes:
+        color: (h, w, 3) float32, linear RGB, may exceed 1 before the exposure is applied.
+        depth: (h, w) float32, distance along the viewing axis in decimetres, infinity if empty.
+        region: (h, w) uint8, `Region` ids.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        """Args: size: (height, width) of the final picture."""
+        self.height, self.width = size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING
+        self.color = np.zeros((self.height, self.width, 3), np.float32)
+        self.depth = np.full((self.height, self.width), np.inf, np.float32)
+        self.region = np.full((self.height, self.width), Region.BACKGROUND, np.uint8)
+
+    def geometry_buffer(
+        self, points: np.ndarray, triangles: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rasterises a mesh into `depth` and says which of its triangles shows where.
+
+        Args:
+            points: (N, 3) projected vertices: x, y in supersampled pixels, depth.
+            triangles: (T, 3) vertex numbers.
+
+        Returns:
+            Triangle numbers (h, w) int32, -1 where the mesh does not show, and the barycentric
+            weights (h, w, 2) float32 of each triangle's first two vertices.
+        """
+        index = np.full(self.depth.shape, -1, np.int32)
+        barycentric = np.zeros((*self.depth.shape, 2), np.float32)
+        rasterize(
+            np.ascontiguousarray(points, np.float32),
+            np.ascontiguousarray(triangles, np.int32),
+            0,
+            self.depth,
+            index,
+            barycentric,
+        )
+        return index, barycentric
+
+    def draw_triangles(
+        self,
+        points: np.ndarray,
+        triangles: np.ndarray,
+        colors: np.ndarray,
+        region: Region,
+        *,
+        alpha: float | np.ndarray = 1.0,
+        bias: float = 0.0,
+    ) -> np.ndarray:
+        """Draws a mesh whose vertices have colours; nothing is culled.
+
+        Args:
+            points: (N, 3) projected vertices: x, y in supersampled pixels, depth.
+            triangles: (T, 3) vertex numbers.
+            colors: (N, 3) linear RGB, light included.
+            region: what the mesh is; it is written (with the depth) where alpha is over 0.5.
+            alpha: opacity, one number or (N,).
+            bias: decimetres by which the mesh is drawn nearer to the viewer than it is.
+
+        Returns:
+            (h, w) bool: where it shows.
+        """
+        points = np.array(points, np.float32)
+        points[:, 2] -= bias
+        triangles = np.ascontiguousarray(triangles, np.int32)
+        before = self.depth.copy()
+        index, barycentric = self.geometry_buffer(points, triangles)
+        shown = index >= 0
+        corners = triangles[index[shown]]
+        weights = np.concatenate(
+            [barycentric[shown], 1 - barycentric[shown].sum(-1, keepdims=True)], -1
+        )
+        color = np.einsum("pk,pkc->pc", weights, np.asarray(colors, np.float32)[corners])
+        vertex_alpha = np.broadcast_to(np.asarray(alpha, np.float32), points.shape[:1])
+        opacity = (weights * vertex_alpha[corners]).sum(-1)
+        self.color[shown] += opacity[:, None] * (color - self.color[shown])
+        opaque = np.zeros_like(shown)
+        opaque[shown] = opacity > 0.5
+        self.region[opaque] = region
+        self.depth = np.where(opaque, self.depth, before)
+        return shown
+
+    def draw_strands(
+        self,
+        points: np.ndarray,
+        colors: np.ndarray,
+        widths: float | np.ndarray,
+        region: Region,
+        *,
+        alpha: float | np.ndarray = 1.0,
+        bias: float = 0.0,
+    ) -> None:
+        """Draws polylines in the given order: hairs, wires, chains, seams.
+
+        Args:
+            points: (S, K, 3) projected points: x, y in supersampled pixels, depth.
+            colors: linear RGB, broadcast to (S, K, 3), light included.
+            widths: in supersampled pixels, broadcast to (S, K).
+            region: written, with the depth, where the lines of this call cover over half a pixel.
+            alpha: opacity, broadcast to (S, K).
+            bias: decimetres that a line may lie behind the surface and still show.
+        """
+        points = np.ascontiguousarray(points, np.float32)
+        shape = points.shape[:2]
+
+        def fitted(values: float | np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
+            return np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), wanted))
+
+        blend_strands(
+            points,
+            fitted(colors, (*shape, 3)),
+            fitted(widths, shape),
+            fitted(alpha, shape),
+            int(region),
+            float(bias),
+            self.depth,
+            self.color,
+            np.zeros_like(self.depth),
+            self.region,
+        )
+
+    def resolve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Downsamples to the final size.
+
+        Returns:
+            Linear colour (H, W, 3) float32, the mean of each pixel's samples, and `Region` ids
+            (H, W) uint8, the commonest of its samples (the first of them in a tie).
+        """
+        s = SUPERSAMPLING
+        height, width = self.height // s, self.width // s
+        color = self.color.reshape(height, s, width, s, 3).mean((1, 3))
+        samples = self.region.reshape(height, s, width, s).transpose(0, 2, 1, 3)
+        samples = samples.reshape(height, width, s * s)
+        votes = (samples[..., :, None] == samples[..., None, :]).sum(-1)
+        winner = votes.argmax(-1)[..., None]
+        return color, np.take_along_axis(samples, winner, -1)[..., 0]

@@ -1,0 +1,142 @@
+"""Scan conversion into a depth buffer: triangles, and lines with a width (strands).
+
+Screen coordinates are pixels of the supersampled picture, x to the right, y down, integers at pixel
+centres; depth is the distance along the viewing axis, smaller is nearer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+__all__ = ["blend_strands", "rasterize", "vertex_normals"]
+
+
+@numba.njit(cache=True, fastmath=True)
+def rasterize(points, triangles, first, depth, index, barycentric):  # pragma: no cover
+    """Writes the nearest triangle of every pixel into a geometry buffer.
+
+    Args:
+        points: (N, 3) float32, projected vertices: x, y, depth.
+        triangles: (T, 3) int32.
+        first: number that triangle 0 gets in `index`, so that several meshes share a buffer.
+        depth: (h, w) float32, read and written; infinity where nothing is.
+        index: (h, w) int32, written: `first` plus the triangle's number.
+        barycentric: (h, w, 2) float32, written: weights of the triangle's first two vertices.
+    """
+    height, width = depth.shape
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        x0, y0, z0 = points[a, 0], points[a, 1], points[a, 2]
+        x1, y1, z1 = points[b, 0], points[b, 1], points[b, 2]
+        x2, y2, z2 = points[c, 0], points[c, 1], points[c, 2]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if abs(area) < 1e-9 or not math.isfinite(area):
+            continue
+        left = max(int(math.ceil(min(x0, x1, x2))), 0)
+        right = min(int(math.floor(max(x0, x1, x2))), width - 1)
+        top = max(int(math.ceil(min(y0, y1, y2))), 0)
+        bottom = min(int(math.floor(max(y0, y1, y2))), height - 1)
+        scale = 1.0 / area
+        for y in range(top, bottom + 1):
+            for x in range(left, right + 1):
+                w0 = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) * scale
+                w1 = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) * scale
+                w2 = 1.0 - w0 - w1
+                if w0 < 0.0 or w1 < 0.0 or w2 < 0.0:
+                    continue
+                z = w0 * z0 + w1 * z1 + w2 * z2
+                if z < depth[y, x]:
+                    depth[y, x] = z
+                    index[y, x] = first + t
+                    barycentric[y, x, 0] = w0
+                    barycentric[y, x, 1] = w1
+
+
+@numba.njit(cache=True, fastmath=True)
+def blend_strands(
+    points, colors, widths, alphas, region, bias, depth, color, coverage, regions
+):  # pragma: no cover
+    """Draws polylines over the picture, in order, with soft edges.
+
+    A pixel is covered by the strand's alpha times how much of the pixel's width the line takes; it
+    is drawn where the line is nearer than `depth` + `bias`. Where the lines of one call cover more
+    than half of a pixel, `regions` gets `region` and `depth` the line's depth.
+
+    Args:
+        points: (S, K, 3) float32, projected: x, y, depth.
+        colors: (S, K, 3) float32, linear.
+        widths: (S, K) float32, in pixels.
+        alphas: (S, K) float32 in [0, 1].
+        region: the id to write.
+        bias: how far behind the surface a line still shows, in decimetres.
+        depth: (h, w) float32, read and written.
+        color: (h, w, 3) float32, read and written.
+        coverage: (h, w) float32 scratch, zeros at first.
+        regions: (h, w) uint8, written.
+    """
+    height, width = depth.shape
+    count, knots = points.shape[0], points.shape[1]
+    for s in range(count):
+        for k in range(knots - 1):
+            x0, y0, z0 = points[s, k, 0], points[s, k, 1], points[s, k, 2]
+            dx, dy = points[s, k + 1, 0] - x0, points[s, k + 1, 1] - y0
+            dz = points[s, k + 1, 2] - z0
+            length2 = dx * dx + dy * dy
+            if not math.isfinite(length2) or length2 > 1e6:
+                continue
+            reach = 0.5 * max(widths[s, k], widths[s, k + 1]) + 0.5
+            left = max(int(math.ceil(min(x0, x0 + dx) - reach)), 0)
+            right = min(int(math.floor(max(x0, x0 + dx) + reach)), width - 1)
+            top = max(int(math.ceil(min(y0, y0 + dy) - reach)), 0)
+            bottom = min(int(math.floor(max(y0, y0 + dy) + reach)), height - 1)
+            inverse = 1.0 / max(length2, 1e-9)
+            for y in range(top, bottom + 1):
+                for x in range(left, right + 1):
+                    px, py = x - x0, y - y0
+                    t = (px * dx + py * dy) * inverse
+                    # Half-open, so that neighbouring segments do not both cover their joint.
+                    if t < 0.0 and k > 0:
+                        continue
+                    if t >= 1.0 and k < knots - 2:
+                        continue
+                    t = min(max(t, 0.0), 1.0)
+                    px -= t * dx
+                    py -= t * dy
+                    radius = 0.5 * (widths[s, k] + t * (widths[s, k + 1] - widths[s, k]))
+                    distance = math.sqrt(px * px + py * py)
+                    cover = min(radius + 0.5 - distance, 1.0, 2.0 * radius)
+                    if cover <= 0.0:
+                        continue
+                    z = z0 + t * dz
+                    if z - bias >= depth[y, x]:
+                        continue
+                    alpha = cover * (alphas[s, k] + t * (alphas[s, k + 1] - alphas[s, k]))
+                    for c in range(3):
+                        value = colors[s, k, c] + t * (colors[s, k + 1, c] - colors[s, k, c])
+                        color[y, x, c] += alpha * (value - color[y, x, c])
+                    coverage[y, x] += alpha * (1.0 - coverage[y, x])
+                    if coverage[y, x] > 0.5:
+                        regions[y, x] = region
+                        depth[y, x] = min(z, depth[y, x])
+
+
+@numba.njit(cache=True)
+def vertex_normals(points, triangles):  # pragma: no cover
+    """Unit normals (N, 3) float32 of a mesh, weighted by the triangles' areas."""
+    normals = np.zeros_like(points)
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ux, uy, uz = points[b] - points[a]
+        vx, vy, vz = points[c] - points[a]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for v in (a, b, c):
+            normals[v, 0] += nx
+            normals[v, 1] += ny
+            normals[v, 2] += nz
+    for v in range(normals.shape[0]):
+        length = math.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2)
+        normals[v] /= max(length, 1e-12)
+    return normals
