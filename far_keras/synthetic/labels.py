@@ -1,0 +1,224 @@
+"""Which attributes a rendered picture shows: from its pixels where pixels tell, else not at all.
+
+A label is 1 or 0 only if someone who sees the picture could say so. Strengths between the ranges
+of `margins` are missing for every attribute. Beyond that:
+
+| attribute | rule, by the region map of the final 178x218 picture |
+|---|---|
+| Attractive | always missing: it has no cause that could be rendered |
+| Wearing_Earrings, Wearing_Necklace, Wearing_Necktie, Eyeglasses, Wearing_Hat | 1 from so many \
+pixels of it upwards (`VISIBLE`), missing for fewer, 0 for none: what hair, clothing or the \
+frame hides is not there |
+| Mouth_Slightly_Open | 1 from `VISIBLE` pixels of the inside of the mouth, missing from a third \
+of them |
+| Bald, Bangs, Receding_Hairline | missing under a hat; Bald is 0 if hair shows below it; bangs \
+hide a receding hairline (0); Receding_Hairline is missing for a bald head |
+| Black_, Blond_, Brown_, Gray_Hair | by the hair's colour in HSV, missing between two names; all \
+0 for a bald head; missing if fewer than `VISIBLE` hair pixels show |
+| Straight_Hair, Wavy_Hair | never both; both 0 for a bald head; missing for buzzed hair, in a bun \
+or ponytail, and if too little hair shows |
+| Sideburns | missing if long or medium hair falls over the temples; 0 where none grow |
+| Mustache, Goatee, 5_o_Clock_Shadow | by strength; in a full beard the goatee is missing, the \
+mustache 1, the shadow 0 |
+| No_Beard | 0 if any of the three or a full beard is a yes, 1 if all are a no, else missing |
+| Double_Chin, Oval_Face | missing under a full beard; Double_Chin under a turtleneck |
+| High_Cheekbones | the bones plus what a smile lifts |
+| Narrow_Eyes, Bags_Under_Eyes | missing behind sunglasses; Narrow_Eyes for closed eyes |
+| Arched_Eyebrows, Bushy_Eyebrows | missing if fewer than `VISIBLE` brow pixels show |
+| Heavy_Makeup | by the eyes' makeup, missing behind sunglasses |
+| Big_Lips, Wearing_Lipstick, Smiling | missing if fewer than `VISIBLE` lip pixels show |
+"""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+
+from far_keras.schema import CELEBA, MISSING
+from far_keras.synthetic.margins import MARGINS
+from far_keras.synthetic.parameters import RGB, Person, Shot
+from far_keras.synthetic.regions import Region
+
+__all__ = ["SMILE_LIFTS_CHEEKS", "VISIBLE", "hair_color_labels", "no_face_labels", "visible_labels"]
+
+VISIBLE = {
+    # pixels of 178x218 from which something can be seen
+    "Wearing_Earrings": 6,
+    "Wearing_Necklace": 15,
+    "Wearing_Necktie": 40,
+    "Eyeglasses": 40,
+    "Wearing_Hat": 250,
+    "Mouth_Slightly_Open": 24,
+    "hair": 250,
+    "texture": 700,
+    "brows": 50,
+    "lips": 60,
+}
+SMILE_LIFTS_CHEEKS = 0.7
+"""What a full smile adds to the strength of the cheekbones."""
+
+_WORN = {
+    "Wearing_Earrings": Region.EARRING,
+    "Wearing_Necklace": Region.NECKLACE,
+    "Wearing_Necktie": Region.NECKTIE,
+    "Eyeglasses": Region.GLASSES,
+    "Wearing_Hat": Region.HAT,
+}
+_FULL_BEARD = 0.5  # strength on the cheeks
+
+
+def visible_labels(person: Person, shot: Shot, regions: np.ndarray) -> np.ndarray:
+    """The labels of one picture; the module's table has the rules.
+
+    Args:
+        person: Who is in it.
+        shot: How they were rendered.
+        regions: (218, 178) uint8, the region ids that the renderer wrote.
+
+    Returns:
+        (40,) int8 in CelebA's order: 1 yes, 0 no, -1 missing.
+    """
+    pixels = np.bincount(regions.ravel(), minlength=len(Region))
+    labels = dict.fromkeys(CELEBA.attributes, MISSING)
+    labels |= {
+        name: MARGINS[name].label(strength) for name, strength in _strengths(person, shot).items()
+    }
+    labels["Male"] = int(person.male)
+    for name, region in _WORN.items():
+        labels[name] = _seen(int(pixels[region]), VISIBLE[name])
+    mouth = int(pixels[Region.MOUTH_INSIDE])
+    least = VISIBLE["Mouth_Slightly_Open"]
+    labels["Mouth_Slightly_Open"] = _seen(mouth if mouth >= least / 3 else 0, least)
+    labels |= _hair(person, labels, pixels)
+    labels |= _beard(person, labels)
+    _hide(person, shot, pixels, labels)
+    return np.array([labels[name] for name in CELEBA.attributes], np.int8)
+
+
+def no_face_labels() -> np.ndarray:
+    """(40,) int8: every label of a picture without a face is missing."""
+    return np.full(CELEBA.num_attributes, MISSING, np.int8)
+
+
+def hair_color_labels(color: RGB) -> dict[str, int]:
+    """Black_, Brown_, Blond_ and Gray_Hair of a colour in linear RGB.
+
+    Between two of the names both are missing; auburn is none of them.
+    """
+    hue, saturation, value = colorsys.rgb_to_hsv(*(channel ** (1 / 2.2) for channel in color))
+    labels = dict.fromkeys(("Black_Hair", "Brown_Hair", "Blond_Hair", "Gray_Hair"), 0)
+    if value < 0.20:
+        labels["Black_Hair"] = 1
+    elif value < 0.25:
+        labels["Black_Hair"] = labels["Brown_Hair"] = MISSING
+    elif saturation < 0.15:
+        labels["Gray_Hair"] = 1
+    elif saturation < 0.25:
+        labels["Gray_Hair"] = labels["Brown_Hair"] = labels["Blond_Hair"] = MISSING
+    elif saturation > 0.68 and hue < 18 / 360:  # auburn; some call it brown
+        labels["Brown_Hair"] = MISSING
+    elif value < 0.52:
+        labels["Brown_Hair"] = 1
+    elif value < 0.65:
+        labels["Brown_Hair"] = labels["Blond_Hair"] = MISSING
+    else:
+        labels["Blond_Hair"] = 1
+    return labels
+
+
+def _strengths(person: Person, shot: Shot) -> dict[str, float]:
+    face, hair, expression = person.face, person.hair, shot.expression
+    return {
+        "5_o_Clock_Shadow": person.beard.shadow,
+        "Arched_Eyebrows": hair.brow_arch,
+        "Bags_Under_Eyes": face.eye_bags,
+        "Bangs": hair.bangs,
+        "Big_Lips": face.lip_volume,
+        "Big_Nose": face.nose_size,
+        "Blurry": shot.camera.blur,
+        "Bushy_Eyebrows": hair.brow_thickness,
+        "Chubby": face.weight,
+        "Double_Chin": face.double_chin,
+        "Goatee": person.beard.goatee,
+        "Heavy_Makeup": shot.makeup.eyeshadow,
+        "High_Cheekbones": face.cheekbones + SMILE_LIFTS_CHEEKS * expression.smile,
+        "Mustache": person.beard.mustache,
+        "Narrow_Eyes": face.eye_opening,
+        "Oval_Face": face.oval,
+        "Pale_Skin": person.melanin,
+        "Pointy_Nose": face.nose_point,
+        "Receding_Hairline": hair.receding,
+        "Rosy_Cheeks": shot.makeup.blush,
+        "Sideburns": hair.sideburns,
+        "Smiling": expression.smile,
+        "Wavy_Hair": hair.wave,
+        "Wearing_Lipstick": shot.makeup.lipstick,
+        "Young": person.age,
+    }
+
+
+def _hair(person: Person, labels: dict[str, int], pixels: np.ndarray) -> dict[str, int]:
+    """Labels of hair: its colour, texture, where it grows."""
+    style, visible = person.hair.style, int(pixels[Region.HAIR])
+    colors = ("Black_Hair", "Brown_Hair", "Blond_Hair", "Gray_Hair")
+    hat = labels["Wearing_Hat"] != 0
+    if style == "bald":
+        if hat:
+            unknown = (*colors, "Straight_Hair", "Wavy_Hair", "Bald", "Bangs", "Receding_Hairline")
+            return dict.fromkeys(unknown, MISSING)
+        none = dict.fromkeys((*colors, "Straight_Hair", "Wavy_Hair", "Bangs"), 0)
+        return none | {"Bald": 1, "Receding_Hairline": MISSING}
+    found = {"Bald": MISSING if hat and visible < VISIBLE["hair"] else 0}
+    if visible < VISIBLE["hair"]:
+        found |= dict.fromkeys(colors, MISSING)
+    else:
+        found |= hair_color_labels(person.hair.color)
+    texture = style not in ("buzzed", "bun", "ponytail") and visible >= VISIBLE["texture"]
+    found["Wavy_Hair"] = labels["Wavy_Hair"] if texture else MISSING
+    known = found["Wavy_Hair"] != MISSING
+    found["Straight_Hair"] = 1 - found["Wavy_Hair"] if known else MISSING
+    if hat:
+        found |= {"Bangs": MISSING, "Receding_Hairline": MISSING}
+    elif labels["Bangs"] == 1:
+        found["Receding_Hairline"] = 0
+    if style in ("long", "medium") and labels["Sideburns"] != 0:
+        found["Sideburns"] = MISSING
+    return found
+
+
+def _beard(person: Person, labels: dict[str, int]) -> dict[str, int]:
+    """Labels of facial hair, which do not contradict each other."""
+    kinds = ("5_o_Clock_Shadow", "Mustache", "Goatee")
+    if person.beard.cheeks >= _FULL_BEARD:
+        return {"5_o_Clock_Shadow": 0, "Mustache": 1, "Goatee": MISSING, "No_Beard": 0}
+    found = {name: labels[name] for name in kinds}
+    if any(label == 1 for label in found.values()):
+        return found | {"No_Beard": 0}
+    return found | {"No_Beard": 1 if all(label == 0 for label in found.values()) else MISSING}
+
+
+def _hide(person: Person, shot: Shot, pixels: np.ndarray, labels: dict[str, int]) -> None:
+    """Takes away the labels of what something covers."""
+    accessories = shot.accessories
+    hidden: list[str] = []
+    if accessories.glasses == "sunglasses" and labels["Eyeglasses"] != 0:
+        hidden += ["Narrow_Eyes", "Bags_Under_Eyes", "Heavy_Makeup"]
+    if shot.expression.blink > 0.4:
+        hidden += ["Narrow_Eyes"]
+    if person.beard.cheeks >= _FULL_BEARD:
+        hidden += ["Double_Chin", "Oval_Face"]
+    if accessories.clothing == "turtleneck":
+        hidden += ["Double_Chin"]
+    if pixels[Region.BROW] < VISIBLE["brows"]:
+        hidden += ["Arched_Eyebrows", "Bushy_Eyebrows"]
+    if pixels[Region.LIPS] < VISIBLE["lips"]:
+        hidden += ["Big_Lips", "Wearing_Lipstick", "Smiling"]
+    labels |= dict.fromkeys(hidden, MISSING)
+
+
+def _seen(pixels: int, least: int) -> int:
+    """1 from `least` pixels upwards, 0 for none, missing between."""
+    if pixels >= least:
+        return 1
+    return MISSING if pixels else 0
