@@ -1,0 +1,19 @@
+"""The layers of mask-guided networks. All are registered with Keras and take channels last."""
+
+from far_keras.layers.area_resize import AreaResize
+from far_keras.layers.group_global_fusion import GroupGlobalFusion
+from far_keras.layers.group_pooling import GroupPooling
+from far_keras.layers.grouped_dense import GroupedDense
+from far_keras.layers.grouped_head import GroupedHead
+from far_keras.layers.rescale import Rescale
+from far_keras.layers.resize import Resize
+
+__all__ = [
+    "AreaResize",
+    "GroupGlobalFusion",
+    "GroupPooling",
+    "GroupedDense",
+    "GroupedHead",
+    "Rescale",
+    "Resize",
+]

@@ -1,0 +1,1 @@
+"""Networks, the variants that have a name, their ImageNet weights, and how models are stored."""

@@ -1,0 +1,80 @@
+"""The losses of training: attributes with unknown labels, masks with unknown pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from far_keras.schema import MISSING
+
+__all__ = ["AttributeLoss", "MaskLoss"]
+
+
+@keras.saving.register_keras_serializable(package="far_keras")
+class AttributeLoss(keras.losses.Loss):
+    """Binary cross-entropy averaged over the known labels of a batch.
+
+    Labels that are `MISSING` (-1) weigh nothing; a batch without any known label gives 0.
+
+    Args:
+        name: Name of the loss.
+
+    Call arguments:
+        y_true: Labels (B, A): 1, 0 or -1, of any dtype.
+        y_pred: Logits (B, A).
+    """
+
+    def __init__(self, name: str = "attribute_loss", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        logits = ops.cast(y_pred, "float32")
+        labels = ops.cast(y_true, "float32")
+        known = ops.cast(ops.not_equal(labels, MISSING), "float32")
+        losses = _cross_entropy(labels * known, logits)  # (B, A)
+        return ops.sum(losses * known) / ops.maximum(ops.sum(known), 1.0)
+
+
+@keras.saving.register_keras_serializable(package="far_keras")
+class MaskLoss(keras.losses.Loss):
+    """Binary cross-entropy plus Dice loss, averaged over the pictures that have masks.
+
+    The Dice loss is ``1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1)`` for each picture and group,
+    with p the predicted probability. It keeps small regions from drowning in the background; the
+    ones let an empty mask that is predicted empty cost nothing.
+
+    Args:
+        dice_weight: Weight of the Dice loss beside the cross-entropy.
+        name: Name of the loss.
+
+    Call arguments:
+        y_true: Masks (B, h, w, G) in [0, 1]; all `MISSING` (-1) where a picture has none.
+        y_pred: Mask logits (B, h, w, G).
+    """
+
+    def __init__(self, dice_weight: float = 1.0, name: str = "mask_loss", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.dice_weight = dice_weight
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        logits = ops.cast(y_pred, "float32")
+        masks = ops.cast(y_true, "float32")
+        known = ops.cast(ops.all(masks >= 0, axis=(1, 2, 3)), "float32")  # (B,)
+        masks = masks * known[:, None, None, None]
+        cross_entropy = ops.mean(_cross_entropy(masks, logits), axis=(1, 2, 3))  # (B,)
+        predicted = ops.sigmoid(logits)
+        overlap = ops.sum(predicted * masks, axis=(1, 2))  # (B, G)
+        total = ops.sum(predicted, axis=(1, 2)) + ops.sum(masks, axis=(1, 2))  # (B, G)
+        dice = ops.mean(1 - (2 * overlap + 1) / (total + 1), axis=1)  # (B,)
+        losses = cross_entropy + self.dice_weight * dice
+        return ops.sum(losses * known) / ops.maximum(ops.sum(known), 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "dice_weight": self.dice_weight}
+
+
+def _cross_entropy(target: Any, logits: Any) -> Any:
+    """Elementwise binary cross-entropy, finite for logits of any size."""
+    return ops.maximum(logits, 0) - logits * target + ops.log1p(ops.exp(-ops.abs(logits)))
