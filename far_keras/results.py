@@ -1,0 +1,88 @@
+"""What recognition hands back: per picture a status, per face a box, answers and masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FaceResult", "PictureResult"]
+
+
+@dataclass(frozen=True)
+class FaceResult:
+    """One face of a photograph.
+
+    Args:
+        box: (4,) left, top, right, bottom in pixels of the photograph.
+        confidence: The detector's, in [0, 1].
+        landmarks: (478, 2) x and y in pixels of the photograph.
+        probabilities: By attribute, in [0, 1], in the schema's order.
+        decisions: By attribute: whether the probability reaches the model's threshold.
+        masks: (G, h, w) float32 probabilities of the group masks over the aligned face, or None
+            if the model has no masks.
+        groups: The G group names, in the order of `masks`.
+        group_of: By attribute, the name of its group.
+        matrix: (2, 3) maps pixels of the photograph to pixels of the aligned 178x218 face.
+        aligned: (218, 178, 3) uint8 RGB, the aligned face that the network saw.
+    """
+
+    box: NDArray[np.float64]
+    confidence: float
+    landmarks: NDArray[np.float32]
+    probabilities: dict[str, float]
+    decisions: dict[str, bool]
+    masks: NDArray[np.float32] | None
+    groups: tuple[str, ...]
+    group_of: dict[str, str]
+    matrix: NDArray[np.float64]
+    aligned: NDArray[np.uint8]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, without landmarks, pictures and masks but with the masks' areas."""
+        data: dict[str, Any] = {
+            "box": [round(float(side), 1) for side in self.box],
+            "confidence": round(float(self.confidence), 4),
+            "attributes": {
+                name: {"probability": round(float(value), 4), "decision": self.decisions[name]}
+                for name, value in self.probabilities.items()
+            },
+            "matrix": [[round(float(cell), 6) for cell in row] for row in self.matrix],
+        }
+        if self.masks is not None:
+            shares = (self.masks >= 0.5).mean(axis=(1, 2))
+            data["mask_areas"] = {
+                name: round(float(share), 4)
+                for name, share in zip(self.groups, shares, strict=True)
+            }
+        return data
+
+
+@dataclass(frozen=True)
+class PictureResult:
+    """One photograph.
+
+    Args:
+        file: Its path, or ``"picture 3"`` for the fourth of a list of arrays.
+        status: ``"ok"``, ``"no face"``, or ``"unreadable: "`` and why.
+        faces: From the largest to the smallest; empty unless the status is ``"ok"``.
+    """
+
+    file: str
+    status: str
+    faces: list[FaceResult] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the picture was read and holds a face."""
+        return self.status == "ok"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "file": self.file,
+            "status": self.status,
+            "faces": [face.to_dict() for face in self.faces],
+        }
