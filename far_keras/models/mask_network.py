@@ -40,7 +40,7 @@ def shared_mask_decoder(
             x = keras.layers.Add(name=f"mask_add_{step}")([x, lateral(level)])
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"mask_norm_{step}")(x)
         x = keras.layers.Activation("relu6", name=f"mask_relu_{step}")(x)
-        if 0 < step:
+        if step > 0:
             x = keras.layers.SeparableConv2D(
                 filters, 3, padding="same", use_bias=False, name=f"mask_refine_{step}"
             )(x)

@@ -1,0 +1,1 @@
+"""Training: losses, metrics, configuration, and the trainer that puts them together."""

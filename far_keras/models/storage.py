@@ -1,0 +1,206 @@
+"""A model as a folder: network, weights, schema, thresholds, and where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from far_keras.errors import ModelError, SchemaError
+from far_keras.models.variants import ModelConfig, build_model
+from far_keras.schema import AttributeSchema
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["LoadedModel", "load_model", "save_model"]
+
+FORMAT = 1
+CONFIG, WEIGHTS, SCHEMA = "config.json", "model.weights.h5", "schema.json"
+THRESHOLDS, PROVENANCE = "thresholds.json", "provenance.json"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A stored model, ready to use.
+
+    Args:
+        model: From images (B, S, S, 3) in [0, 255] to a dict of logits: ``"attributes"`` (B, A),
+            and ``"masks"`` (B, h, w, G) if the network has them.
+        schema: What the logits mean.
+        thresholds: By attribute: the probability in [0, 1] from which on it is a yes.
+        config: Which network it is.
+        provenance: How and from what it was trained; empty if unknown.
+    """
+
+    model: keras.Model
+    schema: AttributeSchema
+    thresholds: dict[str, float]
+    config: ModelConfig
+    provenance: dict[str, Any]
+
+    @property
+    def image_size(self) -> int:
+        """Height and width S of the model's input."""
+        return self.model.inputs[0].shape[1]
+
+
+def save_model(
+    model: keras.Model,
+    folder: str | Path,
+    *,
+    config: ModelConfig,
+    schema: AttributeSchema,
+    thresholds: Mapping[str, float] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    documents: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes a model as a folder that `load_model` reads. The folder appears whole or not at all.
+
+    Args:
+        model: What `build_model` made from `config` and `schema`, trained.
+        folder: The folder to write; an earlier model in it is replaced.
+        config: Which network it is.
+        schema: The attributes and groups that it answers.
+        thresholds: By attribute, probabilities in [0, 1]; 0.5 for those left out.
+        provenance: JSON data on how the model was made.
+        documents: Further JSON files to put beside it, by file name, such as ``history.json``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModelError: `folder` holds something else than a model, or a threshold is no probability
+            of one of the schema's attributes.
+        OSError: The folder cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
+        raise ModelError(
+            f"{folder}: expected a new folder or one with a model; it holds other files"
+        )
+    given = dict(thresholds or {})
+    for name, value in given.items():
+        if name not in schema.attributes or not 0 <= value <= 1:
+            raise ModelError(
+                "thresholds: expected probabilities in [0, 1] of attributes of the schema. "
+                f"Received: {name!r}: {value!r}"
+            )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.tmp")
+    temporary.mkdir()
+    try:
+        model.save_weights(temporary / WEIGHTS)
+        _write(temporary / SCHEMA, schema.to_dict())
+        _write(
+            temporary / THRESHOLDS,
+            {name: float(given.get(name, 0.5)) for name in schema.attributes},
+        )
+        _write(temporary / PROVENANCE, dict(provenance or {}))
+        for name, document in (documents or {}).items():
+            _write(temporary / name, document)
+        _write(
+            temporary / CONFIG,
+            {
+                "format": FORMAT,
+                "variant": config.variant,
+                "arguments": dict(config.arguments),
+                "weights_sha256": _sha256(temporary / WEIGHTS),
+            },
+        )
+        _replace_folder(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return folder
+
+
+def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> LoadedModel:
+    """Reads a model that `save_model` wrote.
+
+    Args:
+        folder: The model's folder.
+        schema: The schema that is wanted; None takes whatever the model has.
+
+    Raises:
+        ModelError: A file is missing, truncated or altered, the folder is of another format, or
+            the model answers another schema than the one wanted.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: expected the folder of a trained model; there is none")
+    data = _read(folder / CONFIG)
+    if data.get("format") != FORMAT:
+        raise ModelError(
+            f"{folder / CONFIG}: expected a model of format {FORMAT}. "
+            f"Received: format {data.get('format')!r}; use the version of far_keras that wrote it"
+        )
+    try:
+        own_schema = AttributeSchema.from_dict(_read(folder / SCHEMA), str(folder / SCHEMA))
+        config = ModelConfig(data["variant"], data["arguments"])
+    except (SchemaError, ModelError, KeyError) as error:
+        raise ModelError(f"{folder}: the model's description cannot be used: {error}") from error
+    if schema is not None and (difference := schema.difference(own_schema)):
+        raise ModelError(
+            f"{folder}: the model answers the schema {own_schema.name!r}, not {schema.name!r}: "
+            f"{difference}"
+        )
+    thresholds = _read(folder / THRESHOLDS)
+    if missing := [name for name in own_schema.attributes if name not in thresholds]:
+        raise ModelError(f"{folder / THRESHOLDS}: the attributes {missing} have no threshold")
+    provenance = _read(folder / PROVENANCE)
+
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise ModelError(f"{weights}: the file is missing; copy the model's whole folder")
+    if _sha256(weights) != data.get("weights_sha256"):
+        raise ModelError(
+            f"{weights}: the file is truncated or was changed: its sha256 is not that of "
+            f"{CONFIG}. Copy the model's folder again"
+        )
+    model = build_model(config, own_schema)
+    try:
+        model.load_weights(weights)
+    except (ValueError, KeyError, OSError) as error:
+        raise ModelError(f"{weights}: does not fit {config.variant!r}: {error}") from error
+    return LoadedModel(model, own_schema, thresholds, config, provenance)
+
+
+def _write(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{path}: the file is missing; expected the folder of a trained model"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path}: expected a JSON object. Received: {type(data).__name__}")
+    return data
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _replace_folder(new: Path, folder: Path) -> None:
+    """Puts `new` in the place of `folder`. A non-empty folder cannot be replaced in one step."""
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.old")
+        os.replace(folder, old)
+        os.replace(new, folder)
+        shutil.rmtree(old)
+    else:
+        os.replace(new, folder)

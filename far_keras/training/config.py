@@ -1,0 +1,181 @@
+"""All that a training depends on, as one object that reads and writes YAML and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from far_keras.atomic import atomic_path
+from far_keras.errors import FarError
+from far_keras.models.variants import VARIANTS, ModelConfig
+
+__all__ = ["ConfigError", "TrainConfig"]
+
+
+class ConfigError(FarError, ValueError):
+    """A training configuration cannot be read, or a value of it cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What to train, on what, how, and where to put it.
+
+    Args:
+        records: Folder of records that `far_keras.datasets.annotate` wrote.
+        output: Folder that the finished model becomes; ``<output>.partial`` holds the unfinished.
+        variant: A name in `far_keras.models.variants.VARIANTS`.
+        schema: File of an attribute schema (.json, .yaml), or None for CelebA's.
+        image_size: Height and width of the network's input in pixels.
+        model: Further arguments of the network, such as ``{"fusion": "gated"}``.
+        imagenet: Start the backbone from ImageNet weights instead of random ones.
+        masks: Which masks teach the mask network: ``"landmarks"``, or ``"true"`` for the regions
+            that rendered pictures come with. A variant without masks ignores it.
+        mask_weight: Weight of the mask loss beside the attribute loss.
+        augment: Whether training pictures are flipped, moved and recoloured.
+        batch_size: Pictures a step, over all devices.
+        epochs: Passes over the training split.
+        learning_rate: AdamW's highest learning rate, reached after the warm-up.
+        warmup: Share of all steps in which the learning rate rises linearly from 0; after it, it
+            falls as a half cosine to 0.
+        weight_decay: AdamW's, multiplied with the learning rate; biases and normalisations are
+            exempt.
+        precision: Keras dtype policy; ``"mixed_float16"`` is faster on recent GPUs.
+        seed: Of weights, order, augmentation and dropout.
+
+    Raises:
+        ConfigError: A value has the wrong type or is out of its range.
+
+    Example:
+        >>> TrainConfig(records="records", output="models/first", epochs=4).learning_rate
+        0.001
+    """
+
+    records: str
+    output: str
+    variant: str = "mgmtn_efficientnetlite0"
+    schema: str | None = None
+    image_size: int = 128
+    model: Mapping[str, Any] = field(default_factory=dict)
+    imagenet: bool = True
+    masks: str = "landmarks"
+    mask_weight: float = 1.0
+    augment: bool = True
+    batch_size: int = 32
+    epochs: int = 8
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("records", "output", "schema"):
+            value = getattr(self, name)
+            if isinstance(value, Path):
+                object.__setattr__(self, name, str(value))
+        hints = get_type_hints(type(self))
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if hints[item.name] is float and isinstance(value, int) and type(value) is not bool:
+                object.__setattr__(self, item.name, float(value))
+            elif not _fits(value, hints[item.name]):
+                self._refuse(item.name, f"expected {item.type}")
+        self._check("variant", self.variant in VARIANTS, f"expected one of {sorted(VARIANTS)}")
+        self._check("image_size", self.image_size >= 32, "expected at least 32")
+        self._check("masks", self.masks in ("landmarks", "true"), "expected landmarks or true")
+        self._check("mask_weight", self.mask_weight >= 0, "expected at least 0")
+        self._check("batch_size", self.batch_size >= 1, "expected at least 1")
+        self._check("epochs", self.epochs >= 1, "expected at least 1")
+        self._check("learning_rate", 0 < self.learning_rate < 10, "expected above 0, below 10")
+        self._check("warmup", 0 <= self.warmup < 1, "expected a share in [0, 1)")
+        self._check("weight_decay", 0 <= self.weight_decay < 10, "expected in [0, 10)")
+        precisions = ("float32", "mixed_float16", "mixed_bfloat16")
+        self._check("precision", self.precision in precisions, f"expected one of {precisions}")
+        self._check("seed", 0 <= self.seed < 2**31, "expected in [0, 2^31)")
+        if "image_size" in self.model:
+            self._refuse("model", "image_size has a field of its own")
+
+    @property
+    def model_config(self) -> ModelConfig:
+        """The network to build."""
+        return ModelConfig(self.variant, {"image_size": self.image_size, **self.model})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; `from_dict` reads it back."""
+        return {**asdict(self), "model": dict(self.model)}
+
+    @classmethod
+    def from_dict(
+        cls, data: Mapping[str, Any], source: str = "training configuration"
+    ) -> TrainConfig:
+        """Builds a configuration from plain data; what is left out keeps its default.
+
+        Raises:
+            ConfigError: An unknown or missing key, or a value that cannot be used.
+        """
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"{source}: expected a mapping. Received: {data!r:.80}")
+        known = {item.name for item in fields(cls)}
+        if unknown := sorted(set(data) - known, key=str):
+            raise ConfigError(f"{source}: unknown keys {unknown}; known are {sorted(known)}")
+        if missing := [name for name in ("records", "output") if name not in data]:
+            raise ConfigError(f"{source}: the keys {missing} are missing")
+        try:
+            return cls(**data)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+
+    @classmethod
+    def from_file(cls, path: str | Path, **overrides: Any) -> TrainConfig:
+        """Reads a ``.yaml``, ``.yml`` or ``.json`` file.
+
+        Args:
+            path: The file.
+            **overrides: Values that win over the file's.
+
+        Raises:
+            ConfigError: The file is missing or is no valid configuration.
+        """
+        import yaml
+
+        path = Path(path)
+        if path.suffix not in (".json", ".yaml", ".yml"):
+            raise ConfigError(f"{path}: expected a .json, .yaml or .yml file")
+        try:
+            text = path.read_text(encoding="utf-8")
+            data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot read the configuration: {error}") from error
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"{path}: expected a mapping. Received: {data!r:.80}")
+        return cls.from_dict({**data, **overrides}, source=str(path))
+
+    def write(self, path: str | Path) -> None:
+        """Writes the configuration as ``.json``, or else as YAML."""
+        import yaml
+
+        data = self.to_dict()
+        json_text = json.dumps(data, indent=1) + "\n"
+        text = json_text if Path(path).suffix == ".json" else yaml.safe_dump(data, sort_keys=False)
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def _check(self, name: str, good: bool, expected: str) -> None:
+        if not good:
+            self._refuse(name, expected)
+
+    def _refuse(self, name: str, expected: str) -> None:
+        raise ConfigError(f"{name}: {expected}. Received: {getattr(self, name)!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if hint in (int, float):
+        return isinstance(value, hint) and not isinstance(value, bool)
+    if hint in (str, bool):
+        return isinstance(value, hint)
+    if hint == str | None:
+        return value is None or isinstance(value, str)
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
