@@ -38,14 +38,19 @@ COLOR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "auburn")
 ANCESTRIES = ("caucasian", "african", "asian")
 ANCESTRY_SHARES = (0.5, 0.25, 0.25)  # our choice: no group is rare
 
-# sRGB, 0 .. 255, darkest and lightest hair of a name; a hair lies on the line between, and gets a
-# little variation of its own.
+# sRGB, 0 .. 255, darkest and lightest hair of a name; a person's lies on the line between.
 HAIR_TONES = {
     "Black_Hair": ((22, 19, 18), (42, 36, 34)),
     "Brown_Hair": ((70, 46, 32), (122, 84, 56)),
     "Blond_Hair": ((176, 138, 90), (226, 196, 146)),
     "auburn": ((110, 48, 28), (158, 76, 42)),
     "Gray_Hair": ((122, 120, 119), (216, 214, 212)),
+}
+# Tones that two people would name differently: the darker of the two names, and the tone.
+DOUBTFUL_TONES = {
+    "Black_Hair": (57, 42, 34),
+    "Brown_Hair": (150, 112, 74),
+    "Gray_Hair": (114, 101, 92),
 }
 LIPSTICKS = ((170, 20, 40), (140, 25, 50), (205, 75, 95), (120, 25, 35), (190, 60, 50))
 EYESHADOWS = ((90, 58, 64), (66, 66, 104), (112, 78, 50), (70, 50, 45), (50, 80, 80))
@@ -92,6 +97,8 @@ def _draw_hair_color(
     else:
         shares = np.array(HAIR_COLORS[ancestry]["men" if drawn["Male"] else "women"])
     allowed = np.array([force.get(name) != 0 for name in COLOR_NAMES])
+    if "Brown_Hair" in force:  # auburn may pass for brown
+        allowed[COLOR_NAMES.index("auburn")] = False
     return COLOR_NAMES[int(rng.choice(4, p=shares * allowed / (shares * allowed).sum()))]
 
 
@@ -107,7 +114,7 @@ def draw_person(
     male = bool(drawn["Male"])
     age = _draw_age(rng, drawn, sure)
     ancestry: RGB = drawn["ancestry"]
-    hair_color = _hair_color(rng, drawn["hair_color"])
+    hair_color = _hair_color(rng, drawn["hair_color"], sure)
     melanin = float(np.clip(np.dot(ancestry, (0.24, 0.82, 0.40)) + rng.normal(0, 0.09), 0.12, 1))
     if drawn["Pale_Skin"]:
         melanin = MARGINS["Pale_Skin"].draw(rng, True)
@@ -345,7 +352,9 @@ def _draw_yaw(rng: np.random.Generator) -> float:
     return float(rng.choice((-1, 1)) * rng.uniform(20, 45))
 
 
-def _hair_color(rng: np.random.Generator, name: str) -> RGB:
+def _hair_color(rng: np.random.Generator, name: str, sure: frozenset[str]) -> RGB:
+    if name in DOUBTFUL_TONES and not sure & set(HAIR_COLOR_NAMES) and rng.random() < DOUBTFUL:
+        return _linear(np.array(DOUBTFUL_TONES[name]))
     dark, light = np.array(HAIR_TONES.get(name, HAIR_TONES["Brown_Hair"]), float)
     return _linear(dark + (light - dark) * rng.random())
 

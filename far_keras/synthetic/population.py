@@ -176,6 +176,11 @@ def check_force(force: Mapping[str, int] | None) -> dict[str, int]:
         )
     if complete.get("No_Beard") == 0 and all(complete.get(name) == 0 for name in BEARDS):
         raise DatasetError(f"force: No_Beard=0 needs one of {', '.join(BEARDS)}")
+    if not bald and all(complete.get(name) == 0 for name in appearance.HAIR_COLOR_NAMES):
+        raise DatasetError(
+            f"force: {', '.join(appearance.HAIR_COLOR_NAMES)} all 0 leave only Bald; force Bald=1 "
+            "instead"
+        )
     if not bald and "Straight_Hair" in complete:
         complete.setdefault("Wavy_Hair", 1 - complete["Straight_Hair"])
         complete["Bald"] = 0

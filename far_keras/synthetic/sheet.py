@@ -1,0 +1,120 @@
+"""A contact sheet: pictures side by side, with their labels beneath."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from far_keras.errors import DatasetError
+from far_keras.schema import CELEBA, MISSING
+from far_keras.synthetic.celeba_layout import write_atomically
+
+__all__ = ["contact_sheet", "draw_sheet"]
+
+LINES = 9
+FONT_SIZE = 10
+MARGIN = 4  # pixels around a cell
+# Labels that every picture, or nearly, has missing say nothing beneath it.
+SILENT = ("Attractive",)
+
+
+def contact_sheet(
+    directory: str | Path, path: str | Path, columns: int = 8, limit: int = 32
+) -> Path:
+    """Writes a contact sheet of the first pictures of a set in CelebA's layout.
+
+    Args:
+        directory: Holds `img_align_celeba/` and `list_attr_celeba.txt`.
+        path: The picture to write; its suffix names the format.
+        columns: Pictures in a row.
+        limit: Most pictures that are shown.
+
+    Raises:
+        DatasetError: The set has no pictures, or its label file is not CelebA's.
+    """
+    directory = Path(directory)
+    table = directory / "list_attr_celeba.txt"
+    try:
+        lines = table.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DatasetError(f"{table}: cannot read the labels: {error}") from error
+    if len(lines) < 3 or lines[1].split() != list(CELEBA.attributes):
+        raise DatasetError(f"{table}: expected a count, CelebA's 40 names, and a row a picture")
+    images, labels = [], []
+    for line in lines[2 : 2 + limit]:
+        name, *signs = line.split()
+        images.append(np.asarray(Image.open(directory / "img_align_celeba" / name).convert("RGB")))
+        labels.append([{1: 1, -1: 0, 0: MISSING}[int(sign)] for sign in signs])
+    sheet = draw_sheet(images, np.array(labels, np.int8), columns)
+    return _save(sheet, Path(path))
+
+
+def draw_sheet(images: Sequence[np.ndarray], labels: np.ndarray, columns: int = 8) -> np.ndarray:
+    """Pictures in rows, beneath each the attributes that are a yes, then with ? the missing ones.
+
+    Args:
+        images: N pictures (H, W, 3) uint8 of one size.
+        labels: (N, 40) in CelebA's order: 1, 0 or -1 for missing.
+        columns: Pictures in a row, at least 1.
+
+    Returns:
+        (H', W', 3) uint8.
+    """
+    if not images or columns < 1:
+        raise DatasetError(
+            f"a contact sheet needs pictures and at least one column. "
+            f"Received: {len(images)} pictures, {columns} columns"
+        )
+    height, width = images[0].shape[:2]
+    columns = min(columns, len(images))
+    font = ImageFont.load_default(FONT_SIZE)
+    line = FONT_SIZE + 2
+    captions = [_wrap(_caption(row), font, width) for row in labels]
+    text_height = line * max(LINES, *(len(caption) for caption in captions))
+    cell_width, cell_height = width + 2 * MARGIN, height + text_height + 2 * MARGIN
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * cell_width, rows * cell_height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        left = index % columns * cell_width + MARGIN
+        top = index // columns * cell_height + MARGIN
+        sheet.paste(Image.fromarray(image), (left, top))
+        for row, text in enumerate(caption):
+            draw.text((left, top + height + row * line), text, fill="black", font=font)
+    return np.asarray(sheet)
+
+
+def _caption(labels: np.ndarray) -> list[str]:
+    if (labels == MISSING).all():
+        return ["no face"]
+    named = list(zip(CELEBA.attributes, labels, strict=True))
+    yes = [name for name, label in named if label == 1]
+    missing = [f"{name}?" for name, label in named if label == MISSING and name not in SILENT]
+    return [name.replace("_", " ") for name in (*yes, *missing)]
+
+
+def _wrap(words: Sequence[str], font, width: int) -> list[str]:
+    """Joins words with commas into lines that are at most `width` pixels long."""
+    lines: list[str] = []
+    for index, word in enumerate(words):
+        word = word if index == len(words) - 1 else word + ","
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _save(sheet: np.ndarray, path: Path) -> Path:
+    import io
+
+    buffer = io.BytesIO()
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind is None:
+        raise DatasetError(f"{path}: expected a name that ends in .png or .jpg")
+    Image.fromarray(sheet).save(buffer, kind)
+    write_atomically(path, buffer.getvalue())
+    return path
