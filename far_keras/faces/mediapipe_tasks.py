@@ -6,11 +6,13 @@ network, as its package description says; pictures and landmarks stay on this ma
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +58,7 @@ def create_task(name: str, model: Path | bytes, **options: Any) -> Any:
                 getattr(vision, f"{name}Options")(base_options=base, **options)
             )
             task.detect(to_mediapipe_image(np.zeros((16, 16, 3), np.uint8)))  # writes more lines
+            atexit.register(_disarm, weakref.ref(task))
     except (ImportError, OSError) as error:
         # Python: "libGL.so.1: cannot open shared object file: No such file or directory"
         missing = re.match(r"(\S+?): cannot open shared object file", str(error))
@@ -63,6 +66,12 @@ def create_task(name: str, model: Path | bytes, **options: Any) -> Any:
             raise
         raise SystemLibraryError(f"{SYSTEM_LIBRARIES}. Missing here: {missing[1]}") from error
     return task
+
+
+def _disarm(reference: weakref.ref[Any]) -> None:
+    """Once the interpreter shuts down MediaPipe's destructor only prints a traceback."""
+    if (task := reference()) is not None:
+        task.close = lambda: None
 
 
 def _spare_tensorflow() -> None:

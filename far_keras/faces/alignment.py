@@ -1,0 +1,166 @@
+"""Any photograph of a face, turned and scaled into the frame of CelebA's aligned pictures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from far_keras.faces.landmarks import NUM_LANDMARKS
+
+__all__ = ["ALIGNED_SIZE", "EYES", "AlignedFace", "align", "eye_centers", "eye_similarity"]
+
+ALIGNED_SIZE = (218, 178)
+"""Height and width of CelebA's aligned pictures."""
+
+EYES = ((69.5, 111.0), (108.5, 111.0))
+"""Where CelebA's frame has the eyes on the picture's left and right: x, y of pixel centres."""
+
+# The mesh's points along the lids. Their mean stays where it is when the gaze moves; the iris's
+# centre does not.
+LEFT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+RIGHT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedFace:
+    """A face in CelebA's frame, and the way back to its photograph.
+
+    Args:
+        image: uint8 RGB (218, 178, 3).
+        landmarks: float32 (478, 2 or 3) in pixels of `image`; depth is scaled likewise.
+        matrix: float64 (2, 3): ``matrix @ (x, y, 1)`` of a photograph's point is the point in
+            `image`. Whole numbers are pixel centres on both sides.
+    """
+
+    image: np.ndarray
+    landmarks: np.ndarray
+    matrix: np.ndarray
+
+    @property
+    def inverse(self) -> np.ndarray:
+        """The way from `image` to the photograph, float64 (2, 3)."""
+        return _inverse(self.matrix)
+
+    def to_photograph(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Lays a map of the aligned frame, such as a mask, over the photograph.
+
+        Args:
+            values: (h, w) of any resolution that covers the aligned frame; bool, uint8 or
+                float32.
+            shape: Height and width of the photograph.
+
+        Returns:
+            `shape`, dtype of `values` (bool is thresholded at a half), 0 outside the frame.
+        """
+        is_mask = values.dtype == bool
+        scale = np.array(ALIGNED_SIZE[::-1]) / values.shape[::-1]  # aligned pixels per value
+        # From the edges of pixels to the edges of values, which is how Pillow counts.
+        to_values = _from_edges(self.matrix) / scale[:, None]
+        image = Image.fromarray(values.astype(np.uint8) * 255 if is_mask else values)
+        height, width = shape
+        warped = np.asarray(
+            image.transform(
+                (width, height),
+                Image.Transform.AFFINE,
+                tuple(to_values.ravel()),
+                Image.Resampling.BILINEAR,
+            )
+        )
+        return warped >= 128 if is_mask else warped
+
+
+def align(image: np.ndarray, landmarks: np.ndarray) -> AlignedFace:
+    """Rotates, scales and shifts a photograph so that the eyes come to lie at `EYES`.
+
+    Beyond the photograph its border is repeated. Scaling down averages the pixels, so that fine
+    structures do not turn into patterns.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        landmarks: (478, 2 or 3) in pixels of `image`, as `FaceLandmarker.detect` gives them.
+
+    Raises:
+        ValueError: `landmarks` has another shape, or both eyes are in one place.
+    """
+    matrix = eye_similarity(landmarks)
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    aligned = np.empty_like(landmarks, dtype=np.float32)
+    aligned[:, :2] = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    aligned[:, 2:] = landmarks[:, 2:] * scale
+    return AlignedFace(_warp(image, matrix), aligned, matrix)
+
+
+def eye_centers(landmarks: np.ndarray) -> np.ndarray:
+    """Means of the lids' points: float64 (2, 2), x and y of the picture's left and right eye."""
+    if landmarks.ndim != 2 or len(landmarks) != NUM_LANDMARKS or landmarks.shape[1] not in (2, 3):
+        raise ValueError(
+            f"landmarks: expected shape ({NUM_LANDMARKS}, 2) or ({NUM_LANDMARKS}, 3). "
+            f"Received: {landmarks.shape}"
+        )
+    points = landmarks[:, :2].astype(np.float64)
+    return np.stack([points[list(eye)].mean(0) for eye in (LEFT_EYE, RIGHT_EYE)])
+
+
+def eye_similarity(landmarks: np.ndarray) -> np.ndarray:
+    """The rotation, scale and shift that brings the eyes to `EYES`: float64 (2, 3)."""
+    (left_x, left_y), (right_x, right_y) = eye_centers(landmarks)
+    left, right = complex(left_x, left_y), complex(right_x, right_y)
+    if abs(right - left) < 1e-3:
+        raise ValueError("landmarks: expected two eyes in different places. Received: the same")
+    target_left, target_right = (complex(*eye) for eye in EYES)
+    turn = (target_right - target_left) / (right - left)  # complex product: rotation and scale
+    shift = target_left - turn * left
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([linear, -linear @ matrix[:, 2]])
+
+
+def _from_edges(matrix: np.ndarray) -> np.ndarray:
+    """The same map where (0, 0) is the first pixel's upper left edge, not its centre."""
+    shifted = matrix.copy()
+    shifted[:, 2] += 0.5 - matrix[:, :2] @ (0.5, 0.5)
+    return shifted
+
+
+def _warp(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    height, width = ALIGNED_SIZE
+    to_photo = _from_edges(_inverse(matrix))
+    per_pixel = math.hypot(to_photo[0, 0], to_photo[1, 0])  # photograph's pixels
+
+    # The part of the photograph that is needed, in whole blocks of reduce x reduce pixels.
+    reduce = max(1, int(per_pixel / 2))
+    corners = to_photo @ np.array([(0, width, 0, width), (0, 0, height, height), (1, 1, 1, 1)])
+    margin = 3 * per_pixel
+    low = np.floor((corners.min(1) - margin) / reduce).astype(int)
+    high = np.ceil((corners.max(1) + margin) / reduce).astype(int)
+    blocks = -(-np.array(image.shape[1::-1]) // reduce)
+    inner_low = np.clip(low, 0, blocks - 1)
+    inner_high = np.clip(high, inner_low + 1, blocks)
+    x0, y0 = inner_low * reduce
+    x1, y1 = inner_high * reduce
+    part = Image.fromarray(image[y0:y1, x0:x1])
+    if reduce > 1:
+        part = part.reduce(reduce)
+    before, after = inner_low - low, high - inner_high
+    padding = ((before[1], after[1]), (before[0], after[0]), (0, 0))
+    padded = Image.fromarray(np.pad(np.asarray(part), np.maximum(padding, 0), mode="edge"))
+    origin = inner_low - np.maximum(before, 0)
+
+    # Pillow's transform samples single points: sample finely, then average.
+    oversample = max(1, math.ceil(per_pixel / reduce))
+    to_part = to_photo / reduce
+    to_part[:, 2] -= origin
+    to_part[:, :2] /= oversample
+    fine = padded.transform(
+        (width * oversample, height * oversample),
+        Image.Transform.AFFINE,
+        tuple(to_part.ravel()),
+        Image.Resampling.BICUBIC,
+    )
+    return np.asarray(fine.reduce(oversample) if oversample > 1 else fine).copy()
