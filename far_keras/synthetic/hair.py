@@ -1,0 +1,198 @@
+"""Head hair: thousands of hairs, grown by the style, lit, and drawn from back to front."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from far_keras.synthetic.camera import TURNING_POINT
+from far_keras.synthetic.hair_shading import shade_hairs, strand_colors
+from far_keras.synthetic.hairline import scalp_density
+from far_keras.synthetic.hairstyles import (
+    Combing,
+    Look,
+    comb_fringe,
+    comb_scalp,
+    comb_tail,
+    draw_look,
+    unit,
+)
+from far_keras.synthetic.head_form import SKULL_CENTER, HeadForm, head_form
+from far_keras.synthetic.regions import Region
+from far_keras.synthetic.roots import choose, scalp_samples
+from far_keras.synthetic.scene import Scene
+from far_keras.synthetic.strands import clump, grow, nearest_guide, pose_and_project, wave
+
+__all__ = ["draw_hair", "grow_hair"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_COUNTS = {
+    "buzzed": 9000,
+    "short": 5500,
+    "medium": 4200,
+    "long": 4200,
+    "bun": 4500,
+    "ponytail": 4500,
+}
+_STEPS = {"buzzed": 4, "short": 11, "medium": 20, "long": 26, "bun": 14, "ponytail": 14}
+_LOCKS = 170
+
+
+def draw_hair(scene: Scene) -> None:
+    """Draws the person's head hair; region HAIR. A bald person gets none."""
+    grown = grow_hair(scene)
+    if not grown:
+        return
+    skull = head_form(scene.head.vertices)
+    rng = scene.rng("hair color")
+    rotation = scene.head.pose.rotation.astype(float)
+    light = scene.light
+    all_points, all_colors, all_widths = [], [], []
+    for points, combing, owner in grown:
+        colors = strand_colors(np.array(scene.person.hair.color), owner, rng)
+        depth = combing.lifts / max(float(combing.lifts.max()), 1e-6)
+        shaded = shade_hairs(
+            points,
+            colors,
+            depth,
+            0.5 if points.shape[1] > 12 else 0.65,
+            skull.center,
+            rotation,
+            light.key.astype(float),
+            light.fill.astype(float),
+            light.rim.astype(float),
+            light.ambient.astype(float),
+        )
+        taper = np.linspace(1.0, 0.45, points.shape[1], dtype=np.float32)
+        thickness = rng.uniform(0.8, 1.25, (len(points), 1)).astype(np.float32)
+        all_points.append(project_hairs(scene, points))
+        all_colors.append(shaded)
+        all_widths.append(combing.width * scene.pixels_per_unit * thickness * taper)
+    for points, colors, widths in zip(all_points, all_colors, all_widths, strict=True):
+        order = np.argsort(-points[:, points.shape[1] // 2, 2])
+        scene.framebuffer.draw_strands(
+            points[order], colors[order], widths[order], Region.HAIR, alpha=0.85, bias=0.03
+        )
+
+
+def project_hairs(scene: Scene, points: Array) -> Array:
+    """`scene.project` for hairs (N, K, 3), ten times as fast."""
+    return pose_and_project(
+        points,
+        scene.head.pose._rotations(np.linspace(0, 1, 17, dtype=np.float32)).astype(float),
+        TURNING_POINT.astype(float),
+        scene.camera.position.astype(float),
+        scene.camera.similarity.astype(float),
+    )
+
+
+def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
+    """The hairs of the head in the head frame: list of (N, K, 3) points, combing, locks (N,)."""
+    person = scene.person
+    hair = person.hair
+    if hair.style == "bald":
+        return []
+    rng = scene.person_rng("hair")
+    look = draw_look(hair, person.male, rng)
+    skull = head_form(scene.head.vertices, ears=hair.style in ("medium", "long"))
+    samples = scalp_samples()
+    density = scalp_density(samples.rest, hair, person.male)
+    grown = []
+    chosen = samples[choose(density, _COUNTS[hair.style], rng)]
+    locks = nearest_guide(chosen.rest.astype(float), min(_LOCKS, len(chosen)))
+    combing = comb_scalp(chosen.rest.astype(float), hair, look, person.male, locks, rng)
+    steps = _STEPS[hair.style]
+    grown.append(_grow(scene, skull, scene.head.surface(chosen), combing, locks, steps, rng))
+    if hair.style == "bun":
+        grown.append(_bun(scene, look, skull, hair.volume, rng))
+    if hair.style == "ponytail":
+        count = 900
+        roots = _knot(look, skull) + rng.normal(0, 0.03, (count, 3))
+        locks = nearest_guide(roots, 40)
+        combing = comb_tail(count, hair, look, locks, rng)
+        grown.append(_grow(scene, skull, roots, combing, locks, 20, rng))
+    if hair.bangs > 0.12 and hair.style != "buzzed":
+        x, y, z = np.abs(samples.rest[:, 0]), samples.rest[:, 1], samples.rest[:, 2]
+        front = (z > 0.75) & (y > 7.85) & (x < 0.52)
+        full = 0.45 + 0.55 * hair.bangs
+        chosen = samples[choose(density * front * full, 1500, rng)]
+        if len(chosen) > 1:
+            locks = nearest_guide(chosen.rest.astype(float), min(60, len(chosen)))
+            combing = comb_fringe(chosen.rest.astype(float), hair, look, locks, rng)
+            roots = scene.head.surface(chosen)
+            grown.append(_grow(scene, skull, roots, combing, locks, 14, rng))
+    return grown
+
+
+def _grow(
+    scene: Scene,
+    skull: HeadForm,
+    roots: Array,
+    combing: Combing,
+    locks: Array,
+    steps: int,
+    rng: np.random.Generator,
+) -> tuple[Array, Combing, Array]:
+    points = grow(
+        np.asarray(roots, float),
+        combing.directions,
+        combing.lengths,
+        combing.lifts,
+        combing.cling,
+        combing.weight,
+        combing.face_edge,
+        combing.sideways,
+        skull.center,
+        skull.radii,
+        skull.neck,
+        skull.shoulders,
+        steps,
+        combing.cling_until,
+        np.zeros(5),
+    )
+    clump(points, locks, combing.clump, 0.15)
+    phase = rng.uniform(0, 2 * np.pi, locks.max() + 1)[locks] + rng.normal(0, 0.35, len(locks))
+    wave(points, skull.center, combing.amplitude, combing.frequency, phase, combing.flat)
+    return points, combing, locks
+
+
+def _knot(look: Look, skull: HeadForm) -> Array:
+    """Where the hair is tied, on this person's head."""
+    direction = unit(look.knot - SKULL_CENTER)
+    return np.asarray(skull.center + direction * (skull.radius(direction) + 0.06))
+
+
+def _bun(
+    scene: Scene, look: Look, skull: HeadForm, volume: float, rng: np.random.Generator
+) -> tuple[Array, Combing, Array]:
+    """Hairs wound around a ball on the knot."""
+    count, steps = 1300, 14
+    axis = unit(_knot(look, skull) - skull.center)
+    radius = 0.2 + 0.12 * volume
+    middle = _knot(look, skull) + axis * radius * 0.6
+    first = unit(np.cross(axis, np.array([0.3, 0.2, 1.0])))
+    second = np.cross(axis, first)
+    tilt = rng.normal(0, 0.35, (count, 1, 1))
+    start = rng.uniform(0, 2 * np.pi, (count, 1, 1))
+    angle = start + np.linspace(0, 2.2, steps)[None, :, None]
+    height = rng.uniform(-0.85, 0.95, (count, 1, 1)) + tilt * np.sin(angle) * 0.5
+    ring = np.sqrt(np.clip(1 - height**2, 0.02, 1))
+    shell = radius * rng.uniform(0.88, 1.0, (count, 1, 1))
+    points = middle + shell * (
+        ring * (np.cos(angle) * first + np.sin(angle) * second) + 0.75 * height * axis
+    )
+    flat = np.zeros(count)
+    combing = Combing(
+        directions=np.zeros((count, 3)),
+        lengths=flat,
+        lifts=shell[:, 0, 0] - 0.8 * radius,
+        cling=flat,
+        weight=flat,
+        face_edge=flat,
+        sideways=flat,
+        amplitude=flat,
+        frequency=flat,
+    )
+    return points, combing, nearest_guide(points[:, 0].copy(), 30)

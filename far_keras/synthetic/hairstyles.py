@@ -1,0 +1,341 @@
+"""How each hair style is combed: direction, length and manner of every hair from its root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from far_keras.synthetic.parameters import Hair
+
+__all__ = ["Combing", "Look", "comb_fringe", "comb_scalp", "comb_tail", "draw_look", "unit"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Traits of a person's haircut that `Hair` leaves open; drawn once for a person.
+
+    Attributes:
+        cut: Manner of short hair: to the side, forward, back, up at the front, or tousled.
+        end: Height (y, decimetres) at which long and medium hair ends.
+        face_edge: z behind which hair is kept beside the face, (image left, image right).
+        shoulders: Positive: hair falls before the shoulders, (image left, image right).
+        sweep: Sideways direction of a fringe, -1 .. 1.
+        knot: (3,) where a bun or ponytail is tied, on the rest head.
+        frequency: Radians a decimetre of waves.
+        top_length: Decimetres of short hair on top.
+        side_length: Decimetres of short hair at the sides.
+    """
+
+    cut: str
+    end: float
+    face_edge: tuple[float, float]
+    shoulders: tuple[float, float]
+    sweep: float
+    knot: Array
+    frequency: float
+    top_length: float
+    side_length: float
+
+
+@dataclass(frozen=True)
+class Combing:
+    """Per hair (N,), arguments of `strands.grow` and `strands.wave`; directions (N, 3)."""
+
+    directions: Array
+    lengths: Array
+    lifts: Array
+    cling: Array
+    weight: Array
+    face_edge: Array
+    sideways: Array
+    amplitude: Array
+    frequency: Array
+    cling_until: float = 7.4
+    flat: float = 0.8
+    clump: float = 0.45
+    width: float = 0.022
+
+
+def unit(vectors: Array) -> Array:
+    """Vectors (..., 3) at length 1."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-9))
+
+
+def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
+    """The open traits of a haircut; the same `rng` state gives the same haircut."""
+    cuts = ("side", "forward", "back", "up", "tousled") if male else ("side", "side", "forward")
+    cut = str(rng.choice(cuts))
+    if hair.style == "long":
+        end = rng.uniform(5.0, 6.1)
+    else:
+        end = rng.uniform(6.75, 7.0) if male else rng.uniform(6.1, 6.7)
+    tucked = rng.random(2) < 0.22
+    open_face = rng.uniform(0.75, 0.95) + rng.uniform(0.0, 0.2, 2)
+    edges = np.where(tucked, 0.34, open_face)
+    before = np.where(rng.random() < 0.6, 1.0, -1.0) * np.where(rng.random(2) < 0.85, 1, -1)
+    shoulders = before * rng.uniform(0.8, 2.0, 2)
+    sweep = rng.choice((-1, 1)) * rng.choice((0.1, 0.5, 0.9))
+    if hair.style == "bun":
+        high = rng.random() < 0.55
+        knot = np.array([0, 8.42, 0.1]) if high else np.array([0, 7.75, -0.36])
+    else:
+        knot = np.array([0, rng.uniform(7.6, 8.2), -0.33])
+    return Look(
+        cut=cut,
+        end=float(end),
+        face_edge=(float(edges[0]), float(edges[1])),
+        shoulders=(float(shoulders[0]), float(shoulders[1])),
+        sweep=float(sweep),
+        knot=knot,
+        frequency=float(rng.uniform(6, 9)),
+        top_length=float(rng.uniform(0.3, 0.55)) * (1.0 if male else 1.5),
+        side_length=float(rng.uniform(0.09, 0.2)) * (1.0 if male else 2.4),
+    )
+
+
+def comb_scalp(
+    rest: Array, hair: Hair, look: Look, male: bool, owner: Array, rng: np.random.Generator
+) -> Combing:
+    """Combs the hairs of the whole scalp.
+
+    Args:
+        rest: (N, 3) roots on the rest head.
+        hair: Any style but "bald".
+        look: From `draw_look`.
+        male: Short hair is cut shorter at men's sides.
+        owner: (N,) lock of each hair: locks share their deviations from the comb.
+        rng: Source of those deviations.
+    """
+    if hair.style == "buzzed":
+        combing = _buzzed(rest, rng)
+    elif hair.style == "short":
+        combing = _short(rest, hair, look, male, owner, rng)
+    elif hair.style in ("bun", "ponytail"):
+        combing = _tied(rest, hair, look, owner, rng)
+    else:
+        combing = _hanging(rest, hair, look, male, owner, rng)
+    return combing
+
+
+def _skull_normals(rest: Array) -> Array:
+    return unit(rest - np.array([0.0, 7.6, 0.55]))
+
+
+def _per_side(rest: Array, values: tuple[float, float]) -> Array:
+    share = np.clip(rest[:, 0] / 0.1, -1, 1) * 0.5 + 0.5
+    return values[0] * (1 - share) + values[1] * share
+
+
+def _jitter(owner: Array, lock: float, strand: float, rng: np.random.Generator) -> Array:
+    shared = rng.normal(0, lock, (owner.max() + 1, 3))
+    return np.asarray(shared[owner] + rng.normal(0, strand, (len(owner), 3)))
+
+
+def _waves(
+    hair: Hair, look: Look, owner: Array, size: float, rng: np.random.Generator
+) -> tuple[Array, Array, float]:
+    """Amplitude (N,), frequency (N,) and flatness of waves and curls."""
+    curl = np.clip((hair.wave - 0.45) / 0.4, 0, 1)
+    amplitude = size * (0.006 + 0.10 * min(hair.wave, 0.5)) * (1 + 0.25 * curl)
+    frequency = look.frequency * (1 + 1.4 * curl)
+    locks = rng.normal(0, 0.12, owner.max() + 1)
+    own = 1 + locks[owner] + rng.normal(0, 0.05 + 0.1 * curl, len(owner))
+    strength = rng.uniform(0.6, 1.2, len(owner))
+    return amplitude * strength, frequency * own, float(0.85 - 0.7 * curl)
+
+
+def _buzzed(rest: Array, rng: np.random.Generator) -> Combing:
+    count = len(rest)
+    forward = np.array([0.0, 0.0, 0.9]) * (rest[:, 1:2] > 7.7) + np.array([0, -0.6, -0.1])
+    directions = unit(_skull_normals(rest) * 0.6 + forward + rng.normal(0, 0.25, (count, 3)))
+    flat = np.zeros(count)
+    return Combing(
+        directions=directions,
+        lengths=rng.uniform(0.025, 0.055, count),
+        lifts=rng.uniform(0.005, 0.025, count),
+        cling=flat + 0.4,
+        weight=flat,
+        face_edge=flat + 9,
+        sideways=flat,
+        amplitude=flat,
+        frequency=flat,
+        clump=0.0,
+        width=0.010,
+    )
+
+
+def _short(
+    rest: Array, hair: Hair, look: Look, male: bool, owner: Array, rng: np.random.Generator
+) -> Combing:
+    x, y, z = rest.T
+    count = len(rest)
+    part = 0.28 * hair.parting
+    side = np.tanh((x - part) / 0.04)
+    # 0 at the sides and the neck, 1 on top; a soft border, as scissors over a comb leave it.
+    top = np.clip((y - 7.78 - 0.1 * (z < 0)) / 0.3, 0, 1)
+    top = top * top * (3 - 2 * top)
+    ahead = np.clip((z - 0.3) / 0.8, 0, 1)
+    one, zero = np.ones(count), np.zeros(count)
+    combed = {
+        "side": np.stack([side, 0.2 * one, 0.25 - 0.2 * ahead], 1),
+        "forward": np.stack([0.4 * x, 0 * one, one], 1),
+        "back": np.stack([0.25 * x, 0.5 * ahead, -1.0 * one], 1),
+        "up": np.stack([0.35 * look.sweep * one, 0.9 * ahead, 0.5 - 1.2 * ahead], 1),
+        "tousled": np.stack([0.5 * look.sweep * one, 0.3 * one, 0.6 * one], 1),
+    }[look.cut]
+    rough = {"tousled": 0.55, "up": 0.22}.get(look.cut, 0.14) + 0.35 * hair.wave
+    combed = combed + _jitter(owner, rough, 0.07, rng)
+    down = np.stack([zero, -one, np.where(z > 0.55, -0.25, -0.1)], 1)
+    down = down + rng.normal(0, 0.08, (count, 3))
+    curly = np.clip((hair.wave - 0.5) / 0.3, 0, 1)
+    standing = _skull_normals(rest) + _jitter(owner, 0.3, 0.1, rng)
+    directions = unit(down) * (1 - top)[:, None] + unit(combed) * top[:, None]
+    directions = unit(directions) * (1 - 0.75 * curly) + unit(standing) * 0.75 * curly
+    lowest = np.clip((y - 6.7) / 0.7, 0, 1)
+    sides = look.side_length * (0.45 + 0.55 * lowest)
+    long_top = look.top_length * (0.75 + 0.5 * hair.volume) * (1 + 0.2 * curly)
+    sides = sides + 0.5 * curly * (look.top_length - sides) * (0.5 if male else 1.0)
+    lengths = (sides * (1 - top) + long_top * top) * rng.uniform(0.8, 1.12, count)
+    height = 0.05 + 0.16 * hair.volume + (0.08 * ahead if look.cut == "up" else 0)
+    lifts = (0.02 * (1 - top) + height * top) * rng.random(count) ** 0.6
+    lifts = lifts + 0.2 * curly * lengths * rng.random(count)
+    amplitude, frequency, flat = _waves(hair, look, owner, 0.55, rng)
+    edge = 9.0 if look.cut == "forward" or hair.bangs > 0.12 else 0.95
+    if look.cut == "forward":
+        lengths *= 1 - 0.55 * ahead * top
+    return Combing(
+        directions=unit(directions),
+        lengths=lengths,
+        lifts=lifts + 0.006,
+        cling=one * (0.9 - 0.55 * curly),
+        weight=one * 0.9 * (1 - curly),
+        face_edge=zero + edge,
+        sideways=zero,
+        amplitude=amplitude * (0.35 + 0.65 * top),
+        frequency=frequency * 1.25,
+        cling_until=6.5,
+        flat=flat,
+        clump=0.3 + 0.25 * (look.cut == "tousled"),
+    )
+
+
+def _hanging(
+    rest: Array, hair: Hair, look: Look, male: bool, owner: Array, rng: np.random.Generator
+) -> Combing:
+    x, y, z = rest.T
+    count = len(rest)
+    part = 0.32 * hair.parting
+    side = np.tanh((x - part) / 0.03)
+    behind = np.clip((0.35 - z) / 0.5, 0, 1)
+    one = np.ones(count)
+    ahead = np.clip((z - 0.75) / 0.4, 0, 1)
+    combed = np.stack(
+        [side * (1 - 0.5 * behind), 0.2 - 0.6 * behind, -0.3 - 0.45 * ahead - 0.3 * behind], 1
+    )
+    directions = unit(combed + _jitter(owner, 0.1, 0.05, rng))
+    curly = np.clip((hair.wave - 0.5) / 0.4, 0, 1)
+    directions = unit(directions + 0.5 * curly * _skull_normals(rest))
+    # Along the skull a hair from the crown needs more than the height it falls.
+    drop = np.maximum(y - look.end, 0.15)
+    detour = 0.55 * np.clip((y - 7.6) / 0.8, 0, 1) * (1 - np.abs(x) / 0.9)
+    lengths = (drop + detour) * rng.uniform(0.86, 1.06, count)
+    layer = rng.random(count) ** 0.7
+    lifts = (0.035 + 0.17 * hair.volume + 0.10 * min(hair.wave, 0.6)) * layer
+    amplitude, frequency, flat = _waves(hair, look, owner, 1.0, rng)
+    return Combing(
+        directions=directions,
+        lengths=lengths,
+        lifts=lifts + 0.01,
+        cling=one * (0.75 - 0.35 * curly),
+        weight=one * (6.0 - 2.5 * curly),
+        face_edge=_per_side(rest, look.face_edge) + rng.normal(0, 0.05, count),
+        sideways=_per_side(rest, look.shoulders) * (0.4 if male else 1.0),
+        amplitude=amplitude,
+        frequency=frequency,
+        cling_until=7.75,
+        flat=flat,
+        clump=0.5,
+    )
+
+
+def _tied(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator) -> Combing:
+    count = len(rest)
+    normals = _skull_normals(rest)
+    knot = look.knot - np.array([0.0, 7.6, 0.55])
+    towards = look.knot - rest
+    tangent = unit(towards - normals * np.sum(towards * normals, axis=1, keepdims=True))
+    angle = np.arccos(np.clip(normals @ unit(knot), -1, 1))
+    zero = np.zeros(count)
+    amplitude, frequency, flat = _waves(hair, look, owner, 0.25, rng)
+    return Combing(
+        directions=unit(tangent + _jitter(owner, 0.03, 0.03, rng)),
+        lengths=0.92 * angle + 0.06,
+        lifts=(0.02 + 0.07 * hair.volume) * rng.random(count) ** 0.7 + 0.012,
+        cling=zero + 0.97,
+        weight=zero,
+        face_edge=zero + 9,
+        sideways=zero,
+        amplitude=amplitude,
+        frequency=frequency,
+        cling_until=6.0,
+        flat=flat,
+        clump=0.15,
+    )
+
+
+def comb_tail(
+    count: int, hair: Hair, look: Look, owner: Array, rng: np.random.Generator
+) -> Combing:
+    """The free end of a ponytail: `count` hairs from its knot."""
+    zero = np.zeros(count)
+    amplitude, frequency, flat = _waves(hair, look, owner, 1.0, rng)
+    aim = np.array([0.55 * look.sweep, 0.35, -1.0])
+    return Combing(
+        directions=unit(aim + rng.normal(0, 0.3, (count, 3))),
+        lengths=rng.uniform(0.85, 1.1, count) * (look.knot[1] - 6.1),
+        lifts=zero + 0.1,
+        cling=zero,
+        weight=zero + 4.0,
+        face_edge=zero + 9,
+        sideways=zero,
+        amplitude=amplitude,
+        frequency=frequency,
+        flat=flat,
+        clump=0.4,
+    )
+
+
+def comb_fringe(
+    rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator
+) -> Combing:
+    """Bangs: hairs from above the forehead that fall over it, shorter at the outer ends."""
+    x, y, z = rest.T
+    count = len(rest)
+    sweep = look.sweep
+    aim = np.stack([0.45 * x + 0.75 * sweep, -0.1 + 0 * x, 1 + 0 * x], 1)
+    directions = unit(aim + _jitter(owner, 0.09, 0.04, rng))
+    # Ends over the brows in the middle, beside the eyes at the outer ends.
+    end = 7.6 - 0.2 * np.clip(np.abs(x) / 0.5, 0, 1) ** 2 + 0.12 * (1 - hair.bangs)
+    reach = (y - end) + 0.28 * np.clip((1.35 - z) / 0.5, 0, 1) + 0.05
+    lengths = reach * (1 + 0.25 * abs(sweep)) * rng.uniform(0.82, 1.05, count)
+    zero = np.zeros(count)
+    amplitude, frequency, flat = _waves(hair, look, owner, 0.45, rng)
+    return Combing(
+        directions=directions,
+        lengths=np.maximum(lengths, 0.12),
+        lifts=(0.035 + 0.09 * hair.volume) * rng.random(count) ** 0.7 + 0.012,
+        cling=zero + 0.9,
+        weight=zero + 2.0,
+        face_edge=zero + 9,
+        sideways=zero,
+        amplitude=amplitude,
+        frequency=frequency,
+        cling_until=6.5,
+        flat=flat,
+        clump=0.55,
+    )

@@ -1,0 +1,307 @@
+"""Growth of hairs over the head: they leave their roots, lie on the skull, fall, wave and clump.
+
+Everything happens in the head's frame (decimetres, x to the image's right, y up, z towards the
+camera for a frontal face), so that a person's hair keeps its shape when the head turns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from far_keras.synthetic.head_form import BODY_CELL, BODY_X, BODY_Z
+
+__all__ = ["clump", "grow", "nearest_guide", "pose_and_project", "wave"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _radius(radii: Array, x: float, y: float, z: float, r: float) -> float:
+    """Bilinear look-up of the skin's distance in direction (x, y, z) / r."""
+    rows, columns = radii.shape
+    i = np.arccos(min(1.0, max(-1.0, y / r))) / np.pi * (rows - 1)
+    j = (np.arctan2(x, z) + np.pi) / (2 * np.pi) * (columns - 1)
+    i0 = min(int(i), rows - 2)
+    j0 = min(int(j), columns - 2)
+    fi = i - i0
+    fj = j - j0
+    upper = radii[i0, j0] * (1 - fj) + radii[i0, j0 + 1] * fj
+    lower = radii[i0 + 1, j0] * (1 - fj) + radii[i0 + 1, j0 + 1] * fj
+    return upper * (1 - fi) + lower * fi
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _shoulder(shoulders: Array, x: float, z: float) -> tuple[float, float, float]:
+    """Height of the body's surface below (x, z) and its slopes along x and z."""
+    rows, columns = shoulders.shape
+    i = (z - BODY_Z) / BODY_CELL
+    j = (x - BODY_X) / BODY_CELL
+    if i < 0 or j < 0 or i >= rows - 1 or j >= columns - 1:
+        return -9.0, 0.0, 0.0
+    i0, j0 = int(i), int(j)
+    fi, fj = i - i0, j - j0
+    a, b = shoulders[i0, j0], shoulders[i0, j0 + 1]
+    c, d = shoulders[i0 + 1, j0], shoulders[i0 + 1, j0 + 1]
+    height = (a * (1 - fj) + b * fj) * (1 - fi) + (c * (1 - fj) + d * fj) * fi
+    slope_x = ((b - a) * (1 - fi) + (d - c) * fi) / BODY_CELL
+    slope_z = ((c - a) * (1 - fj) + (d - b) * fj) / BODY_CELL
+    return height, slope_x, slope_z
+
+
+@njit(cache=True, fastmath=True)
+def grow(
+    roots: Array,
+    directions: Array,
+    lengths: Array,
+    lifts: Array,
+    cling: Array,
+    weight: Array,
+    face_edge: Array,
+    sideways: Array,
+    center: Array,
+    radii: Array,
+    neck: Array,
+    shoulders: Array,
+    steps: int,
+    cling_until: float,
+    rim: Array,
+) -> Array:
+    """Polylines of hairs that lie on the head as long as it carries them, then fall.
+
+    Args:
+        roots: (N, 3) points on the skin.
+        directions: (N, 3) unit vectors along which the hairs leave the skin.
+        lengths: (N,) decimetres.
+        lifts: (N,) height above the skin at which each hair comes to lie.
+        cling: (N,) 0: free, may stand off .. 1: lies on its layer above `cling_until`.
+        weight: (N,) pull of gravity, about 0 (stiff) to 6 (limp).
+        face_edge: (N,) z before which hairs beside the face are drawn back, so that it stays open
+            (the edge leans forward towards the hairline); a large number for fringes.
+        sideways: (N,) z-pull below the jaw: positive falls before the shoulders.
+        center, radii, neck, shoulders: of the `HeadForm`.
+        steps: Points a hair, at least 2.
+        cling_until: Height (y) below which hairs fall freely.
+        rim: (5,) plane normal, offset and clearance of a hat: above it hairs are pressed flat to
+            the clearance. All zero without a hat.
+
+    Returns:
+        (N, steps, 3) points.
+    """
+    count = roots.shape[0]
+    out = np.empty((count, steps, 3))
+    for s in range(count):
+        px, py, pz = roots[s, 0], roots[s, 1], roots[s, 2]
+        dx, dy, dz = directions[s, 0], directions[s, 1], directions[s, 2]
+        step = lengths[s] / (steps - 1)
+        rise = max(0.05, 1.5 * lifts[s])
+        out[s, 0, 0], out[s, 0, 1], out[s, 0, 2] = px, py, pz
+        for k in range(1, steps):
+            # Stiff at the root: the hair first goes where it was combed to.
+            dy -= weight[s] * step * min(1.0, 0.25 + 1.5 * k * step)
+            if py < 8.15:
+                over = pz - face_edge[s] - 0.75 * max(0.0, py - 7.45)
+                if over > 0.0:
+                    dz -= 22.0 * step * min(over, 0.4)
+            if py < 7.0:
+                # Hanging hair closes in under the ears and falls before or behind the shoulders.
+                out_x = px - center[0]
+                if abs(out_x) > 0.6:
+                    dx -= 2.0 * step * (1.0 if out_x > 0 else -1.0) * weight[s] / 5.0
+                if py < 6.75:
+                    dz += sideways[s] * step
+            norm = 1.0 / np.sqrt(dx * dx + dy * dy + dz * dz + 1e-12)
+            dx *= norm
+            dy *= norm
+            dz *= norm
+            px += dx * step
+            py += dy * step
+            pz += dz * step
+            x, y, z = px - center[0], py - center[1], pz - center[2]
+            r = np.sqrt(x * x + y * y + z * z)
+            floor = _radius(radii, x, y, z, r)
+            lift = lifts[s] * (1.0 - np.exp(-k * step / rise)) + 0.004
+            if rim[4] > 0:
+                above = px * rim[0] + py * rim[1] + pz * rim[2] - rim[3]
+                # Pressed fully just above the rim, free a little below it.
+                share = min(1.0, max(0.0, (above + 0.25) / 0.25))
+                lift = lift * (1.0 - share) + min(lift, rim[4]) * share
+                if above > -0.02 and r > floor + rim[4]:
+                    lift = min(lift, rim[4])
+                    r_new = floor + rim[4]
+                    px, py, pz = (
+                        center[0] + x / r * r_new,
+                        center[1] + y / r * r_new,
+                        center[2] + z / r * r_new,
+                    )
+                    x, y, z = px - center[0], py - center[1], pz - center[2]
+                    r = r_new
+            target = floor + lift
+            hold = 0.0
+            if r < target:
+                hold = 1.0
+            elif cling[s] > 0:
+                hold = cling[s] * min(1.0, max(0.0, (py - cling_until + 0.15) / 0.3))
+            if hold > 0:
+                ux, uy, uz = x / r, y / r, z / r
+                r_new = r + (target - r) * hold
+                px = center[0] + ux * r_new
+                py = center[1] + uy * r_new
+                pz = center[2] + uz * r_new
+                out_speed = dx * ux + dy * uy + dz * uz
+                if r < target:
+                    out_speed = min(out_speed, 0.0)
+                dx -= ux * out_speed * hold
+                dy -= uy * out_speed * hold
+                dz -= uz * out_speed * hold
+            if py < 6.8:
+                # Outside the neck, an upright elliptical cylinder, and above the shoulders.
+                ex, ez = px / neck[0], (pz - neck[1]) / neck[2]
+                inside = ex * ex + ez * ez
+                if 1e-6 < inside < 1.0:
+                    outwards = 1.0 / np.sqrt(inside)
+                    px *= outwards
+                    pz = neck[1] + (pz - neck[1]) * outwards
+                if py < 6.3:
+                    height, slope_x, slope_z = _shoulder(shoulders, px, pz)
+                    slope_x *= 0.3
+                    under = height + 0.5 * lifts[s] + 0.02 - py
+                    if under > 0.0:
+                        norm = 1.0 / np.sqrt(1.0 + slope_x * slope_x + slope_z * slope_z)
+                        ux, uy, uz = -slope_x * norm, norm, -slope_z * norm
+                        under = min(under, 0.3) * norm
+                        px += ux * under
+                        py += uy * under
+                        pz += uz * under
+                        into = min(0.0, dx * ux + dy * uy + dz * uz)
+                        dx -= ux * into
+                        dy -= uy * into
+                        dz -= uz * into
+            out[s, k, 0], out[s, k, 1], out[s, k, 2] = px, py, pz
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def nearest_guide(roots: Array, guides: int) -> Array:
+    """(N,) index of the nearest of the first `guides` roots: the lock a hair belongs to."""
+    count = roots.shape[0]
+    owner = np.empty(count, np.int64)
+    for s in range(count):
+        best, at = 1e9, 0
+        for g in range(guides):
+            x = roots[s, 0] - roots[g, 0]
+            y = roots[s, 1] - roots[g, 1]
+            z = roots[s, 2] - roots[g, 2]
+            d = x * x + y * y + z * z
+            if d < best:
+                best, at = d, g
+        owner[s] = at
+    return owner
+
+
+@njit(cache=True, fastmath=True)
+def clump(points: Array, owner: Array, strength: float, start: float) -> None:
+    """Draws hairs (N, K, 3) towards the first hair of their lock, more so at the tips, in place.
+
+    `strength` 0 .. 1 is reached at the tip; it begins at the fraction `start` of the length.
+    """
+    count, steps, _ = points.shape
+    guides = owner.max() + 1
+    lead = points[:guides].copy()
+    for s in range(count):
+        g = owner[s]
+        if s == g:
+            continue
+        for k in range(1, steps):
+            t = max(0.0, (k / (steps - 1.0) - start) / (1.0 - start))
+            share = strength * t * (2.0 - t)
+            for c in range(3):
+                points[s, k, c] += (lead[g, k, c] - points[s, k, c]) * share
+
+
+@njit(cache=True, fastmath=True)
+def wave(
+    points: Array, center: Array, amplitude: Array, frequency: Array, phase: Array, flat: float
+) -> None:
+    """Winds hairs (N, K, 3) around their own course, in place.
+
+    Args:
+        points: The hairs.
+        center: (3,) of the head; waves lie in the plane of the skull's surface.
+        amplitude: (N,) decimetres, reached after a tenth of a decimetre or two.
+        frequency: (N,) radians a decimetre.
+        phase: (N,) radians.
+        flat: 0 a full helix .. 1 waves within the surface only.
+    """
+    count, steps, _ = points.shape
+    for s in range(count):
+        travelled = 0.0
+        qx, qy, qz = points[s, 0, 0], points[s, 0, 1], points[s, 0, 2]
+        for k in range(1, steps):
+            x, y, z = points[s, k, 0], points[s, k, 1], points[s, k, 2]
+            tx, ty, tz = x - qx, y - qy, z - qz
+            qx, qy, qz = x, y, z
+            step = np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-9
+            tx /= step
+            ty /= step
+            tz /= step
+            travelled += step
+            ux, uy, uz = x - center[0], y - center[1], z - center[2]
+            norm = np.sqrt(ux * ux + uy * uy + uz * uz) + 1e-9
+            ux /= norm
+            uy /= norm
+            uz /= norm
+            bx, by, bz = ty * uz - tz * uy, tz * ux - tx * uz, tx * uy - ty * ux
+            grown = amplitude[s] * (1.0 - np.exp(-4.0 * travelled))
+            angle = phase[s] + frequency[s] * travelled
+            side = grown * np.sin(angle)
+            height = grown * (1.0 - flat) * (0.5 + 0.5 * np.cos(angle))
+            points[s, k, 0] = x + bx * side + ux * height
+            points[s, k, 1] = y + by * side + uy * height
+            points[s, k, 2] = z + bz * side + uz * height
+
+
+@njit(cache=True, fastmath=True)
+def pose_and_project(
+    points: Array, rotations: Array, pivot: Array, camera: Array, similarity: Array
+) -> Array:
+    """What `Scene.project` does, for very many points (N, K, 3) of the head frame.
+
+    Args:
+        points: The hairs.
+        rotations: (M, 3, 3) of points that follow the head by 0, 1 / (M - 1) .. 1.
+        pivot: (3,) the point about which the head turns.
+        camera: (3,) where the camera is.
+        similarity: (2, 3) from the image plane to pixels.
+
+    Returns:
+        (N, K, 3) float32: x, y in supersampled pixels, depth.
+    """
+    count, steps, _ = points.shape
+    last = rotations.shape[0] - 1
+    out = np.empty((count, steps, 3), np.float32)
+    r = np.empty((3, 3))
+    for s in range(count):
+        for k in range(steps):
+            t = (points[s, k, 1] + 0.45 * points[s, k, 2] - 5.9) / 0.85
+            t = min(1.0, max(0.0, t))
+            share = t * t * (3.0 - 2.0 * t) * last
+            at = min(int(share), last - 1)
+            share -= at
+            x = points[s, k, 0] - pivot[0]
+            y = points[s, k, 1] - pivot[1]
+            z = points[s, k, 2] - pivot[2]
+            for i in range(3):
+                for j in range(3):
+                    r[i, j] = rotations[at, i, j] * (1 - share) + rotations[at + 1, i, j] * share
+            px = r[0, 0] * x + r[0, 1] * y + r[0, 2] * z + pivot[0] - camera[0]
+            py = r[1, 0] * x + r[1, 1] * y + r[1, 2] * z + pivot[1] - camera[1]
+            depth = camera[2] - (r[2, 0] * x + r[2, 1] * y + r[2, 2] * z + pivot[2])
+            px /= depth
+            py /= depth
+            out[s, k, 0] = similarity[0, 0] * px + similarity[0, 1] * py + similarity[0, 2]
+            out[s, k, 1] = similarity[1, 0] * px + similarity[1, 1] * py + similarity[1, 2]
+            out[s, k, 2] = depth
+    return out
