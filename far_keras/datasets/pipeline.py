@@ -1,0 +1,272 @@
+"""From a folder of records to batches for the network, as a `tf.data.Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from far_keras.datasets.augmentation import Augmentation, augment
+from far_keras.datasets.manifest import Manifest, read_manifest
+from far_keras.datasets.records import parse_record
+from far_keras.errors import DatasetError
+from far_keras.schema import CELEBA, MISSING, REGIONS, AttributeSchema
+
+__all__ = ["load_records", "resize_images", "steps_per_epoch"]
+
+MaskSource = Literal["landmarks", "true"]
+
+FRAME = (218, 178)
+# Enough to mix some hundred persons; records are shuffled in their compressed form, 10 kB each.
+_SHUFFLE_RECORDS = 4096
+_CACHE_BYTES = 2**30
+
+
+def load_records(
+    directory: str | Path,
+    split: str,
+    *,
+    schema: AttributeSchema = CELEBA,
+    image_size: int = 128,
+    mask_size: int = 32,
+    batch_size: int = 32,
+    training: bool = False,
+    masks: MaskSource | None = "landmarks",
+    augment: bool | Augmentation = True,
+    seed: int = 0,
+    cache: bool | Literal["auto"] = "auto",
+    allow_missing: bool = False,
+) -> tf.data.Dataset:
+    """Batches of one split, for `model.fit` and `model.evaluate`.
+
+    For training the pictures are shuffled anew in every epoch and augmented, and the incomplete
+    last batch is dropped. Otherwise all pictures come, once, in the order of
+    `far_keras.datasets.records.record_files`. Two calls with the same arguments give the same
+    batches, epoch by epoch.
+
+    Args:
+        directory: Folder of records that `annotate` wrote.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        schema: Which attributes, in its order, and whose groups' masks.
+        image_size: Side S of the pictures; the whole aligned face is squashed to S x S.
+        mask_size: Side M of the masks.
+        batch_size: Pictures in a batch, over all replicas.
+        training: Shuffle, augment and drop the incomplete last batch.
+        masks: ``"landmarks"`` for what `annotate` derived from landmarks, ``"true"`` for rendered
+            true regions, None for no masks at all.
+        augment: Whether, or how much, training pictures are changed.
+        seed: Of shuffling and augmentation.
+        cache: Whether decoded pictures are kept in memory from the first epoch on; ``"auto"`` does
+            so if they fit into 1 GiB (at 128 px some 18,000 pictures).
+        allow_missing: Give attributes of the schema that the records lack missing labels, instead
+            of raising.
+
+    Returns:
+        Pairs of images, float32 (B, S, S, 3) in [0, 255], and a dict of ``attributes``, float32
+        (B, A): 1, 0, or -1 for missing; and unless `masks` is None, ``masks``, float32
+        (B, M, M, G): the part of each cell that the group's region covers, or -1 everywhere for
+        a picture whose masks are not known. The number of batches is known
+        (``dataset.cardinality()``).
+
+    Raises:
+        DatasetError: The records are missing, incomplete or of another version, the split is
+            empty or smaller than a training batch, an attribute is not in the records, or true
+            masks are asked of records without them.
+    """
+    directory = Path(directory)
+    manifest = read_manifest(directory)
+    steps_per_epoch(directory, split, batch_size, training, manifest=manifest)
+    columns = _label_columns(manifest, schema, directory, allow_missing)
+    if masks not in ("landmarks", "true", None):
+        raise DatasetError(f"masks: expected 'landmarks', 'true' or None. Received: {masks!r}")
+    if masks == "true" and not manifest.true_masks:
+        raise DatasetError(
+            f"{directory}: these records have no true masks; only rendered sets have. "
+            "Use masks='landmarks'"
+        )
+    if masks is None:
+        mask_size = 0  # of no masks at all: what is passed along is empty
+
+    count = manifest.count(split)
+    shards = [str(directory / shard.file) for shard in manifest.split_shards(split)]
+    prepare = _preparation(manifest, schema, columns, image_size, mask_size, masks)
+    if cache == "auto":
+        picture = image_size**2 * 3 + mask_size**2 * schema.num_groups
+        cache = count * picture <= _CACHE_BYTES
+    if cache:
+        dataset = tf.data.TFRecordDataset(shards).map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        # Whole pictures are shuffled, but the buffer only refers to what the cache holds anyway.
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(count)).cache()
+        if training:
+            dataset = dataset.shuffle(count, seed=seed)
+    else:
+        dataset = _read(shards, training, seed)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
+        if training:
+            dataset = dataset.shuffle(min(count, _SHUFFLE_RECORDS), seed=seed)
+        dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.batch(batch_size, drop_remainder=training)
+
+    amounts = Augmentation() if augment is True else augment
+    if training and amounts:
+        seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
+        dataset = tf.data.Dataset.zip(dataset, seeds)
+        finish = _finishing(masks, amounts)
+    else:
+        finish = _finishing(masks, None)
+    dataset = dataset.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.DATA  # there may be fewer files than workers
+    )
+    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def steps_per_epoch(
+    directory: str | Path,
+    split: str,
+    batch_size: int,
+    training: bool,
+    *,
+    manifest: Manifest | None = None,
+) -> int:
+    """Number of batches that `load_records` gives.
+
+    Raises:
+        DatasetError: See `read_manifest`; the batch size is below 1, the split is empty, or it is
+            smaller than one training batch.
+    """
+    manifest = read_manifest(directory) if manifest is None else manifest
+    count = manifest.count(split)
+    if batch_size < 1:
+        raise DatasetError(f"batch_size: expected at least 1. Received: {batch_size}")
+    if count == 0:
+        raise DatasetError(f"{directory}: the split {split!r} has no pictures")
+    if training and count < batch_size:
+        raise DatasetError(
+            f"{directory}: the split {split!r} has {count} pictures, fewer than one training batch "
+            f"of {batch_size}; use a smaller batch size"
+        )
+    return count // batch_size if training else -(-count // batch_size)
+
+
+def resize_images(images: tf.Tensor, size: int) -> tf.Tensor:
+    """Squashes pictures to a square as the network is trained on them.
+
+    Bilinear with antialiasing, which is what ``PIL.Image.resize(..., BILINEAR)`` computes.
+
+    Args:
+        images: uint8 or float32 (..., H, W, 3) in [0, 255].
+        size: Side S.
+
+    Returns:
+        float32 (..., S, S, 3) in [0, 255].
+    """
+    return tf.image.resize(images, (size, size), antialias=True)
+
+
+def area_weights(source: int, target: int) -> np.ndarray:
+    """float32 (target, source): the part of each target cell that each source pixel covers.
+
+    ``area_weights(H, h) @ picture @ area_weights(W, w).T`` is the exact area average.
+    """
+    edges = np.arange(target + 1) * (source / target)
+    pixels = np.arange(source)
+    low = np.maximum(edges[:-1, None], pixels)
+    high = np.minimum(edges[1:, None], pixels + 1)
+    return (np.maximum(high - low, 0.0) * (target / source)).astype(np.float32)
+
+
+def _label_columns(
+    manifest: Manifest, schema: AttributeSchema, directory: Path, allow_missing: bool
+) -> list[int]:
+    """Where each attribute of the schema is in a record's labels followed by one missing label."""
+    positions = {name: column for column, name in enumerate(manifest.attributes)}
+    absent = [name for name in schema.attributes if name not in positions]
+    if len(absent) == schema.num_attributes or (absent and not allow_missing):
+        raise DatasetError(
+            f"{directory}: the records (made from {manifest.name!r}) lack {absent} of the schema "
+            f"{schema.name!r}. They have: {list(manifest.attributes)}. Use a schema of these, or "
+            "allow_missing=True to treat the others as missing"
+        )
+    return [positions.get(name, len(positions)) for name in schema.attributes]
+
+
+def _read(shards: list[str], training: bool, seed: int) -> tf.data.Dataset:
+    if not training:
+        return tf.data.TFRecordDataset(shards)
+    files = tf.data.Dataset.from_tensor_slices(shards).shuffle(len(shards), seed=seed)
+    return files.interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=min(8, len(shards)),
+        block_length=16,
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+
+
+def _preparation(
+    manifest: Manifest,
+    schema: AttributeSchema,
+    columns: list[int],
+    image_size: int,
+    mask_size: int,
+    masks: MaskSource | None,
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, ...]]:
+    """From a record to image uint8 (S, S, 3), masks uint8 (M, M, G), known bool, labels int8."""
+    bits = np.array(
+        [sum(1 << REGIONS.index(region) for region in group.regions) for group in schema.groups],
+        np.uint8,
+    )
+    rows = area_weights(FRAME[0], mask_size) if masks else None  # (M, 218)
+    cols = area_weights(FRAME[1], mask_size).T if masks else None  # (178, M)
+
+    def decode_masks(png: tf.Tensor) -> tf.Tensor:
+        packed = tf.ensure_shape(tf.io.decode_png(png, channels=1), (*FRAME, 1))[None, :, :, 0]
+        inside = tf.bitwise.bitwise_and(packed, bits[:, None, None]) != 0  # (G, 218, 178)
+        covered = tf.matmul(tf.matmul(rows, tf.cast(inside, tf.float32)), cols)  # (G, M, M)
+        return tf.cast(tf.round(255.0 * tf.transpose(covered, (1, 2, 0))), tf.uint8)
+
+    def prepare(serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        record = parse_record(serialized, len(manifest.attributes))
+        image = tf.io.decode_jpeg(record["image"], channels=3)
+        image = resize_images(tf.ensure_shape(image, (*FRAME, 3)), image_size)
+        image = tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
+        labels = tf.gather(tf.pad(record["labels"], [[0, 1]], constant_values=MISSING), columns)
+        shape = (mask_size, mask_size, schema.num_groups)
+        if masks is None:
+            return image, tf.zeros(shape, tf.uint8), tf.constant(False), labels
+        png = record["masks" if masks == "landmarks" else "true_masks"]
+        known = tf.strings.length(png) > 0
+        mask = tf.cond(known, lambda: decode_masks(png), lambda: tf.zeros(shape, tf.uint8))
+        return image, tf.ensure_shape(mask, shape), known, labels
+
+    return prepare
+
+
+def _finishing(masks: MaskSource | None, amounts: Augmentation | None) -> Callable:
+    """Prepared batch, and a seed if there are `amounts`, to what `load_records` gives."""
+
+    def finish(image: tf.Tensor, mask: tf.Tensor, known: tf.Tensor, labels: tf.Tensor) -> tuple:
+        targets = {"attributes": tf.cast(labels, tf.float32)}
+        if masks is not None:
+            covered = tf.cast(mask, tf.float32) / 255.0
+            targets["masks"] = tf.where(known[:, None, None, None], covered, float(MISSING))
+        return tf.cast(image, tf.float32), targets
+
+    if amounts is None:
+        return finish
+
+    def finish_and_augment(prepared: tuple[tf.Tensor, ...], seed: tf.Tensor) -> tuple:
+        images, targets = finish(*prepared)
+        moved = targets["masks"] if masks is not None else tf.zeros((1, 1, 1, 0))
+        images, moved = augment(images, moved, seed, amounts)
+        if masks is not None:
+            targets["masks"] = moved
+        return images, targets
+
+    return finish_and_augment
