@@ -80,9 +80,8 @@ def build_backbone(
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = batch_norm_momentum
-    if network is backbone:
-        extractor = keras.Model(network.input, features)
-        features = extractor(pixels)
+    if isinstance(backbone, keras.Model):
+        features = keras.Model(network.input, features)(pixels)
     return keras.Model(pixels, features, name="backbone")
 
 

@@ -1,0 +1,49 @@
+"""Where a model comes from: what made it, of which version, from which data."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import far_keras
+from far_keras.training.config import TrainConfig
+
+__all__ = ["training_provenance"]
+
+_PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy")
+
+
+def training_provenance(config: TrainConfig) -> dict[str, Any]:
+    """JSON data on the run of `config` that ends now; `load_model` hands it back."""
+    manifest = Path(config.records) / "manifest.json"
+    return {
+        "command": sys.argv,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "far_keras": far_keras.__version__,
+        "git_revision": _git_revision(),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+        "seed": config.seed,
+        "config": config.to_dict(),
+    }
+
+
+def _git_revision() -> str | None:
+    """The revision of the checkout that the package runs from; None for an installed package."""
+    root = Path(far_keras.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,74 @@
+"""The state of an unfinished training, in one file that is written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from far_keras.atomic import atomic_path
+from far_keras.errors import ModelError
+
+__all__ = ["TrainingState", "restore_state", "write_state"]
+
+
+@dataclass
+class TrainingState:
+    """How far a training has come.
+
+    Args:
+        epoch: Epochs that are finished.
+        step: Steps of the next epoch that are done.
+        best_epoch: Number, from 1, of the epoch with the best validation; 0 if there is none yet.
+        history: One row of figures for each finished epoch.
+        seconds: Time spent so far.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def write_state(path: str | Path, state: TrainingState, model: keras.Model) -> None:
+    """Writes the state with the model's, the optimiser's and the dropouts' variables."""
+    arrays: dict[str, Any] = {
+        f"{index:05d}": keras.ops.convert_to_numpy(variable.value)
+        for index, variable in enumerate(_variables(model))
+    }
+    with atomic_path(path) as temporary:
+        np.savez(temporary, state=json.dumps(asdict(state)), **arrays)
+
+
+def restore_state(path: str | Path, model: keras.Model) -> TrainingState:
+    """Reads what `write_state` wrote into a model that was built and compiled alike.
+
+    Raises:
+        ModelError: The file is damaged, or is of another network or optimiser.
+    """
+    variables = _variables(model)
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            state = TrainingState(**json.loads(str(data["state"])))
+            arrays = [data[f"{index:05d}"] for index in range(len(data.files) - 1)]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            f"{path}: the state of the training cannot be read: {error}; delete it to start anew"
+        ) from error
+    if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+        raise ModelError(
+            f"{path}: the state is of another network or optimiser; delete it to start anew"
+        )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    return state
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    return [*model.variables, *model.optimizer.variables]

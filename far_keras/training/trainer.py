@@ -1,0 +1,298 @@
+"""Trains a named network on records: from a configuration to a model's folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from far_keras.atomic import atomic_path
+from far_keras.datasets.pipeline import MaskSource, load_records
+from far_keras.errors import ModelError
+from far_keras.models.imagenet import load_imagenet_weights
+from far_keras.models.storage import load_model, save_model
+from far_keras.models.variants import build_model
+from far_keras.schema import CELEBA, AttributeSchema
+from far_keras.training.config import TrainConfig
+from far_keras.training.interruption import StopAtStep, StopRequestedError
+from far_keras.training.losses import AttributeLoss, MaskLoss
+from far_keras.training.metrics import AttributeAccuracy, MaskIoU, MeanAUC
+from far_keras.training.optimizer import build_optimizer
+from far_keras.training.progress import TrainingProgress
+from far_keras.training.provenance import training_provenance
+from far_keras.training.state import TrainingState, restore_state, write_state
+from far_keras.training.thresholds import fit_thresholds
+
+__all__ = ["TrainResult", "train"]
+
+_CONFIG, _STATE, _BEST = "config.json", "state.npz", "best.weights.h5"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training came to.
+
+    Args:
+        folder: The model's folder, for `far_keras.models.storage.load_model`.
+        history: One row an epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, ``auc``, ``iou``
+            and the like, the same of the validation split with ``val_`` before, ``seconds``.
+        best_epoch: The epoch whose weights were kept: that with the highest ``val_auc``.
+        seconds: Time spent, over all sittings.
+    """
+
+    folder: Path
+    history: list[dict[str, Any]]
+    best_epoch: int
+    seconds: float
+
+
+def train(
+    config: TrainConfig, *, progress: bool = True, strategy: tf.distribute.Strategy | None = None
+) -> TrainResult:
+    """Trains a network, keeps its best epoch, fits thresholds and writes the model's folder.
+
+    While it runs, everything is in ``<output>.partial``. After Ctrl-C, a termination or a kill, the
+    same call goes on where it stopped (after a kill: at the last finished epoch). For a training
+    that is finished already, the same call returns its result at once.
+
+    Args:
+        config: What to train, on what and how.
+        progress: Whether to show a bar and a line for each epoch, on the standard error stream.
+        strategy: How to use several devices; None mirrors the network on all GPUs if there are
+            two or more.
+
+    Returns:
+        The result, whose folder holds the model, its thresholds, provenance and history.json.
+
+    Raises:
+        ModelError: `config.output` or its unfinished state is of a training with other settings,
+            or the loss is no longer a number.
+        DatasetError: The records cannot be used.
+        KeyboardInterrupt: It was stopped; the state is saved.
+    """
+    output, partial = Path(config.output), Path(f"{config.output}.partial")
+    if output.exists():
+        return _finished(output, config)
+    _claim(partial, config)
+    schema = AttributeSchema.from_file(config.schema) if config.schema else CELEBA
+    keras.utils.set_random_seed(config.seed)
+    previous_policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        return _train(config, schema, strategy or _default_strategy(), partial, progress)
+    finally:
+        keras.config.set_dtype_policy(previous_policy)
+
+
+def _train(
+    config: TrainConfig,
+    schema: AttributeSchema,
+    strategy: tf.distribute.Strategy,
+    partial: Path,
+    progress: bool,
+) -> TrainResult:
+    with strategy.scope():
+        model = build_model(config.model_config, schema)
+    training = _load(config, schema, model, "train")
+    validation = _load(config, schema, model, "valid")
+    steps = int(training.cardinality())
+    with strategy.scope():
+        _compile(model, config, schema, steps * config.epochs)
+        state = TrainingState()
+        if (partial / _STATE).exists():
+            state = restore_state(partial / _STATE, model)
+        elif config.imagenet:
+            load_imagenet_weights(model.get_layer("backbone"))
+
+    done = state.epoch * steps + state.step
+    started = time.monotonic() - state.seconds
+    bar = TrainingProgress(f"Training {config.variant}", steps * config.epochs, done, progress)
+    with StopAtStep() as stop, bar:
+        if done:
+            bar.console.print(f"resumed after step {done} of {steps * config.epochs}")
+            # Each iterator shuffles anew: those of the finished epochs are opened and left.
+            for _ in range(state.epoch):
+                next(iter(training))
+        try:
+            while state.epoch < config.epochs:
+                _run_epoch(model, training, validation, steps, state, config, partial, stop, bar)
+                state.seconds = time.monotonic() - started
+                write_state(partial / _STATE, state, model)
+        except (StopRequestedError, KeyboardInterrupt) as error:
+            if isinstance(
+                error, StopRequestedError
+            ):  # else a step may be half done: keep the old state
+                state.step += stop.steps_done
+                state.seconds = time.monotonic() - started
+                write_state(partial / _STATE, state, model)
+            bar.console.print(
+                f"stopped in epoch {state.epoch + 1}; the state is in {partial}: "
+                "run the same command again to continue"
+            )
+            raise KeyboardInterrupt from None
+        model.load_weights(partial / _BEST)
+        thresholds = _thresholds(model, validation, schema)
+    provenance = {
+        **training_provenance(config),
+        "epochs_trained": state.epoch,
+        "best_epoch": state.best_epoch,
+        "seconds": round(state.seconds, 1),
+        "devices": strategy.num_replicas_in_sync,
+    }
+    folder = save_model(
+        model,
+        config.output,
+        config=config.model_config,
+        schema=schema,
+        thresholds=thresholds,
+        provenance=provenance,
+        documents={"history.json": state.history},
+    )
+    shutil.rmtree(partial)
+    return TrainResult(folder, state.history, state.best_epoch, state.seconds)
+
+
+def _run_epoch(
+    model: keras.Model,
+    training: tf.data.Dataset,
+    validation: tf.data.Dataset,
+    steps: int,
+    state: TrainingState,
+    config: TrainConfig,
+    partial: Path,
+    stop: StopAtStep,
+    bar: TrainingProgress,
+) -> None:
+    """Trains and validates the rest of one epoch, and brings `state` up to date."""
+    started = time.monotonic()
+    stop.steps_done = 0
+    row: dict[str, Any] = {"epoch": state.epoch + 1}
+    if state.step < steps:
+        data = training.skip(state.step) if state.step else training
+        log = model.fit(data, verbose=0, shuffle=False, callbacks=[bar, stop]).history
+        row |= _named({key: values[-1] for key, values in log.items()})
+    scores = model.evaluate(validation, verbose=0, callbacks=[stop], return_dict=True)
+    row |= _named(scores, "val_")
+    row["seconds"] = round(time.monotonic() - started, 1)
+    if not all(math.isfinite(row.get(key, 0.0)) for key in ("loss", "val_loss")):
+        raise ModelError(
+            f"the loss is not a number any more in epoch {row['epoch']}; delete {partial} and "
+            f"train with a lower learning_rate than {config.learning_rate}"
+        )
+    best = max((earlier["val_auc"] for earlier in state.history), default=-1.0)
+    if is_best := row["val_auc"] > best:
+        state.best_epoch = row["epoch"]
+        temporary = partial / f"new.{_BEST}"
+        model.save_weights(temporary)
+        os.replace(temporary, partial / _BEST)
+    bar.show_epoch(row, config.epochs, is_best)
+    state.history.append(row)
+    state.epoch += 1
+    state.step = 0
+
+
+def _load(
+    config: TrainConfig, schema: AttributeSchema, model: keras.Model, split: str
+) -> tf.data.Dataset:
+    has_masks = "masks" in model.output
+    return load_records(
+        config.records,
+        split,
+        schema=schema,
+        image_size=config.image_size,
+        mask_size=model.output["masks"].shape[1] if has_masks else 0,
+        batch_size=config.batch_size,
+        training=split == "train",
+        masks=cast(MaskSource, config.masks) if has_masks else None,
+        augment=config.augment,
+        seed=config.seed,
+    )
+
+
+def _compile(
+    model: keras.Model, config: TrainConfig, schema: AttributeSchema, total_steps: int
+) -> None:
+    losses: dict[str, Any] = {"attributes": AttributeLoss()}
+    metrics: dict[str, Any] = {
+        "attributes": [AttributeAccuracy(), MeanAUC(schema.num_attributes)],
+    }
+    weights = {"attributes": 1.0}
+    if "masks" in model.output:
+        losses["masks"] = MaskLoss()
+        metrics["masks"] = [MaskIoU(schema.num_groups)]
+        weights["masks"] = config.mask_weight
+    optimizer = build_optimizer(
+        config.learning_rate, config.weight_decay, total_steps, config.warmup
+    )
+    # Without jit_compile=False Keras may choose XLA, which does not finish a step on a CPU.
+    model.compile(optimizer, loss=losses, loss_weights=weights, metrics=metrics, jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+
+
+def _named(figures: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """Keras' figures with plain names: "attributes_auc" is "auc", "masks_iou" is "iou"."""
+    plain = {}
+    for key, value in figures.items():
+        last = key.rsplit("_", 1)[-1]
+        plain[prefix + (last if last in ("accuracy", "auc", "iou") else key)] = round(
+            float(value), 6
+        )
+    return plain
+
+
+def _thresholds(
+    model: keras.Model, validation: tf.data.Dataset, schema: AttributeSchema
+) -> dict[str, float]:
+    labels, logits = [], []
+    for images, targets in validation:
+        labels.append(targets["attributes"].numpy())
+        logits.append(model.predict_on_batch(images)["attributes"])
+    probabilities = 1 / (1 + np.exp(-np.concatenate(logits).astype("float64")))
+    fitted = fit_thresholds(np.concatenate(labels), probabilities)
+    return dict(zip(schema.attributes, fitted.tolist(), strict=True))
+
+
+def _default_strategy() -> tf.distribute.Strategy:
+    if len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def _claim(partial: Path, config: TrainConfig) -> None:
+    """Makes the folder of an unfinished training, or checks that the one there is of `config`."""
+    path = partial / _CONFIG
+    if path.exists():
+        _compare(json.loads(path.read_text(encoding="utf-8")), config, partial, "an unfinished")
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def _finished(output: Path, config: TrainConfig) -> TrainResult:
+    provenance = load_model(output).provenance
+    if "config" not in provenance:
+        raise ModelError(f"{output}: holds a model already; choose another output")
+    _compare(provenance["config"], config, output, "a finished")
+    history = json.loads((output / "history.json").read_text(encoding="utf-8"))
+    return TrainResult(output, history, provenance["best_epoch"], provenance["seconds"])
+
+
+def _compare(stored: dict[str, Any], config: TrainConfig, folder: Path, kind: str) -> None:
+    wanted = config.to_dict()
+    changed = sorted(key for key in stored | wanted if stored.get(key) != wanted.get(key))
+    changed = [key for key in changed if key != "output"]  # folders may be moved
+    if changed:
+        raise ModelError(
+            f"{folder}: holds {kind} training with other settings: "
+            + ", ".join(f"{key} {stored.get(key)!r}, not {wanted.get(key)!r}" for key in changed)
+            + ". Delete the folder, or choose another output"
+        )
