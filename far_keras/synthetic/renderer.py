@@ -1,0 +1,92 @@
+"""From a person and a shot to a picture and its region map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from far_keras.synthetic.anatomy import head_regions
+from far_keras.synthetic.background import draw_background
+from far_keras.synthetic.clothing import draw_clothing, paint_clothing
+from far_keras.synthetic.eyes import draw_lashes, paint_eyes, paint_mouth
+from far_keras.synthetic.film import develop
+from far_keras.synthetic.fragments import Fragments, head_fragments
+from far_keras.synthetic.hair import draw_hair
+from far_keras.synthetic.mesh import Material
+from far_keras.synthetic.parameters import Person, Shot
+from far_keras.synthetic.scene import Scene, build_scene
+from far_keras.synthetic.shading import Surface, ambient_occlusion, key_light_share, shade
+from far_keras.synthetic.skin import paint_skin
+
+__all__ = ["SIZE", "Rendering", "render"]
+
+SIZE = (218, 178)  # height, width of CelebA's aligned pictures
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """A rendered picture.
+
+    Attributes:
+        image: (H, W, 3) uint8 sRGB.
+        regions: (H, W) uint8 `Region` ids: what each pixel shows.
+    """
+
+    image: np.ndarray
+    regions: np.ndarray
+
+
+def _paint(scene: Scene, fragments: Fragments) -> tuple[Surface, np.ndarray]:
+    """Materials and regions of everything that the head mesh shows."""
+    surface, regions = Surface.matt(fragments), head_regions(fragments)
+    for chosen, painted in (
+        (Material.SKIN, lambda part: paint_skin(scene, part)),
+        (Material.EYE, lambda part: paint_eyes(scene, part)),
+        (Material.TEETH, paint_mouth),
+        (Material.TONGUE, paint_mouth),
+    ):
+        here = np.flatnonzero(fragments.material == chosen)
+        if len(here):
+            part = painted(fragments[here])
+            for name in surface.__dataclass_fields__:
+                getattr(surface, name)[here] = getattr(part, name)
+    paint_clothing(scene, fragments, surface, regions)
+    return surface, regions
+
+
+def draw_head(scene: Scene) -> None:
+    """Draws skin, eyes, mouth and the cloth that lies on the body."""
+    fragments = head_fragments(scene)
+    surface, regions = _paint(scene, fragments)
+    openness = ambient_occlusion(scene.framebuffer.depth)[fragments.row, fragments.column]
+    lit = key_light_share(scene, fragments)
+    color = shade(surface, lit, np.ascontiguousarray(openness), scene.light)
+    scene.framebuffer.color[fragments.row, fragments.column] = color
+    scene.framebuffer.region[fragments.row, fragments.column] = regions
+    draw_lashes(scene)
+
+
+def render(person: Person, shot: Shot, size: tuple[int, int] = SIZE) -> Rendering:
+    """Renders one picture, the same bytes for the same arguments.
+
+    Args:
+        person: who.
+        shot: one picture of them.
+        size: (height, width) in pixels, in CelebA's proportions.
+
+    Example:
+        >>> subject = Population(seed=0).subject(3)
+        >>> render(subject.person, subject.shots[0]).image.shape
+        (218, 178, 3)
+    """
+    scene = build_scene(person, shot, size)
+    draw_background(scene)
+    draw_head(scene)
+    for draw in (
+        draw_clothing,
+        draw_hair,
+    ):
+        draw(scene)
+    color, regions = scene.framebuffer.resolve()
+    return Rendering(develop(color, shot, scene.rng("film")), regions)

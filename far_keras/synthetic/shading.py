@@ -1,0 +1,187 @@
+"""Light on the head: diffuse light that skin scatters, gloss, cast shadows and ambient occlusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from far_keras.synthetic.fragments import Fragments
+from far_keras.synthetic.framebuffer import SUPERSAMPLING
+from far_keras.synthetic.lighting import Lighting
+from far_keras.synthetic.mesh import Material
+from far_keras.synthetic.rasterizer import rasterize
+from far_keras.synthetic.scene import Scene
+
+__all__ = ["Surface", "ambient_occlusion", "shade"]
+
+SHADOW_SIZE = 288  # texels
+SHADOW_REACH = 1.7  # decimetres from the head's middle that the shadow map covers
+SHADOW_BIAS = 0.05
+MIDDLE = np.array([0.0, 7.1, 0.7], np.float32)
+
+
+@dataclass(eq=False)
+class Surface:
+    """What each of F fragments is made of, as the light sees it.
+
+    Attributes:
+        albedo: (F, 3) float32 linear.
+        normal: (F, 3) float32 unit, camera's frame, fine relief included.
+        gloss: (F,) float32 strength of the highlight.
+        sharpness: (F,) float32 exponent of the highlight.
+        scatter: (F,) float32, 1 for skin, 0 for what lets no light in.
+    """
+
+    albedo: np.ndarray
+    normal: np.ndarray
+    gloss: np.ndarray
+    sharpness: np.ndarray
+    scatter: np.ndarray
+
+    @classmethod
+    def matt(cls, fragments: Fragments) -> Surface:
+        """Grey, matt, with the fragments' own normals: to be filled in."""
+        count = len(fragments)
+        return cls(
+            albedo=np.full((count, 3), 0.5, np.float32),
+            normal=fragments.normal.copy(),
+            gloss=np.zeros(count, np.float32),
+            sharpness=np.full(count, 20, np.float32),
+            scatter=np.zeros(count, np.float32),
+        )
+
+
+def ambient_occlusion(depth: np.ndarray) -> np.ndarray:
+    """How open to the sky each pixel is, (h, w) float32 in [0.2, 1], judged by depth alone.
+
+    Places that lie behind their surroundings (eye sockets, nostrils, below the chin) get less.
+    """
+    coarse = depth[::SUPERSAMPLING, ::SUPERSAMPLING]
+    known = np.isfinite(coarse)
+    if not known.any():
+        return np.ones_like(depth)
+    filled = np.where(known, coarse, coarse[known].max() + 0.5).astype(np.float32)
+    hidden = np.zeros_like(filled)
+    for radius, weight in ((2.0, 2.2), (5.0, 1.5), (11.0, 0.7)):
+        hidden += weight * np.clip(filled - gaussian_filter(filled, radius, truncate=2.5), 0, 0.22)
+    openness = np.clip(1 - 1.5 * hidden, 0.2, 1)
+    full = openness.repeat(SUPERSAMPLING, 0).repeat(SUPERSAMPLING, 1)
+    return full[: depth.shape[0], : depth.shape[1]]
+
+
+def _shadow_frame(direction: np.ndarray) -> np.ndarray:
+    """Rows: right, down and away axes (3, 3) of a view along the light."""
+    right = np.cross(np.array([0, 1, 0], np.float32), direction)
+    right /= np.linalg.norm(right)
+    up = np.cross(direction, right)
+    return np.stack([right, -up, -direction]).astype(np.float32)
+
+
+def _shadow_coordinates(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    seen = (points - MIDDLE) @ frame.T
+    seen[:, :2] = (seen[:, :2] / SHADOW_REACH + 1) * (0.5 * SHADOW_SIZE)
+    return seen.astype(np.float32)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _lit_share(depth, seen, bias, out):  # pragma: no cover
+    """How much of the light reaches each point: 5x5 taps of the shadow map, 1.5 texels apart."""
+    size = depth.shape[0]
+    for i in range(seen.shape[0]):
+        lit = 0
+        for dy in range(-2, 3):
+            for dx in range(-2, 3):
+                x, y = int(seen[i, 0] + 1.6 * dx), int(seen[i, 1] + 1.6 * dy)
+                inside = 0 <= x < size and 0 <= y < size
+                if not inside or seen[i, 2] - bias < depth[y, x]:
+                    lit += 1
+        out[i] = lit / 25.0
+
+
+def key_light_share(scene: Scene, fragments: Fragments) -> np.ndarray:
+    """(F,) float32: how much of the key light reaches each fragment past the head itself."""
+    frame = _shadow_frame(scene.light.key[0])
+    head = scene.head
+    solid = np.isin(head.mesh.material, (Material.SKIN, Material.EYE))
+    depth = np.full((SHADOW_SIZE, SHADOW_SIZE), np.inf, np.float32)
+    rasterize(
+        _shadow_coordinates(head.posed_vertices, frame),
+        head.mesh.triangles[solid],
+        0,
+        depth,
+        np.empty(depth.shape, np.int32),
+        np.empty((*depth.shape, 2), np.float32),
+    )
+    share = np.empty(len(fragments), np.float32)
+    _lit_share(depth, _shadow_coordinates(fragments.posed, frame), SHADOW_BIAS, share)
+    return share
+
+
+@numba.njit(cache=True, fastmath=True)
+def _light(
+    albedo, normal, gloss, sharpness, scatter, lit, openness, key, fill, rim, ambient, out
+):  # pragma: no cover
+    # How far light wraps around into the shade, per colour: red travels farthest in skin.
+    wraps = (0.34, 0.15, 0.09)
+    half_x, half_y, half_z = key[0, 0], key[0, 1], key[0, 2] + 1
+    scale = 1.0 / np.sqrt(half_x**2 + half_y**2 + half_z**2)
+    for i in range(albedo.shape[0]):
+        nx, ny, nz = normal[i, 0], normal[i, 1], normal[i, 2]
+        key_cos = nx * key[0, 0] + ny * key[0, 1] + nz * key[0, 2]
+        fill_cos = nx * fill[0, 0] + ny * fill[0, 1] + nz * fill[0, 2]
+        rim_cos = max(nx * rim[0, 0] + ny * rim[0, 1] + nz * rim[0, 2], 0.0)
+        half = max((nx * half_x + ny * half_y + nz * half_z) * scale, 0.0)
+        edge = (1.0 - min(max(nz, 0.0), 1.0)) ** 4
+        shine = gloss[i] * half ** sharpness[i] * (0.15 + 0.85 * lit[i])
+        sky = 0.78 + 0.22 * ny
+        for c in range(3):
+            wrap = wraps[c] * scatter[i]
+            diffuse = max((key_cos + wrap) / (1.0 + wrap), 0.0)
+            # The penumbra of a shadow on skin is red for the same reason.
+            share = lit[i] ** (1.0 - 0.45 * scatter[i] * (1.0 if c == 0 else 0.25))
+            filled = max((fill_cos + 0.3) / 1.3, 0.0)
+            # Occluded skin is lit by the skin around it, so its shade is warm.
+            dark = openness[i] ** (1.15 if c > 0 else 1.15 - 0.35 * scatter[i])
+            light = (
+                key[1, c] * diffuse * share * (0.45 + 0.55 * dark)
+                + fill[1, c] * filled * dark
+                + ambient[c] * sky * dark
+                + rim[1, c] * rim_cos
+            )
+            out[i, c] = (
+                albedo[i, c] * light
+                + key[1, c] * shine
+                + 0.10 * edge * scatter[i] * (ambient[c] + 0.5 * fill[1, c]) * openness[i]
+            )
+
+
+def shade(
+    surface: Surface, lit: np.ndarray, openness: np.ndarray, lighting: Lighting
+) -> np.ndarray:
+    """Light that reaches the viewer, (F, 3) float32 linear.
+
+    Args:
+        surface: the fragments' materials.
+        lit: (F,) share of the key light that is not blocked.
+        openness: (F,) ambient occlusion, 1 is open.
+        lighting: the scene's lights.
+    """
+    out = np.empty_like(surface.albedo)
+    _light(
+        np.ascontiguousarray(surface.albedo, np.float32),
+        surface.normal,
+        surface.gloss,
+        surface.sharpness,
+        surface.scatter,
+        lit,
+        openness,
+        lighting.key,
+        lighting.fill,
+        lighting.rim,
+        lighting.ambient,
+        out,
+    )
+    return out
