@@ -65,14 +65,17 @@ class PictureResult:
     """One photograph.
 
     Args:
-        file: Its path, or ``"picture 3"`` for the fourth of a list of arrays.
+        file: Its path, or ``"picture 3"`` for what had the index 3 and no path.
         status: ``"ok"``, ``"no face"``, or ``"unreadable: "`` and why.
         faces: From the largest to the smallest; empty unless the status is ``"ok"``.
+        size: (width, height) that boxes and landmarks refer to: the picture's own size, or that
+            to which a very large one was reduced when it was read. None if unreadable.
     """
 
     file: str
     status: str
     faces: list[FaceResult] = field(default_factory=list)
+    size: tuple[int, int] | None = None
 
     @property
     def ok(self) -> bool:
@@ -84,5 +87,6 @@ class PictureResult:
         return {
             "file": self.file,
             "status": self.status,
+            "size": None if self.size is None else list(self.size),
             "faces": [face.to_dict() for face in self.faces],
         }

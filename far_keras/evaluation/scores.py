@@ -18,7 +18,6 @@ from far_keras.schema import MISSING
 __all__ = [
     "METRICS",
     "attribute_scores",
-    "fit_thresholds",
     "majority_answer",
     "mask_iou",
     "mean_over_attributes",
@@ -149,36 +148,6 @@ def majority_answer(train_labels: ArrayLike) -> Array:
     """
     labels = np.asarray(train_labels)
     return ((labels == 1).sum(axis=0) > (labels == 0).sum(axis=0)).astype(float)
-
-
-def fit_thresholds(labels: ArrayLike, probabilities: ArrayLike) -> Array:
-    """The thresholds with the highest balanced accuracy on these labels.
-
-    To be fitted on the validation split, never on the split that is scored afterwards.
-
-    Args:
-        labels: (N, A), 1, 0 or `MISSING`.
-        probabilities: (N, A) in [0, 1].
-
-    Returns:
-        (A,), each halfway between two neighbouring probabilities; of several best ones the one
-        nearest to 0.5. 0.5 where one class is absent.
-    """
-    labels, probabilities = _checked(labels, probabilities)
-    return np.array([_fit_one(labels[:, a], probabilities[:, a]) for a in range(labels.shape[1])])
-
-
-def _fit_one(labels: Array, probabilities: Array) -> float:
-    yes, no = np.sort(probabilities[labels == 1]), np.sort(probabilities[labels == 0])
-    if not yes.size or not no.size:
-        return 0.5
-    values = np.unique(np.concatenate([yes, no]))
-    candidates = np.concatenate([[values[0] / 2], (values[1:] + values[:-1]) / 2])
-    recall = 1 - np.searchsorted(yes, candidates, side="left") / yes.size
-    specificity = np.searchsorted(no, candidates, side="left") / no.size
-    balanced = recall + specificity
-    best = candidates[balanced >= balanced.max() - 1e-12]
-    return float(best[np.argmin(np.abs(best - 0.5))])
 
 
 def mask_iou(masks: ArrayLike, predicted: ArrayLike, level: float = 0.5) -> Array:

@@ -5,7 +5,6 @@ from far_keras.errors import DatasetError
 from far_keras.evaluation.scores import (
     METRICS,
     attribute_scores,
-    fit_thresholds,
     majority_answer,
     mask_iou,
     mean_over_attributes,
@@ -110,23 +109,6 @@ def test_majority_answer_follows_the_known_training_labels():
         [[1, 0, 1, -1], [1, 0, 0, -1], [-1, -1, -1, -1], [0, 1, -1, -1], [1, 0, -1, -1]]
     )
     assert majority_answer(train).tolist() == [1.0, 0.0, 0.0, 0.0]
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_fitted_thresholds_are_the_best_there_are(seed):
-    labels, probabilities, _ = random_case(seed)
-    thresholds = fit_thresholds(labels, probabilities)
-    best = attribute_scores(labels, probabilities, thresholds)["balanced_accuracy"]
-    for candidate in np.linspace(-0.05, 1.05, 111):
-        other = attribute_scores(labels, probabilities, candidate)["balanced_accuracy"]
-        assert not np.any(other > best + 1e-12)
-    assert thresholds[:3].tolist() == [0.5, 0.5, 0.5]  # one class or no labels
-
-
-def test_of_equally_good_thresholds_the_one_nearest_one_half_is_taken():
-    labels = np.array([[1], [1], [0], [0]])
-    probabilities = np.array([[0.9], [0.6], [0.2], [0.1]])
-    assert fit_thresholds(labels, probabilities)[0] == pytest.approx(0.4, abs=1e-12)
 
 
 def test_mask_iou_by_hand():

@@ -1,0 +1,87 @@
+"""What a model answers to one split of a folder of records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from far_keras.evaluation.scores import mask_iou
+from far_keras.schema import AttributeSchema
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["SplitAnswers", "answer_split"]
+
+
+@dataclass(frozen=True)
+class SplitAnswers:
+    """Labels, answers and mask overlaps of N pictures, in the order of the records.
+
+    Args:
+        labels: (N, A) int8, 1, 0 or `MISSING`.
+        probabilities: (N, A) float64.
+        iou: (N, G) intersection over union of predicted and landmark masks, NaN where a picture
+            has no masks; None for a model without masks.
+    """
+
+    labels: NDArray[np.int8]
+    probabilities: NDArray[np.float64]
+    iou: NDArray[np.float64] | None
+
+
+def answer_split(
+    model: keras.Model,
+    schema: AttributeSchema,
+    records: str | Path,
+    split: str,
+    *,
+    batch_size: int = 32,
+) -> SplitAnswers:
+    """Runs a model over a split, once, without augmentation.
+
+    Args:
+        model: From pictures (B, S, S, 3) to logits ``{"attributes": (B, A)}`` and perhaps
+            ``{"masks": (B, h, h, G)}``.
+        schema: The model's.
+        records: Folder that `far_keras.datasets.annotate` wrote.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        batch_size: Pictures at once.
+
+    Raises:
+        DatasetError: The records are missing, incomplete, or lack an attribute of the schema.
+    """
+    from far_keras.datasets.pipeline import load_records
+
+    shapes = model.output_shape
+    mask_size = shapes["masks"][1] if "masks" in shapes else None
+    batches = load_records(
+        records,
+        split,
+        schema=schema,
+        image_size=model.input_shape[1],
+        mask_size=mask_size or 32,
+        batch_size=batch_size,
+        masks="landmarks" if mask_size else None,
+        cache=False,
+    )
+    labels, logits, overlaps = [], [], []
+    for images, truth in batches:
+        outputs = model.predict_on_batch(images)
+        labels.append(truth["attributes"].numpy().astype(np.int8))
+        logits.append(outputs["attributes"].astype(np.float64))
+        if mask_size:
+            overlaps.append(mask_iou(truth["masks"].numpy(), _sigmoid(outputs["masks"])))
+    return SplitAnswers(
+        labels=np.concatenate(labels),
+        probabilities=_sigmoid(np.concatenate(logits)),
+        iou=np.concatenate(overlaps) if overlaps else None,
+    )
+
+
+def _sigmoid(logits: NDArray) -> NDArray:
+    return 0.5 * (1 + np.tanh(0.5 * logits))

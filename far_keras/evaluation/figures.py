@@ -1,0 +1,224 @@
+"""The figures of an evaluation, with intervals, from labels and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from far_keras.evaluation.bootstrap import Answers, interval, resample_means, resample_scores
+from far_keras.evaluation.scores import attribute_scores, mean_over_attributes, prevalence
+
+__all__ = ["FIGURES", "MAJORITY", "Difference", "Evaluation", "Figure", "ModelScores", "score"]
+
+# Figure: (metric of `attribute_scores`, whether it is taken at the model's fitted thresholds)
+FIGURES: dict[str, tuple[str, bool]] = {
+    "accuracy": ("accuracy", False),
+    "balanced_accuracy": ("balanced_accuracy", True),
+    "roc_auc": ("roc_auc", True),
+    "f1": ("f1", True),
+    "accuracy_at_thresholds": ("accuracy", True),
+    "balanced_accuracy_at_half": ("balanced_accuracy", False),
+    "f1_at_half": ("f1", False),
+}
+"""The figures of an evaluation. Accuracy is that of the more probable answer (probability >= 0.5),
+balanced accuracy and F1 are those of the decisions at the thresholds that were fitted on the
+validation split; the last three swap that. See docs/evaluation.md."""
+
+MAJORITY = "majority"
+"""Name of the answerer that never looks at the picture."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its 95% interval; all NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """One model's figures.
+
+    Args:
+        name: What reports call it.
+        folder: Where it was loaded from; "" for the majority.
+        mean: By figure, the mean over the attributes that define it.
+        attributes: By attribute, then by figure.
+        thresholds: By attribute.
+        mask_iou: By group, and under "mean"; None without masks.
+    """
+
+    name: str
+    folder: str
+    mean: dict[str, Figure]
+    attributes: dict[str, dict[str, Figure]]
+    thresholds: dict[str, float]
+    mask_iou: dict[str, Figure] | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Figures of `first` minus those of `second`, with intervals of the paired difference."""
+
+    first: str
+    second: str
+    mean: dict[str, Figure]
+    attributes: dict[str, dict[str, Figure]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that was measured on one split.
+
+    Args:
+        data: Which pictures: records, name, split, pictures, identities, synthetic, resampled
+            (what the intervals resample), resamples.
+        attributes: Names, in the schema's order.
+        prevalence: By attribute, the share of "yes" among the known labels; NaN if none is known.
+        known: By attribute, the number of known labels.
+        models: First the model in question, then the baseline if any, then the majority.
+        differences: Of each model to the next one that is not the majority.
+    """
+
+    data: dict[str, object]
+    attributes: tuple[str, ...]
+    prevalence: dict[str, float]
+    known: dict[str, int]
+    models: tuple[ModelScores, ...]
+    differences: tuple[Difference, ...]
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """The attributes with labels of one class only, or none: left out of AUC and its mean."""
+        return tuple(
+            name
+            for name in self.attributes
+            if not np.isfinite(self.models[0].attributes[name]["roc_auc"].value)
+        )
+
+    @property
+    def scarce(self) -> tuple[str, ...]:
+        """Attributes with 1 to 9 labels of the rarer class: too few for an honest interval."""
+        rarer = {
+            name: round(min(share, 1 - share) * self.known[name])
+            for name, share in self.prevalence.items()
+            if self.known[name]
+        }
+        return tuple(name for name, count in rarer.items() if 1 <= count < 10)
+
+    def model(self, name: str) -> ModelScores:
+        """One model's figures; KeyError names those there are."""
+        for scores in self.models:
+            if scores.name == name:
+                return scores
+        raise KeyError(f"no model {name!r}; there are {[scores.name for scores in self.models]}")
+
+
+def score(
+    attributes: Sequence[str],
+    labels: NDArray,
+    answers: Mapping[str, Answers],
+    *,
+    iou: Mapping[str, tuple[Sequence[str], NDArray]] | None = None,
+    folders: Mapping[str, str] | None = None,
+    identities: NDArray | None = None,
+    data: Mapping[str, object] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Scores answers that are at hand already; `evaluate` does it for saved models.
+
+    Args:
+        attributes: A names.
+        labels: (N, A), 1, 0 or `MISSING`.
+        answers: By name, in the order of the report; `MAJORITY` last.
+        iou: By name, group names and (N, G) overlaps.
+        folders: By name, where the model came from.
+        identities: (N,) for resampling whole persons; None resamples pictures.
+        data: Says which pictures these are.
+        resamples: Bootstrap resamples.
+        seed: Of the resampling.
+    """
+    iou, folders = iou or {}, folders or {}
+    at_half = {name: Answers(a.probabilities, np.full_like(a.thresholds, 0.5))
+               for name, a in answers.items()}  # fmt: skip
+    drawing: Any = {"resamples": resamples, "seed": seed, "identities": identities}
+    drawn = [resample_scores(labels, which, **drawing) for which in (at_half, answers)]
+    points, samples = {}, {}
+    for name in answers:
+        exact = [
+            attribute_scores(labels, which[name].probabilities, which[name].thresholds)
+            for which in (at_half, answers)
+        ]
+        points[name] = {key: exact[fitted][metric] for key, (metric, fitted) in FIGURES.items()}
+        samples[name] = {
+            key: drawn[fitted][name][metric] for key, (metric, fitted) in FIGURES.items()
+        }
+    models = []
+    for name, model in answers.items():
+        mean, each = _figures(attributes, points[name], samples[name])
+        overlap = None
+        if name in iou:
+            groups, values = iou[name]
+            overlap = _mask_figures(groups, values, resample_means(values, **drawing))
+        thresholds = dict(zip(attributes, map(float, model.thresholds), strict=True))
+        models.append(ModelScores(name, folders.get(name, ""), mean, each, thresholds, overlap))
+    differences = []
+    for first, second in pairwise(name for name in answers if name != MAJORITY):
+        mean, each = _figures(
+            attributes,
+            {key: points[first][key] - points[second][key] for key in FIGURES},
+            {key: samples[first][key] - samples[second][key] for key in FIGURES},
+        )
+        differences.append(Difference(first, second, mean, each))
+    share, known = prevalence(labels)
+    return Evaluation(
+        data={
+            **(data or {}),
+            "resampled": "pictures" if identities is None else "identities",
+            "resamples": resamples,
+        },
+        attributes=tuple(attributes),
+        prevalence=dict(zip(attributes, map(float, share), strict=True)),
+        known=dict(zip(attributes, map(int, known), strict=True)),
+        models=tuple(models),
+        differences=tuple(differences),
+    )
+
+
+def _figures(
+    attributes: Sequence[str], points: Mapping[str, NDArray], samples: Mapping[str, NDArray]
+) -> tuple[dict[str, Figure], dict[str, dict[str, Figure]]]:
+    """Means and per-attribute figures of point values (A,) and their resamples (R, A)."""
+    mean: dict[str, Figure] = {}
+    each: dict[str, dict[str, Figure]] = {name: {} for name in attributes}
+    for key, values in points.items():
+        # Where an attribute is undefined on the pictures themselves it has no interval either.
+        drawn = np.where(np.isfinite(values), samples[key], np.nan)
+        low, high = interval(drawn)
+        for a, name in enumerate(attributes):
+            each[name][key] = Figure(float(values[a]), float(low[a]), float(high[a]))
+        low, high = interval(mean_over_attributes(drawn))
+        mean[key] = Figure(float(mean_over_attributes(values)), float(low), float(high))
+    return mean, each
+
+
+def _mask_figures(groups: Sequence[str], values: NDArray, drawn: NDArray) -> dict[str, Figure]:
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        point = np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
+    low, high = interval(drawn)
+    figures = {
+        group: Figure(float(point[g]), float(low[g]), float(high[g]))
+        for g, group in enumerate(groups)
+    }
+    low, high = interval(mean_over_attributes(drawn))
+    figures["mean"] = Figure(float(mean_over_attributes(point)), float(low), float(high))
+    return figures

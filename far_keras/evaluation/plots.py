@@ -1,0 +1,128 @@
+"""Pictures of figures: a dot plot of all attributes, and training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from far_keras.atomic import atomic_path
+from far_keras.evaluation.figures import MAJORITY, Evaluation
+
+__all__ = ["plot_attributes", "plot_curves"]
+
+# Colours that people with any kind of colour vision can tell apart (Okabe and Ito, 2008).
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_GREY = "#8a8a8a"
+
+
+def plot_attributes(evaluation: Evaluation, path: str | Path) -> Path:
+    """Draws each attribute's ROC AUC and accuracy with intervals, models side by side.
+
+    The attributes are sorted by the first model's AUC; undefined ones are left out.
+
+    Args:
+        evaluation: What to draw.
+        path: The ending chooses the format, such as ``.png`` or ``.svg``.
+    """
+    from matplotlib.figure import Figure as Canvas
+
+    models = evaluation.models
+
+    def auc(name: str) -> float:
+        return models[0].attributes[name]["roc_auc"].value
+
+    names = sorted((n for n in evaluation.attributes if np.isfinite(auc(n))), key=auc)
+    canvas = Canvas(figsize=(11, 1.9 + 0.27 * max(1, len(names))), layout="constrained")
+    left, right = canvas.subplots(1, 2, sharey=True)
+    step = 0.6 / max(1, len(models))
+    for axes, key, title in (
+        (left, "roc_auc", "ROC AUC"),
+        (right, "accuracy", "accuracy"),
+    ):
+        for m, scores in enumerate(models):
+            figures = [scores.attributes[name][key] for name in names]
+            values = np.array([figure.value for figure in figures])
+            sides = np.array([[f.value - f.low, f.high - f.value] for f in figures])
+            places = np.arange(len(names)) + step * ((len(models) - 1) / 2 - m)
+            mean = f"{scores.name} (mean {scores.mean[key].value:.3f})"
+            if scores.name == MAJORITY:
+                if key == "roc_auc":
+                    axes.axvline(0.5, color=_GREY, lw=1.5, ls=":", label=mean)
+                    continue
+                axes.plot(values, places, "|", color=_GREY, ms=9, mew=2, label=mean)
+                continue
+            axes.errorbar(
+                values,
+                places,
+                xerr=np.clip(sides, 0, None).T.reshape(2, -1),
+                fmt="os"[m % 2],
+                ms=4.5,
+                lw=1.2,
+                color=_COLORS[m % len(_COLORS)],
+                label=mean,
+            )
+        axes.set_title(title, loc="left", fontweight="bold")
+        axes.grid(axis="x", color="#dddddd")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.04), frameon=False, fontsize=9)
+    left.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    left.set_ylim(-0.7, max(0.7, len(names) - 0.3))
+    for axes, key in ((left, "roc_auc"), (right, "accuracy")):
+        # Wide enough for all values; the interval of a rare attribute may leave the panel.
+        lowest = (s.attributes[n][key].value - 0.02 for s in models for n in names)
+        axes.set_xlim(min([0.48, *lowest]), 1.005)
+    canvas.suptitle(_title(evaluation), fontsize=10, x=0.01, ha="left")
+    return _save(canvas, path)
+
+
+def plot_curves(
+    histories: Mapping[str, Mapping[str, Sequence[float]]], keys: Sequence[str], path: str | Path
+) -> Path:
+    """Draws training curves: a panel for each key, solid on validation, dashed in training.
+
+    Args:
+        histories: By model name, what ``model.fit`` returned as ``history``: lists by key.
+        keys: Such as ``"loss"`` and ``"attributes_auc"``; those that no history has are left out.
+        path: The ending chooses the format.
+    """
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import MaxNLocator
+
+    drawn = [k for k in keys if any(k in h or f"val_{k}" in h for h in histories.values())]
+    canvas = Canvas(figsize=(4.6 * max(1, len(drawn)), 3.4), layout="constrained")
+    panels: Any = canvas.subplots(1, max(1, len(drawn)), squeeze=False)[0]
+    for axes, key in zip(panels, drawn, strict=False):
+        for m, (name, history) in enumerate(histories.items()):
+            color = _COLORS[m % len(_COLORS)]
+            for prefix, style in (("", "--"), ("val_", "-")):
+                values = history.get(prefix + key)
+                if values is not None and len(values):
+                    epochs = np.arange(1, len(values) + 1)
+                    label = f"{name}, {'validation' if prefix else 'training'}"
+                    axes.plot(epochs, values, style, color=color, label=label, marker=".")
+        axes.set_title(key.replace("_", " "), loc="left", fontweight="bold")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(color="#dddddd")
+        axes.spines[["top", "right"]].set_visible(False)
+    if drawn:
+        handles, labels = panels[0].get_legend_handles_labels()
+        canvas.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    return _save(canvas, path)
+
+
+def _title(evaluation: Evaluation) -> str:
+    from far_keras.evaluation.report import describe_data
+
+    return describe_data(evaluation)
+
+
+def _save(canvas: Any, path: str | Path) -> Path:
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        canvas.savefig(temporary, dpi=130)
+    return path
