@@ -1,0 +1,17 @@
+import numpy as np
+
+from far_keras.synthetic.negatives import render_without_face
+from far_keras.synthetic.regions import Region
+
+
+def test_pictures_are_varied_and_belong_to_their_seed():
+    images = []
+    for seed in range(20):
+        image, regions = render_without_face(seed)
+        assert image.shape == (218, 178, 3) and image.dtype == np.uint8
+        assert regions.shape == (218, 178) and (regions == Region.BACKGROUND).all()
+        assert image.std() > 2  # not one flat colour
+        images.append(image)
+    assert len({image.tobytes() for image in images}) == len(images)
+    again, _ = render_without_face(3)
+    np.testing.assert_array_equal(again, images[3])
