@@ -93,8 +93,14 @@ def blend_strands(
             top = max(int(math.ceil(min(y0, y0 + dy) - reach)), 0)
             bottom = min(int(math.floor(max(y0, y0 + dy) + reach)), height - 1)
             inverse = 1.0 / max(length2, 1e-9)
+            # Only the part of each row that the line can reach: diagonals would fill their box.
+            across = 1.42 * reach * math.sqrt(length2) / max(abs(dy), 1e-6) + 1.0
+            slope = dx / dy if abs(dy) > 1e-6 else 0.0
             for y in range(top, bottom + 1):
-                for x in range(left, right + 1):
+                middle = x0 + (y - y0) * slope
+                first = max(left, int(max(middle - across, -1e6)))
+                last = min(right, int(min(middle + across, 1e6)) + 1)
+                for x in range(first, last + 1):
                     px, py = x - x0, y - y0
                     t = (px * dx + py * dy) * inverse
                     # Half-open, so that neighbouring segments do not both cover their joint.
