@@ -30,7 +30,9 @@ class FaceLandmarker:
     Args:
         model: Path of ``face_landmarker.task``; found or fetched by `find_asset` if None.
         max_faces: At most this many faces are returned.
-        min_confidence: Of detection and of the landmarks, 0 to 1.
+        min_confidence: Of the detection, 0 to 1.
+        min_presence: Confidence, 0 to 1, that the landmarks lie on a face, which MediaPipe judges
+            once it has placed them. `min_confidence` if None.
 
     Raises:
         AssetError: The model file is not to be had.
@@ -46,17 +48,21 @@ class FaceLandmarker:
         model: str | Path | None = None,
         max_faces: int = 1,
         min_confidence: float = 0.5,
+        min_presence: float | None = None,
     ) -> None:
         if max_faces < 1:
             raise ValueError(f"max_faces: expected at least 1. Received: {max_faces}")
-        if not 0 <= min_confidence <= 1:
-            raise ValueError(f"min_confidence: expected 0 to 1. Received: {min_confidence}")
+        if min_presence is None:
+            min_presence = min_confidence
+        for name, value in (("min_confidence", min_confidence), ("min_presence", min_presence)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}: expected 0 to 1. Received: {value}")
         self._task: Any = create_task(
             "FaceLandmarker",
             find_asset(FACE_LANDMARKER, model),
             num_faces=max_faces,
             min_face_detection_confidence=min_confidence,
-            min_face_presence_confidence=min_confidence,
+            min_face_presence_confidence=min_presence,
         )
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
