@@ -1,0 +1,104 @@
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import far_keras
+from far_keras import errors
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("tensorflow", "keras", "keras_cv", "mediapipe", "cv2", "numba", "matplotlib", "skimage")
+
+# What each part may import of the package: the table in CONTRIBUTING.md, from the ground up.
+LAYERS = [
+    {"errors"},
+    {"schema"},
+    {"images", "assets"},
+    {"faces", "synthetic", "layers"},
+    {"datasets", "models"},
+    {"training"},
+    {"evaluation", "recognizer", "drawing"},
+    {"html_report"},
+    {"quickstart"},
+    {"cli"},
+]
+
+
+def loaded_by(code):
+    script = f"import sys\n{code}\nprint(*(m for m in {HEAVY!r} if m in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert loaded_by("import far_keras; far_keras.CELEBA; dir(far_keras)") == []
+
+
+def test_help_loads_nothing_heavy():
+    code = """
+from far_keras.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    pass
+"""
+    assert loaded_by(code) == []
+
+
+def test_every_public_name_is_there():
+    for name in far_keras.__all__:
+        assert getattr(far_keras, name) is not None
+    assert set(far_keras.__all__) <= set(dir(far_keras))
+
+
+def test_every_error_is_a_far_error():
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), errors.FarError)
+
+
+def test_imports_point_one_way():
+    level = {part: i for i, parts in enumerate(LAYERS) for part in parts}
+    wrong = []
+    for path in sorted((ROOT / "far_keras").rglob("*.py")):
+        part = path.relative_to(ROOT / "far_keras").parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("far_keras."):
+                modules = [node.module]
+            elif isinstance(node, ast.ImportFrom) and node.module == "far_keras":
+                modules = [f"far_keras.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                modules = [a.name for a in node.names if a.name.startswith("far_keras.")]
+            else:
+                continue
+            for module in modules:
+                target = module.split(".")[1]
+                if target.startswith("_"):
+                    continue
+                assert target in level, f"{path}: {target} has no place in the house"
+                if target != part and level[target] >= level[part]:
+                    wrong.append(f"{path.relative_to(ROOT)} imports {module}")
+    assert not wrong
+
+
+def test_ci_runs_the_command_of_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    commands = re.findall(r"^.*-m pytest.*$", readme, re.MULTILINE)
+    assert commands, "the README has no test command"
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "grep -F -- '-m pytest' README.md | head -n 1" in script
+
+
+def test_no_file_is_too_long():
+    long = [
+        f"{path.relative_to(ROOT)}: {count} lines"
+        for folder in ("far_keras", "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        if (count := len(path.read_text().splitlines())) > 400
+    ]
+    assert not long
