@@ -54,7 +54,7 @@ def true_masks(region_map: np.ndarray) -> np.ndarray:
     Returns:
         bool (H, W, 8) in the order of `REGIONS`. A region that is not visible is empty.
     """
-    height, width = region_map.shape
+    height = len(region_map)
 
     def visible(*regions: Region) -> np.ndarray:
         return np.isin(region_map, regions)
