@@ -12,13 +12,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from far_keras import __version__
 from far_keras.errors import FarError
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from rich.console import Console
 
-VARIANTS = ("mgmtn_efficientnetlite0", "baseline_efficientnetlite0")
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of a pipe such as `| head` has left: not an error of ours.
-        sys.stdout = open(os.devnull, "w")
-        return 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -76,9 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _command(commands, name: str, run, text: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
-        help=text,
+        help=text.replace("%", "%%"),
         description=text[0].upper() + text[1:] + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.set_defaults(run=run)
     return parser
@@ -91,8 +91,15 @@ def _add_quickstart(commands) -> None:
         _quickstart,
         "render faces, train, evaluate, answer a photograph, and write one page about it",
     )
-    parser.add_argument("--directory", type=Path, default=Path("quickstart"), help="where to work")
-    parser.add_argument("--count", type=int, default=1000, help="pictures to render")
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path("quickstart"),
+        help="where to work (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--count", type=int, default=1000, help="pictures to render (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -101,17 +108,24 @@ def _add_synthesize(commands) -> None:
         commands, "synthesize", _synthesize, "render labelled faces in CelebA's own layout"
     )
     parser.add_argument("directory", type=Path, help="folder to write")
-    parser.add_argument("--count", type=int, default=5000, help="pictures to render")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same pictures")
+    parser.add_argument(
+        "--count", type=int, default=5000, help="pictures to render (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="same seed, same pictures (default: %(default)s)"
+    )
     parser.add_argument("--workers", type=int, help="processes; default: one a core")
     parser.add_argument(
-        "--negatives", type=float, default=0.03, help="share of pictures without a face"
+        "--negatives",
+        type=float,
+        default=0.03,
+        help="share of pictures without a face (default: %(default)s)",
     )
     parser.add_argument(
         "--correlations",
         choices=("people", "independent", "reversed"),
         default="people",
-        help="how attributes go together",
+        help="how attributes go together (default: %(default)s)",
     )
     parser.add_argument(
         "--force",
@@ -141,22 +155,33 @@ def _add_train(commands) -> None:
     parser = _command(commands, "train", _train, "train a network on records")
     parser.add_argument("records", type=Path, help="folder that `far-keras annotate` wrote")
     parser.add_argument("--output", type=Path, required=True, help="folder for the model")
-    parser.add_argument("--variant", choices=VARIANTS, default=VARIANTS[0])
+    parser.add_argument("--variant", help="network, such as mgmtn_efficientnetlite0 (default)")
     parser.add_argument("--config", type=Path, help="YAML or JSON of TrainConfig; options win")
-    parser.add_argument("--schema", type=Path, help="own attribute schema (.json, .yaml)")
+    parser.add_argument("--schema", help="own attribute schema (.json, .yaml)")
+    parser.add_argument(
+        "--masks", choices=("landmarks", "true"), help="what teaches the mask network"
+    )
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--image-size", type=int, help="pixels a side")
+    parser.add_argument("--batch-size", type=int, help="pictures a step, over all devices")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--seed", type=int)
 
 
 def _add_evaluate(commands) -> None:
-    parser = _command(commands, "evaluate", _evaluate, "measure a model, with 95%% intervals")
-    parser.add_argument("model", type=Path, help="folder that `far-keras train` wrote")
-    parser.add_argument("records", type=Path, help="folder that `far-keras annotate` wrote")
+    parser = _command(commands, "evaluate", _evaluate, "measure models, with 95% intervals")
+    parser.add_argument("models", nargs="+", type=Path, help="folders that `far-keras train` wrote")
+    parser.add_argument(
+        "--records", type=Path, required=True, help="folder that `far-keras annotate` wrote"
+    )
     parser.add_argument("--baseline", type=Path, help="model to stand beside")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test")
-    parser.add_argument("--output", type=Path, help="folder for the figures; default: the model's")
+    parser.add_argument(
+        "--output", type=Path, help="folder for the figures; default: the first model's"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the resampling (default: %(default)s)"
+    )
 
 
 def _add_predict(commands) -> None:
@@ -166,7 +191,10 @@ def _add_predict(commands) -> None:
     parser.add_argument("photographs", nargs="+", type=Path, help="pictures or folders")
     parser.add_argument("--model", type=Path, required=True, help="folder of a trained model")
     parser.add_argument(
-        "--output", type=Path, default=Path("predictions"), help="folder for annotated pictures"
+        "--output",
+        type=Path,
+        default=Path("predictions"),
+        help="folder for annotated pictures (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -176,3 +204,105 @@ def _forced(text: str) -> tuple[str, int]:
     if not separator or value not in ("0", "1"):
         raise argparse.ArgumentTypeError(f"expected ATTRIBUTE=0 or ATTRIBUTE=1, got {text!r}")
     return name, int(value)
+
+
+def _quickstart(options: argparse.Namespace) -> None:
+    from far_keras.quickstart import quickstart
+
+    quickstart(options.directory, count=options.count, seed=options.seed)
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    from far_keras.synthetic.dataset import synthesize
+    from far_keras.synthetic.sheet import contact_sheet
+
+    done = synthesize(
+        options.directory,
+        options.count,
+        options.seed,
+        workers=options.workers,
+        force=dict(options.force),
+        negatives=options.negatives,
+        correlations=options.correlations,
+        console=_messages(),
+    )
+    print(
+        f"{done.count} pictures of {done.identities} persons in {done.directory} "
+        f"({done.without_face} without a face); {done.rendered} rendered in {done.seconds:.0f} s"
+    )
+    if options.sheet is not None:
+        print(f"contact sheet: {contact_sheet(done.directory, options.sheet)}")
+    print(f"Next: far-keras annotate {done.directory} RECORDS")
+
+
+def _annotate(options: argparse.Namespace) -> None:
+    from far_keras.datasets import open_dataset
+    from far_keras.datasets.annotate import annotate
+
+    print(annotate(open_dataset(options.dataset), options.records, workers=options.workers))
+
+
+def _train(options: argparse.Namespace) -> None:
+    from far_keras.training.config import TrainConfig
+    from far_keras.training.trainer import train
+
+    given = {
+        name: getattr(options, name)
+        for name in (
+            "variant", "schema", "masks", "epochs", "image_size", "batch_size", "learning_rate",
+            "seed",
+        )
+        if getattr(options, name) is not None
+    }  # fmt: skip
+    given |= {"records": str(options.records), "output": str(options.output)}
+    if options.config is None:
+        config = TrainConfig.from_dict(given, source="options")
+    else:
+        config = TrainConfig.from_file(options.config, **given)
+    result = train(config)
+    print(f"best of {len(result.history)} epochs: {result.best_epoch}; model in {result.folder}")
+    print(f"Next: far-keras evaluate {result.folder} --records {config.records}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from far_keras.evaluation.evaluate import evaluate
+    from far_keras.evaluation.report import tables, write_report
+
+    evaluation = evaluate(
+        options.models, options.records, options.split, options.baseline, seed=options.seed
+    )
+    console = _console()
+    for table in tables(evaluation):
+        console.print(table)
+    for path in write_report(evaluation, options.output or options.models[0]):
+        print(f"wrote {path}")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from far_keras.prediction import predict_files, tables
+    from far_keras.recognizer import Recognizer
+
+    console = _console()
+    with Recognizer.load(options.model) as recognizer:
+        for prediction in predict_files(recognizer, options.photographs, options.output):
+            if options.json:
+                print(json.dumps(prediction.to_dict()))
+            else:
+                console.print(*tables(prediction), sep="\n")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # A file or pipe has no width of its own: rich would fold tables at 80 columns.
+    return Console(width=None if sys.stdout.isatty() else 120, soft_wrap=False)
+
+
+def _messages() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
