@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Augmentation", "affine", "augment", "color_jitter", "flip"]
+__all__ = ["Augmentation", "affine", "augment", "color_jitter"]
 
 # Of pictures in CelebA's frame, which the pipeline squashes to a square.
 _ASPECT = 178 / 218
@@ -72,13 +72,13 @@ def augment(
     batch = tf.shape(images)[0]
     unit = tf.random.stateless_uniform((9, batch), seed)  # one row for each draw
     signed = 2.0 * unit - 1.0
-    mirrored = unit[0] < amounts.flip
     matrix, shift = _affine_parameters(
+        mirrored=unit[0] < amounts.flip,
         angle=signed[1] * (amounts.rotation * np.pi / 180.0),
         scale=1.0 + signed[2] * amounts.scale,
         shift=tf.stack([signed[3], signed[4]], axis=1) * amounts.translation,
     )
-    images = affine(flip(images, mirrored), matrix, shift)
+    images = affine(images, matrix, shift)
     images = color_jitter(
         images,
         brightness=signed[5] * (255.0 * amounts.brightness),
@@ -88,14 +88,9 @@ def augment(
     )
     if masks.shape[-1] != 0:
         missing = tf.reduce_all(masks < 0.0, axis=(1, 2, 3), keepdims=True)
-        moved = affine(flip(masks, mirrored), matrix, shift)
-        masks = tf.where(missing, masks, tf.clip_by_value(moved, 0.0, 1.0))
+        moved = tf.clip_by_value(affine(masks, matrix, shift), 0.0, 1.0)
+        masks = tf.where(missing, masks, moved)
     return images, masks
-
-
-def flip(pictures: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
-    """Mirrors left and right where `mirrored`, bool (B,), says so. Shape (B, H, W, C) is kept."""
-    return tf.where(mirrored[:, None, None, None], pictures[:, :, ::-1], pictures)
 
 
 def affine(pictures: tf.Tensor, matrix: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
@@ -161,10 +156,14 @@ def color_jitter(
 
 
 def _affine_parameters(
-    angle: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor
+    mirrored: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Matrix (B, 2, 2) and shift (B, 2) for `affine`: a true rotation of the unsquashed face."""
+    """Matrix (B, 2, 2) and shift (B, 2) for `affine`: a true rotation of the unsquashed face.
+
+    Mirroring is part of the matrix: as an operation of its own it costs as much as all others.
+    """
     cosine, sine = tf.cos(angle) / scale, tf.sin(angle) / scale
     # Unit coordinates stand for 178 pixels across but 218 down; the turn is made in pixels.
     matrix = tf.stack([cosine, -sine / _ASPECT, sine * _ASPECT, cosine], axis=1)
-    return tf.reshape(matrix, (-1, 2, 2)), shift
+    sign = tf.stack([tf.where(mirrored, -1.0, 1.0), tf.ones_like(angle)], axis=1)  # (B, 2)
+    return tf.reshape(matrix, (-1, 2, 2)) * sign[:, :, None], shift * sign

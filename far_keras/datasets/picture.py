@@ -13,17 +13,14 @@ import numpy as np
 from PIL import Image
 
 from far_keras.errors import DatasetError, ImageError
-from far_keras.faces.alignment import align
+from far_keras.faces.alignment import ALIGNED_SIZE, align
 from far_keras.faces.detector import FaceDetector
 from far_keras.faces.landmarks import FaceLandmarker
 from far_keras.faces.regions import pack_masks, region_masks
 from far_keras.images import read_image
 from far_keras.synthetic.regions import true_masks
 
-__all__ = ["FRAME", "AnnotatedPicture", "PictureAnnotator", "PictureTask", "encode_png"]
-
-FRAME = (218, 178)
-"""Height and width of CelebA's aligned pictures."""
+__all__ = ["AnnotatedPicture", "PictureAnnotator", "PictureTask", "encode_png"]
 
 _JPEG_QUALITY = 95
 _EXIF_ORIENTATION = 0x0112
@@ -97,7 +94,7 @@ class PictureAnnotator:
             image = read_image(task.file)
         except ImageError as error:
             return AnnotatedPicture(error=str(error))
-        in_frame = image.shape[:2] == FRAME
+        in_frame = image.shape[:2] == ALIGNED_SIZE
         landmarks = None
         if in_frame:
             if not task.faceless and (faces := self._landmarker.detect(image)):
@@ -110,7 +107,7 @@ class PictureAnnotator:
         elif landmarks is None:
             masks = b""
         else:
-            masks = encode_png(pack_masks(region_masks(landmarks, FRAME)))
+            masks = encode_png(pack_masks(region_masks(landmarks, ALIGNED_SIZE)))
         jpeg = _plain_jpeg(task.file) if in_frame else None
         return AnnotatedPicture(
             image=jpeg if jpeg is not None else _encode_jpeg(image),
@@ -126,14 +123,7 @@ class PictureAnnotator:
             faces = self._detector.find(image)
         if not faces:
             return _crop_to_frame(image), None
-        left, top, right, bottom = range(4)
-        largest = max(
-            faces,
-            key=lambda face: (
-                (face.box[right] - face.box[left]) * (face.box[bottom] - face.box[top])
-            ),
-        )
-        aligned = align(image, largest.landmarks)
+        aligned = align(image, faces[0].landmarks)  # the largest
         return aligned.image, aligned.landmarks
 
 
@@ -144,7 +134,7 @@ def encode_png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-_EMPTY_MASKS = encode_png(np.zeros(FRAME, np.uint8))
+_EMPTY_MASKS = encode_png(np.zeros(ALIGNED_SIZE, np.uint8))
 
 
 def _encode_jpeg(image: np.ndarray) -> bytes:
@@ -164,11 +154,11 @@ def _plain_jpeg(file: Path) -> bytes | None:
 
 def _crop_to_frame(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
-    scale = min(height / FRAME[0], width / FRAME[1])
-    crop_height, crop_width = scale * FRAME[0], scale * FRAME[1]
+    scale = min(height / ALIGNED_SIZE[0], width / ALIGNED_SIZE[1])
+    crop_height, crop_width = scale * ALIGNED_SIZE[0], scale * ALIGNED_SIZE[1]
     left, top = (width - crop_width) / 2, (height - crop_height) / 2
     resized = Image.fromarray(image).resize(
-        (FRAME[1], FRAME[0]),
+        (ALIGNED_SIZE[1], ALIGNED_SIZE[0]),
         Image.Resampling.BILINEAR,
         box=(left, top, left + crop_width, top + crop_height),
     )
@@ -183,9 +173,9 @@ def _read_true_masks(region_map: Path | None) -> bytes:
             regions = np.asarray(image)
     except Exception as error:  # on damaged files Pillow's readers raise almost anything
         raise DatasetError(f"{region_map}: cannot read the region map: {error}") from error
-    if regions.shape != FRAME or regions.dtype != np.uint8:
+    if regions.shape != ALIGNED_SIZE or regions.dtype != np.uint8:
         raise DatasetError(
-            f"{region_map}: expected a single-channel 8-bit PNG of {FRAME[1]} x {FRAME[0]} pixels. "
+            f"{region_map}: expected a single-channel 8-bit PNG of 178 x 218 pixels. "
             f"Received: shape {regions.shape}, {regions.dtype}"
         )
     return encode_png(pack_masks(true_masks(regions)))

@@ -13,13 +13,13 @@ from far_keras.datasets.augmentation import Augmentation, augment
 from far_keras.datasets.manifest import Manifest, read_manifest
 from far_keras.datasets.records import parse_record
 from far_keras.errors import DatasetError
+from far_keras.faces.alignment import ALIGNED_SIZE
 from far_keras.schema import CELEBA, MISSING, REGIONS, AttributeSchema
 
 __all__ = ["load_records", "resize_images", "steps_per_epoch"]
 
 MaskSource = Literal["landmarks", "true"]
 
-FRAME = (218, 178)
 # Enough to mix some hundred persons; records are shuffled in their compressed form, 10 kB each.
 _SHUFFLE_RECORDS = 4096
 _CACHE_BYTES = 2**30
@@ -222,11 +222,13 @@ def _preparation(
         [sum(1 << REGIONS.index(region) for region in group.regions) for group in schema.groups],
         np.uint8,
     )
-    rows = area_weights(FRAME[0], mask_size) if masks else None  # (M, 218)
-    cols = area_weights(FRAME[1], mask_size).T if masks else None  # (178, M)
+    rows = area_weights(ALIGNED_SIZE[0], mask_size) if masks else None  # (M, 218)
+    cols = area_weights(ALIGNED_SIZE[1], mask_size).T if masks else None  # (178, M)
 
     def decode_masks(png: tf.Tensor) -> tf.Tensor:
-        packed = tf.ensure_shape(tf.io.decode_png(png, channels=1), (*FRAME, 1))[None, :, :, 0]
+        packed = tf.ensure_shape(tf.io.decode_png(png, channels=1), (*ALIGNED_SIZE, 1))[
+            None, :, :, 0
+        ]
         inside = tf.bitwise.bitwise_and(packed, bits[:, None, None]) != 0  # (G, 218, 178)
         covered = tf.matmul(tf.matmul(rows, tf.cast(inside, tf.float32)), cols)  # (G, M, M)
         return tf.cast(tf.round(255.0 * tf.transpose(covered, (1, 2, 0))), tf.uint8)
@@ -234,7 +236,7 @@ def _preparation(
     def prepare(serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
         record = parse_record(serialized, len(manifest.attributes))
         image = tf.io.decode_jpeg(record["image"], channels=3)
-        image = resize_images(tf.ensure_shape(image, (*FRAME, 3)), image_size)
+        image = resize_images(tf.ensure_shape(image, (*ALIGNED_SIZE, 3)), image_size)
         image = tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
         labels = tf.gather(tf.pad(record["labels"], [[0, 1]], constant_values=MISSING), columns)
         shape = (mask_size, mask_size, schema.num_groups)
