@@ -1,0 +1,79 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from far_keras.cli import main
+
+COMMANDS = ("quickstart", "synthesize", "annotate", "train", "evaluate", "predict")
+
+
+def run(*arguments, timeout=120):
+    return subprocess.run(
+        [sys.executable, "-m", "far_keras.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"far-keras {command}" in capsys.readouterr().out
+
+
+def test_no_command_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_a_known_error_is_one_line_and_status_1(tmp_path):
+    done = run("annotate", tmp_path / "nowhere", tmp_path / "records")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("far-keras annotate: ")
+    assert "nowhere: there is no such folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("word", ["Smiling", "Smiling=2", "Smiling=yes"])
+def test_force_needs_a_name_and_a_bit(word, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["synthesize", str(tmp_path), "--force", word])
+    assert stopped.value.code == 2
+    assert "expected ATTRIBUTE=0 or ATTRIBUTE=1" in capsys.readouterr().err
+
+
+def test_forcing_an_unknown_attribute_is_refused_by_name(tmp_path):
+    done = run("synthesize", tmp_path / "set", "--count", 1, "--force", "Frowning=1")
+    assert done.returncode == 1
+    assert "Frowning" in done.stderr
+
+
+def test_synthesize_then_annotate(tmp_path):
+    done = run(
+        "synthesize", tmp_path / "set", "--count", 12, "--seed", 3, "--workers", 1,
+        "--force", "Eyeglasses=1", "--sheet", tmp_path / "sheet.png", timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "12 pictures" in done.stdout
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet.std() > 20  # pictures and text, not a blank page
+    rows = (tmp_path / "set" / "list_attr_celeba.txt").read_text().splitlines()
+    glasses = rows[1].split().index("Eyeglasses")
+    known = [row.split()[1:][glasses] for row in rows[2:]]
+    assert known.count("1") >= 8
+    assert "-1" not in known
+
+    done = run("annotate", tmp_path / "set", tmp_path / "records", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    assert "12 pictures in" in done.stdout
+    assert json.loads((tmp_path / "records" / "manifest.json").read_text())
