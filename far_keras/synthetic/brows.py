@@ -24,19 +24,19 @@ def brow_line(x: Array, hair: Hair, male: bool) -> Array:
 
     The inner end is no lower than the outer one: a relaxed face, whatever the arch.
     """
-    peak = 0.022 + 0.062 * hair.brow_arch
+    peak = 0.024 + 0.046 * hair.brow_arch
     knots = (INNER, 0.22, 0.34, 0.43, 0.51, OUTER)
     line = np.interp(
-        x, knots, (0.0, 0.012, 0.024 + 0.35 * (peak - 0.022), peak, 0.6 * peak, -0.025)
+        x, knots, (0.012, 0.016, 0.024 + 0.4 * (peak - 0.024), peak, 0.65 * peak, -0.012)
     )
-    return np.asarray((7.475 if male else 7.50) + line)
+    return np.asarray((7.485 if male else 7.505) + line)
 
 
 def brow_density(rest: Array, hair: Hair, male: bool) -> Array:
     """How densely brows grow at points (N, 3) of the rest head: (N,) in [0, 1], soft edges."""
     x = np.abs(rest[:, 0])
     thickness = (0.021 + 0.036 * hair.brow_thickness) * (1.12 if male else 0.9)
-    half = thickness * np.interp(x, (INNER, 0.17, 0.3, 0.43, OUTER), (0.75, 1.05, 1.0, 0.72, 0.22))
+    half = thickness * np.interp(x, (INNER, 0.17, 0.3, 0.43, OUTER), (0.6, 0.95, 1.0, 0.75, 0.25))
     offset = np.abs(rest[:, 1] - brow_line(x, hair, male)) / half
     across = np.clip((1.25 - offset) / 0.6, 0, 1)
     inner = np.clip((x - INNER + 0.02) / 0.07, 0, 1)

@@ -19,6 +19,7 @@ from far_keras.synthetic.hairstyles import (
     unit,
 )
 from far_keras.synthetic.head_form import SKULL_CENTER, HeadForm, head_form
+from far_keras.synthetic.parameters import Person
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.roots import choose, scalp_samples
 from far_keras.synthetic.scene import Scene
@@ -96,14 +97,14 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
         return []
     rng = scene.person_rng("hair")
     look = draw_look(hair, person.male, rng)
-    skull = head_form(scene.head.vertices, ears=hair.style in ("medium", "long"))
+    skull = head_form(scene.head.vertices, ears=_covers_ears(person))
     samples = scalp_samples()
     density = scalp_density(samples.rest, hair, person.male)
     grown = []
     chosen = samples[choose(density, _COUNTS[hair.style], rng)]
     locks = nearest_guide(chosen.rest.astype(float), min(_LOCKS, len(chosen)))
     combing = comb_scalp(chosen.rest.astype(float), hair, look, person.male, locks, rng)
-    steps = _STEPS[hair.style]
+    steps = 16 if _covers_ears(person) and hair.style == "short" else _STEPS[hair.style]
     grown.append(_grow(scene, skull, scene.head.surface(chosen), combing, locks, steps, rng))
     if hair.style == "bun":
         grown.append(_bun(scene, look, skull, hair.volume, rng))
@@ -124,6 +125,12 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
             roots = scene.head.surface(chosen)
             grown.append(_grow(scene, skull, roots, combing, locks, 14, rng))
     return grown
+
+
+def _covers_ears(person: Person) -> bool:
+    """Whether the hair hangs over the ears instead of ending above or passing behind them."""
+    style = person.hair.style
+    return style in ("medium", "long") or (style == "short" and not person.male)
 
 
 def _grow(

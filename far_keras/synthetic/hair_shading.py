@@ -123,7 +123,7 @@ def shade_hairs(
                     + fill[1, c] * other * 0.8
                     + ambient[c] * (0.7 + 0.25 * vy)
                 )
-                shine = key[1, c] * sheen * (0.05 * white + 0.35 * albedo * tinted)
+                shine = key[1, c] * sheen * (0.05 * white + 0.5 * albedo * tinted)
                 out[s, k, c] = (
                     albedo * light * dim + shine + edge * rim[1, c] * (0.03 + 0.3 * albedo)
                 )

@@ -68,10 +68,11 @@ def unit(vectors: Array) -> Array:
 
 def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
     """The open traits of a haircut; the same `rng` state gives the same haircut."""
-    cuts = ("side", "forward", "back", "up", "tousled") if male else ("side", "side", "forward")
-    cut = str(rng.choice(cuts))
+    cut = str(rng.choice(("side", "forward", "back", "up", "tousled")))
     if hair.style == "long":
         end = rng.uniform(5.0, 6.1)
+    elif hair.style == "short":
+        end = rng.uniform(6.9, 7.15)  # a woman's: over the ears
     else:
         end = rng.uniform(6.75, 7.0) if male else rng.uniform(6.1, 6.7)
     tucked = rng.random(2) < 0.22
@@ -79,7 +80,7 @@ def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
     edges = np.where(tucked, 0.34, open_face)
     before = np.where(rng.random() < 0.6, 1.0, -1.0) * np.where(rng.random(2) < 0.85, 1, -1)
     shoulders = before * rng.uniform(0.8, 2.0, 2)
-    sweep = rng.choice((-1, 1)) * rng.choice((0.1, 0.5, 0.9))
+    sweep = rng.choice((-1, 1)) * rng.choice((0.1, 0.3, 0.8))
     if hair.style == "bun":
         high = rng.random() < 0.55
         knot = np.array([0, 8.42, 0.1]) if high else np.array([0, 7.75, -0.36])
@@ -93,8 +94,8 @@ def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
         sweep=float(sweep),
         knot=knot,
         frequency=float(rng.uniform(6, 9)),
-        top_length=float(rng.uniform(0.3, 0.55)) * (1.0 if male else 1.5),
-        side_length=float(rng.uniform(0.09, 0.2)) * (1.0 if male else 2.4),
+        top_length=float(rng.uniform(0.3, 0.55)),
+        side_length=float(rng.uniform(0.09, 0.2)),
     )
 
 
@@ -107,14 +108,14 @@ def comb_scalp(
         rest: (N, 3) roots on the rest head.
         hair: Any style but "bald".
         look: From `draw_look`.
-        male: Short hair is cut shorter at men's sides.
+        male: Men's short hair is cut close at the sides, women's covers the ears.
         owner: (N,) lock of each hair: locks share their deviations from the comb.
         rng: Source of those deviations.
     """
     if hair.style == "buzzed":
         combing = _buzzed(rest, rng)
-    elif hair.style == "short":
-        combing = _short(rest, hair, look, male, owner, rng)
+    elif hair.style == "short" and male:
+        combing = _short(rest, hair, look, owner, rng)
     elif hair.style in ("bun", "ponytail"):
         combing = _tied(rest, hair, look, owner, rng)
     else:
@@ -170,7 +171,7 @@ def _buzzed(rest: Array, rng: np.random.Generator) -> Combing:
 
 
 def _short(
-    rest: Array, hair: Hair, look: Look, male: bool, owner: Array, rng: np.random.Generator
+    rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator
 ) -> Combing:
     x, y, z = rest.T
     count = len(rest)
@@ -199,7 +200,7 @@ def _short(
     lowest = np.clip((y - 6.7) / 0.7, 0, 1)
     sides = look.side_length * (0.45 + 0.55 * lowest)
     long_top = look.top_length * (0.75 + 0.5 * hair.volume) * (1 + 0.2 * curly)
-    sides = sides + 0.5 * curly * (look.top_length - sides) * (0.5 if male else 1.0)
+    sides = sides + 0.5 * curly * (look.top_length - sides) * 0.5
     lengths = (sides * (1 - top) + long_top * top) * rng.uniform(0.8, 1.12, count)
     height = 0.05 + 0.16 * hair.volume + (0.08 * ahead if look.cut == "up" else 0)
     lifts = (0.02 * (1 - top) + height * top) * rng.random(count) ** 0.6
@@ -317,7 +318,10 @@ def comb_fringe(
     x, y, z = rest.T
     count = len(rest)
     sweep = look.sweep
-    aim = np.stack([0.45 * x + 0.75 * sweep, -0.1 + 0 * x, 1 + 0 * x], 1)
+    # Swept to one side from a parting over the other eye.
+    parting = -0.32 * np.sign(sweep) * min(1.0, 2 * abs(sweep))
+    aside = np.tanh((x - parting) / 0.08) * abs(sweep) * 0.6
+    aim = np.stack([0.35 * x + aside, -0.1 + 0 * x, 1 + 0 * x], 1)
     directions = unit(aim + _jitter(owner, 0.09, 0.04, rng))
     # Ends over the brows in the middle, beside the eyes at the outer ends.
     end = 7.6 - 0.2 * np.clip(np.abs(x) / 0.5, 0, 1) ** 2 + 0.12 * (1 - hair.bangs)

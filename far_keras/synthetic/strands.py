@@ -105,11 +105,13 @@ def grow(
                 over = pz - face_edge[s] - 0.75 * max(0.0, py - 7.45)
                 if over > 0.0:
                     dz -= 22.0 * step * min(over, 0.4)
-            if py < 7.0:
-                # Hanging hair closes in under the ears and falls before or behind the shoulders.
+            if py < 7.2:
+                # Hanging hair comes to rest, closes in under the ears a little, and falls before
+                # or behind the shoulders.
+                dx -= 2.5 * step * dx
                 out_x = px - center[0]
-                if abs(out_x) > 0.6:
-                    dx -= 2.0 * step * (1.0 if out_x > 0 else -1.0) * weight[s] / 5.0
+                if abs(out_x) > 0.62 and py < 7.0:
+                    dx -= 0.16 * step * (1.0 if out_x > 0 else -1.0) * weight[s]
                 if py < 6.75:
                     dz += sideways[s] * step
             norm = 1.0 / np.sqrt(dx * dx + dy * dy + dz * dz + 1e-12)
