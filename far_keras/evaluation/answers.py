@@ -57,13 +57,12 @@ def answer_split(
     """
     from far_keras.datasets.pipeline import load_records
 
-    shapes = model.output_shape
-    mask_size = shapes["masks"][1] if "masks" in shapes else None
+    mask_size = model.output["masks"].shape[1] if "masks" in model.output else None
     batches = load_records(
         records,
         split,
         schema=schema,
-        image_size=model.input_shape[1],
+        image_size=model.inputs[0].shape[1],
         mask_size=mask_size or 32,
         batch_size=batch_size,
         masks="landmarks" if mask_size else None,

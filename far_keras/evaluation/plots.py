@@ -80,31 +80,34 @@ def plot_attributes(evaluation: Evaluation, path: str | Path) -> Path:
 
 
 def plot_curves(
-    histories: Mapping[str, Mapping[str, Sequence[float]]], keys: Sequence[str], path: str | Path
+    histories: Mapping[str, Sequence[Mapping[str, Any]]], keys: Mapping[str, str], path: str | Path
 ) -> Path:
     """Draws training curves: a panel for each key, solid on validation, dashed in training.
 
     Args:
-        histories: By model name, what ``model.fit`` returned as ``history``: lists by key.
-        keys: Such as ``"loss"`` and ``"attributes_auc"``; those that no history has are left out.
+        histories: By model name, one row an epoch, as in a model's ``history.json``.
+        keys: Titles by key of a row, such as ``{"auc": "ROC AUC"}``; a key that no row has is
+            left out. The validation split's values are under ``val_`` and the key.
         path: The ending chooses the format.
     """
     from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import MaxNLocator
 
-    drawn = [k for k in keys if any(k in h or f"val_{k}" in h for h in histories.values())]
-    canvas = Canvas(figsize=(4.6 * max(1, len(drawn)), 3.4), layout="constrained")
+    present = {key for rows in histories.values() for row in rows for key in row}
+    drawn = [key for key in keys if present & {key, f"val_{key}"}]
+    canvas = Canvas(figsize=(4.2 * max(1, len(drawn)), 3.4), layout="constrained")
     panels: Any = canvas.subplots(1, max(1, len(drawn)), squeeze=False)[0]
     for axes, key in zip(panels, drawn, strict=False):
-        for m, (name, history) in enumerate(histories.items()):
+        for m, (name, rows) in enumerate(histories.items()):
             color = _COLORS[m % len(_COLORS)]
             for prefix, style in (("", "--"), ("val_", "-")):
-                values = history.get(prefix + key)
-                if values is not None and len(values):
-                    epochs = np.arange(1, len(values) + 1)
+                points = [(r["epoch"], r[prefix + key]) for r in rows if prefix + key in r]
+                if points:
                     label = f"{name}, {'validation' if prefix else 'training'}"
-                    axes.plot(epochs, values, style, color=color, label=label, marker=".")
-        axes.set_title(key.replace("_", " "), loc="left", fontweight="bold")
+                    axes.plot(
+                        *zip(*points, strict=True), style, color=color, label=label, marker="."
+                    )
+        axes.set_title(keys[key], loc="left", fontweight="bold")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color="#dddddd")

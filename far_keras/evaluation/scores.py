@@ -154,12 +154,12 @@ def mask_iou(masks: ArrayLike, predicted: ArrayLike, level: float = 0.5) -> Arra
     """Intersection over union of predicted and given masks, picture by picture.
 
     Args:
-        masks: (N, h, w, G) in [0, 1]; a picture of `MISSING` has no masks.
+        masks: (N, h, w, G) in [0, 1]; a picture of `MISSING` has no masks, one of zeros no face.
         predicted: (N, h, w, G), probabilities.
         level: A value of at least this much counts as inside, in both.
 
     Returns:
-        (N, G); NaN where a picture has no masks, or both masks are empty.
+        (N, G); NaN where a picture has no masks or no face, or both masks are empty.
     """
     masks, predicted = np.asarray(masks), np.asarray(predicted)
     if masks.ndim != 4 or masks.shape != predicted.shape:
@@ -170,9 +170,9 @@ def mask_iou(masks: ArrayLike, predicted: ArrayLike, level: float = 0.5) -> Arra
     truth, answer = masks >= level, predicted >= level
     intersection = (truth & answer).sum(axis=(1, 2)).astype(float)
     union = (truth | answer).sum(axis=(1, 2)).astype(float)
-    given = (masks[:, :1, :1] != MISSING).reshape(len(masks), -1)
+    shown = np.any(masks > 0, axis=(1, 2, 3)).reshape(-1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(given, intersection / union, np.nan)
+        return np.where(shown, intersection / union, np.nan)
 
 
 def summary(scores: Mapping[str, Array]) -> dict[str, float]:

@@ -112,16 +112,19 @@ def test_majority_answer_follows_the_known_training_labels():
 
 
 def test_mask_iou_by_hand():
-    masks = np.zeros((3, 2, 2, 2))
+    masks = np.zeros((4, 2, 2, 2))
     masks[0, ..., 0] = [[1, 1], [0, 0]]
     masks[1] = -1
+    masks[2, ..., 0] = 1
     predicted = np.zeros_like(masks)
     predicted[0, ..., 0] = [[0.9, 0.4], [0.5, 0]]
     predicted[2, ..., 1] = 1.0
+    predicted[3] = 1.0
     iou = mask_iou(masks, predicted)
     np.testing.assert_allclose(iou[0], [1 / 3, np.nan], **EXACT)  # both empty: undefined
     np.testing.assert_array_equal(iou[1], [np.nan, np.nan])  # no masks given
-    np.testing.assert_array_equal(iou[2], [np.nan, 0.0])
+    np.testing.assert_array_equal(iou[2], [0.0, 0.0])
+    np.testing.assert_array_equal(iou[3], [np.nan, np.nan])  # a picture without a face
 
 
 def test_bad_arguments_are_named():

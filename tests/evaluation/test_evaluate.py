@@ -1,0 +1,146 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from far_keras.datasets.manifest import Manifest, Shard
+from far_keras.datasets.records import FaceRecord, write_shard
+from far_keras.errors import DatasetError, ModelError
+from far_keras.evaluation.answers import answer_split
+from far_keras.evaluation.evaluate import evaluate
+from far_keras.evaluation.figures import MAJORITY
+from far_keras.evaluation.scores import attribute_scores, mask_iou
+from far_keras.models.storage import load_model, save_model
+from far_keras.models.variants import ModelConfig, build_model
+from far_keras.schema import REGIONS, AttributeSchema, Group
+
+COLUMNS = ("Smiling", "Other", "Bald")  # of the records; the schema has two, in another order
+SCHEMA = AttributeSchema(
+    "two",
+    ("Bald", "Smiling"),
+    (Group("Hair", ("Bald",), ("hair",)), Group("Mouth", ("Smiling",), ("mouth", "lower_face"))),
+)
+COUNTS = {"train": 20, "valid": 0, "test": 37}
+
+
+def png(array):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def make_records(folder, split, count, rng):
+    for k in range(count):
+        picture = io.BytesIO()
+        noise = rng.integers(0, 256, (11, 9, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((178, 218)).save(picture, "JPEG")
+        packed = np.zeros((218, 178), np.uint8)
+        packed[: rng.integers(40, 100)] |= 1 << REGIONS.index("hair")
+        packed[150:180, 50:120] |= 1 << REGIONS.index("mouth")
+        labels = rng.integers(0, 2, 3)
+        if split == "train":
+            labels[:] = (1, 0, 0)  # the majority smiles and is not bald
+        yield FaceRecord(
+            f"{split}{k}.jpg", picture.getvalue(), labels.astype(np.int8),
+            masks=b"" if k % 5 == 0 else png(packed),
+            identity=-1 if k < 3 else k // 4,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("records")
+    rng = np.random.default_rng(0)
+    shards = []
+    for split, count in COUNTS.items():
+        if count:
+            size = write_shard(folder / f"{split}.rec", make_records(folder, split, count, rng))
+            shards.append(Shard(f"{split}.rec", split, count, size))
+    Manifest("noise", COLUMNS, False, "0", tuple(shards)).write(folder)
+    return folder
+
+
+def make_model(folder, variant, schema=SCHEMA):
+    config = ModelConfig(variant, {"image_size": 64})
+    return save_model(
+        build_model(config, schema), folder, config=config, schema=schema,
+        thresholds=dict.fromkeys(schema.attributes, 0.4),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return [
+        make_model(folder / variant, variant)
+        for variant in ("mgmtn_efficientnetlite0", "baseline_efficientnetlite0")
+    ]
+
+
+def test_answers_are_in_the_order_of_records_and_schema(records, models):
+    from far_keras.datasets.pipeline import load_records
+
+    loaded = load_model(models[0])
+    said = answer_split(loaded.model, SCHEMA, records, "test", batch_size=8)
+    images, truth = next(
+        iter(load_records(records, "test", schema=SCHEMA, image_size=64, mask_size=16,
+                          batch_size=64))
+    )  # fmt: skip
+    outputs = loaded.model.predict_on_batch(images)
+    np.testing.assert_array_equal(said.labels, truth["attributes"])
+    # Batches of 8 and of 37 sum in another order in float32.
+    np.testing.assert_allclose(
+        said.probabilities, 1 / (1 + np.exp(-outputs["attributes"])), atol=1e-5
+    )
+    expected = mask_iou(truth["masks"], 1 / (1 + np.exp(-outputs["masks"])))
+    np.testing.assert_allclose(said.iou, expected, atol=0.02)  # a cell at the level may flip
+    assert np.isnan(said.iou[::5]).all() and np.isfinite(said.iou[1]).any()
+
+
+def test_an_evaluation_of_saved_models(records, models):
+    evaluation = evaluate(models[0], records, baseline=models[1], resamples=50)
+    names = [model.name for model in evaluation.models]
+    assert names == ["mgmtn_efficientnetlite0", "baseline_efficientnetlite0", MAJORITY]
+    assert evaluation.data["pictures"] == 37
+    assert evaluation.data["resampled"] == "identities"
+    # Pictures 3 to 36 in fours, the first three of unknown persons.
+    assert evaluation.data["identities"] == 10
+    assert evaluation.data["synthetic"] is False
+    loaded = load_model(models[0])
+    said = answer_split(loaded.model, SCHEMA, records, "test")
+    expected = attribute_scores(said.labels, said.probabilities, 0.4)
+    mgmtn = evaluation.models[0]
+    for a, name in enumerate(SCHEMA.attributes):
+        figures = mgmtn.attributes[name]
+        assert figures["roc_auc"].value == pytest.approx(expected["roc_auc"][a])
+        assert figures["accuracy_at_thresholds"].value == pytest.approx(expected["accuracy"][a])
+    assert mgmtn.thresholds == {"Bald": 0.4, "Smiling": 0.4}
+    assert set(mgmtn.mask_iou) == {"Hair", "Mouth", "mean"}
+    assert evaluation.models[1].mask_iou is None
+    # The majority of the training split, column by column.
+    majority = evaluation.model(MAJORITY)
+    assert majority.attributes["Smiling"]["accuracy"].value == (said.labels[:, 1] == 1).mean()
+    assert majority.attributes["Bald"]["accuracy"].value == (said.labels[:, 0] == 0).mean()
+    assert majority.mean["roc_auc"].value == 0.5
+
+
+def test_two_models_of_one_variant_are_called_by_their_folders(records, models, tmp_path):
+    other = make_model(tmp_path / "other", "baseline_efficientnetlite0")
+    evaluation = evaluate([models[1], other], records, resamples=5)
+    assert [m.name for m in evaluation.models] == ["baseline_efficientnetlite0", "other", MAJORITY]
+
+
+def test_what_cannot_be_measured_is_named(records, models, tmp_path):
+    with pytest.raises(DatasetError, match="'valid' has no pictures"):
+        evaluate(models[0], records, "valid")
+    with pytest.raises(DatasetError, match="manifest"):
+        evaluate(models[0], tmp_path)
+    with pytest.raises(ModelError, match="nothing_here"):
+        evaluate(tmp_path / "nothing_here", records)
+    with pytest.raises(ModelError, match="at least one saved model"):
+        evaluate([], records)
+    one = AttributeSchema("one", ("Bald",), (Group("Hair", ("Bald",), ("hair",)),))
+    small = make_model(tmp_path / "small", "baseline_efficientnetlite0", one)
+    with pytest.raises(ModelError, match=r"missing attributes \['Smiling'\]"):
+        evaluate(models[0], records, baseline=small)

@@ -1,0 +1,146 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from far_keras.evaluation.bootstrap import Answers
+from far_keras.evaluation.figures import FIGURES, MAJORITY, score
+from far_keras.evaluation.plots import plot_attributes, plot_curves
+from far_keras.evaluation.report import describe_data, tables, to_dict, write_report
+from far_keras.evaluation.scores import attribute_scores
+
+NAMES = ("First", "Second", "Rare", "One_Class", "Unknown")
+
+
+@pytest.fixture(scope="module")
+def case():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (120, 5))
+    labels[:, 2] = 0
+    labels[:4, 2] = 1
+    labels[:, 3] = 1
+    labels[:, 4] = -1
+    labels[rng.random(labels.shape) < 0.1] = -1
+    labels[:4, 2] = 1
+
+    def answers(noise, thresholds):
+        logits = 2 * (labels == 1) - 1 + rng.normal(0, noise, labels.shape)
+        return Answers(1 / (1 + np.exp(-logits)), np.asarray(thresholds))
+
+    models = {
+        "good": answers(0.8, [0.4, 0.6, 0.2, 0.5, 0.5]),
+        "worse": answers(3.0, [0.5] * 5),
+        MAJORITY: Answers(np.broadcast_to([1.0, 0, 0, 1, 0], labels.shape), np.full(5, 0.5)),
+    }
+    return labels, models
+
+
+@pytest.fixture(scope="module")
+def evaluation(case):
+    labels, models = case
+    overlaps = np.random.default_rng(1).random((120, 2))
+    overlaps[:60, 1] = np.nan
+    return score(
+        NAMES,
+        labels,
+        models,
+        iou={"good": (("Mouth", "Nose"), overlaps)},
+        identities=np.arange(120) // 3,
+        data={"name": "faces", "split": "test", "pictures": 120, "identities": 40,
+              "synthetic": True},
+        resamples=200,
+    )  # fmt: skip
+
+
+def test_values_are_the_scores_at_the_thresholds_that_the_figure_names(case, evaluation):
+    labels, models = case
+    good = models["good"]
+    at_half = attribute_scores(labels, good.probabilities, 0.5)
+    fitted = attribute_scores(labels, good.probabilities, good.thresholds)
+    assert not np.allclose(at_half["accuracy"][:2], fitted["accuracy"][:2])
+    for key, expected in (
+        ("accuracy", at_half["accuracy"]),
+        ("balanced_accuracy", fitted["balanced_accuracy"]),
+        ("f1", fitted["f1"]),
+        ("accuracy_at_thresholds", fitted["accuracy"]),
+        ("balanced_accuracy_at_half", at_half["balanced_accuracy"]),
+    ):
+        values = [evaluation.model("good").attributes[name][key].value for name in NAMES]
+        np.testing.assert_array_equal(values, expected)
+        assert evaluation.model("good").mean[key].value == pytest.approx(np.nanmean(expected))
+
+
+def test_every_defined_value_lies_in_its_interval(evaluation):
+    for model in evaluation.models:
+        for key in FIGURES:
+            for figure in [model.mean[key], *(each[key] for each in model.attributes.values())]:
+                if np.isfinite(figure.value):
+                    assert figure.low <= figure.value <= figure.high
+
+
+def test_undefined_and_scarce_attributes_are_named(evaluation):
+    assert evaluation.undefined == ("One_Class", "Unknown")
+    assert evaluation.scarce == ("Rare",)
+    aucs = [evaluation.model("good").attributes[n]["roc_auc"].value for n in NAMES[:3]]
+    assert evaluation.model("good").mean["roc_auc"].value == pytest.approx(np.mean(aucs))
+
+
+def test_the_difference_is_of_the_models_and_not_of_the_majority(evaluation):
+    (difference,) = evaluation.differences
+    assert (difference.first, difference.second) == ("good", "worse")
+    gap = difference.mean["roc_auc"]
+    expected = (
+        evaluation.model("good").mean["roc_auc"].value
+        - evaluation.model("worse").mean["roc_auc"].value
+    )
+    assert gap.value == pytest.approx(expected)
+    assert 0 < gap.low < gap.value < gap.high
+
+
+def test_mask_figures_average_over_pictures_that_have_the_mask(evaluation):
+    overlap = evaluation.model("good").mask_iou
+    assert set(overlap) == {"Mouth", "Nose", "mean"}
+    assert overlap["mean"].value == pytest.approx(
+        (overlap["Mouth"].value + overlap["Nose"].value) / 2
+    )
+    assert evaluation.model("worse").mask_iou is None
+    with pytest.raises(KeyError, match="good"):
+        evaluation.model("other")
+
+
+def test_json_has_null_for_what_is_undefined(evaluation, tmp_path):
+    json_path, plot_path = write_report(evaluation, tmp_path)
+    data = json.loads(json_path.read_text())
+    assert data == to_dict(evaluation)
+    assert data["models"]["good"]["attributes"]["Unknown"]["roc_auc"] == {
+        "value": None, "low": None, "high": None,
+    }  # fmt: skip
+    assert data["left_out_of_means"] == ["One_Class", "Unknown"]
+    assert data["data"]["synthetic"] is True and data["data"]["resampled"] == "identities"
+    with Image.open(plot_path) as picture:
+        assert picture.width > 800
+
+
+def test_tables_say_which_data_and_name_every_attribute(evaluation):
+    console = Console(width=160, record=True, file=io.StringIO())
+    for table in tables(evaluation):
+        console.print(table)
+    text = console.export_text()
+    assert "120 synthetic (rendered) faces of 40 persons" in text
+    assert describe_data(evaluation).endswith("by resampling identities")
+    for word in (*NAMES, "good", "worse", MAJORITY, "Mouth", "Rare *", "left out"):
+        assert word in text
+    assert "nan" not in text
+
+
+def test_plots_are_written_whatever_is_missing(evaluation, tmp_path):
+    assert plot_attributes(evaluation, tmp_path / "attributes.svg").stat().st_size > 10_000
+    rows = [{"epoch": 1, "loss": 1.0, "val_loss": 1.1}, {"epoch": 2, "loss": 0.5, "val_loss": 0.8}]
+    plot_curves({"good": rows, "worse": rows[:1]}, {"loss": "loss", "iou": "IoU"},
+                tmp_path / "curves.png")  # fmt: skip
+    plot_curves({}, {"loss": "loss"}, tmp_path / "none.png")
+    sizes = [Image.open(tmp_path / f"{name}.png").size for name in ("curves", "none")]
+    assert sizes[0] == sizes[1]  # one panel each: "iou" is in no row
