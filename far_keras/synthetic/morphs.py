@@ -23,7 +23,7 @@ VARIATIONS = {
     "mouth-scale-horiz": 0.3,
     "mouth-trans": 0.2,
     "mouth-cupidsbow": 0.4,
-    "chin-height": 0.3,
+    "chin-height": 0.2,
     "chin-width": 0.35,
     "chin-prominent": 0.3,
     "chin-cleft": 0.3,
@@ -102,23 +102,25 @@ def _sex_traits(face: Face) -> dict[str, float]:
     m = 2 * face.masculinity - 1  # -1 feminine .. 1 masculine
     man, woman = max(m, 0.0), max(-m, 0.0)
     return {
-        "chin-width": 0.55 * man - 0.45 * woman,
-        "chin-height": 0.35 * man - 0.2 * woman,
-        "chin-prominent": 0.35 * man - 0.1 * woman,
-        "chin-bones": 0.6 * man - 0.5 * woman,
-        "forehead-nubian": -0.25 * man + 0.25 * woman,
+        "chin-width": 0.5 * man - 0.5 * woman,
+        "chin-prominent": 0.35 * man,
+        "chin-bones": 0.6 * man - 0.6 * woman,
+        "forehead-nubian": -0.25 * man + 0.1 * woman,
         "forehead-trans": -0.3 * man,
-        "eyebrows-trans": -0.75 * man + 0.45 * woman,
+        "eyebrows-trans": -0.6 * man + 0.5 * woman,
+        "eye-scale": 0.35 * woman,
+        "eye-height2": 0.1 + 0.35 * woman,
+        "eye-height3": 0.1 + 0.2 * woman,
+        "eye-corner2": 0.25 * woman,
         "nose-scale-horiz": 0.35 * man - 0.25 * woman,
         "nose-scale-depth": 0.15 * man - 0.15 * woman,
-        "nose-hump": 0.3 * man - 0.15 * woman,
-        "nose-curve": 0.15 * man - 0.25 * woman,
+        "nose-hump": 0.3 * man - 0.1 * woman,
+        "nose-curve": 0.15 * man - 0.1 * woman,
         "mouth-upperlip-height": -0.3 * man + 0.25 * woman,
         "mouth-lowerlip-height": -0.25 * man + 0.25 * woman,
         "mouth-scale-horiz": 0.2 * man - 0.15 * woman,
         "neck-scale-horiz": 0.7 * man - 0.35 * woman,
         "neck-scale-depth": 0.4 * man - 0.2 * woman,
-        "head-scale-vert": 0.1 * man - 0.05 * woman,
     }
 
 
@@ -145,6 +147,10 @@ def _age_traits(face: Face, age: float) -> dict[str, float]:
 
 def _stated_traits(face: Face) -> dict[str, float]:
     """The parameters of `Face` that stand for attributes."""
+    # Heavy cheeks would press the eyes shut.
+    eyes = (0.5 if face.eye_opening < 0 else 0.9) * face.eye_opening + 0.3 * max(
+        0.0, face.weight - 0.5
+    )
     return {
         "nose-scale-horiz": 0.8 * face.nose_size,
         "nose-volume": 0.6 * face.nose_size,
@@ -155,14 +161,14 @@ def _stated_traits(face: Face) -> dict[str, float]:
         "mouth-lowerlip-height": 0.75 * face.lip_volume,
         "mouth-upperlip-volume": 0.75 * face.lip_volume,
         "mouth-lowerlip-volume": 0.75 * face.lip_volume,
-        "eye-height1": 0.9 * face.eye_opening,
-        "eye-height2": 0.9 * face.eye_opening,
-        "eye-height3": 0.9 * face.eye_opening,
+        "eye-height1": eyes,
+        "eye-height2": eyes,
+        "eye-height3": eyes,
         "cheek-bones": face.cheekbones,
-        "cheek-volume": face.cheek_volume,
+        "cheek-volume": 0.7 * face.cheek_volume,
         "eye-bag": 1.8 * face.eye_bags,
         "neck-double": 1.6 * face.double_chin,
-        "head-fat": 0.9 * max(0.0, face.weight - 0.6) / 0.4,
+        "head-fat": 0.5 * max(0.0, face.weight - 0.6) / 0.4,
     }
 
 
@@ -216,8 +222,8 @@ def expression_weights(expression: Expression) -> dict[str, float]:
         "mouthSmile": e.smile,
         "mouthDimple": 0.25 * e.smile,
         "mouthUpperUp": 0.4 * e.smile * min(1.0, 3 * e.jaw_open) + 0.1 * e.smile,
-        "cheekSquint": 0.7 * e.smile,
-        "eyeSquint": 0.35 * e.smile + e.squint,
+        "cheekSquint": 0.3 * e.smile,
+        "eyeSquint": 0.1 * e.smile + 0.5 * e.squint,
         "eyeBlink": e.blink,
         "browDown": max(0.0, -e.brow_raise),
         "browOuterUp": max(0.0, e.brow_raise),

@@ -8,6 +8,8 @@ import numpy as np
 
 from far_keras.synthetic.anatomy import head_regions
 from far_keras.synthetic.background import draw_background
+from far_keras.synthetic.beard import draw_beard
+from far_keras.synthetic.brows import draw_brows
 from far_keras.synthetic.clothing import draw_clothing, paint_clothing
 from far_keras.synthetic.eyes import draw_lashes, paint_eyes, paint_mouth
 from far_keras.synthetic.film import develop
@@ -85,6 +87,8 @@ def render(person: Person, shot: Shot, size: tuple[int, int] = SIZE) -> Renderin
     draw_head(scene)
     for draw in (
         draw_clothing,
+        draw_brows,
+        draw_beard,
         draw_hair,
     ):
         draw(scene)

@@ -24,13 +24,15 @@ import numpy as np
 from far_keras.synthetic.camera import PinholeCamera, Pose, aligned_camera
 from far_keras.synthetic.framebuffer import Framebuffer
 from far_keras.synthetic.lighting import Lighting, lighting_of
-from far_keras.synthetic.mesh import HeadMesh, SurfaceSamples, load_head
+from far_keras.synthetic.mesh import HeadMesh, Material, SurfaceSamples, load_head
 from far_keras.synthetic.morphs import expression_weights, morph, shape_weights
 from far_keras.synthetic.parameters import Person, Shot
 from far_keras.synthetic.rasterizer import vertex_normals
 
 __all__ = ["Head", "Scene", "build_scene"]
 
+# Lips and chins can be shaped flatter than the teeth behind them.
+TEETH_SHIFT = np.array([0, 0, -0.05], np.float32)
 CORNEA = 0.14  # decimetres from an eyeball's centre to its pupil
 
 
@@ -125,7 +127,9 @@ def build_scene(person: Person, shot: Shot, size: tuple[int, int]) -> Scene:
     for name, value in expression_weights(shot.expression).items():
         weights[name] = weights.get(name, 0.0) + value
     pose = Pose(shot.camera.yaw, shot.camera.pitch, shot.camera.roll)
-    head = Head(mesh, morph(mesh, weights), pose)
+    vertices = morph(mesh, weights)
+    vertices[np.union1d(*map(mesh.vertices_of, (Material.TEETH, Material.TONGUE)))] += TEETH_SHIFT
+    head = Head(mesh, vertices, pose)
     pupils = head.eye_centers + np.array([0, 0, CORNEA], np.float32)
     eye_distance = float(np.linalg.norm(pupils[1] - pupils[0]))
     rng = np.random.default_rng([shot.seed, zlib.crc32(b"camera")])
