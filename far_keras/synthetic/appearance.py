@@ -184,7 +184,7 @@ def draw_shot(
     mouth_open = bool(drawn["Mouth_Slightly_Open"])
     expression = Expression(
         smile=smile,
-        jaw_open=float(rng.uniform(0.22, 0.65)) if mouth_open else 0.0,
+        jaw_open=float(0.16 + 0.4 * rng.beta(1.2, 2.0)) if mouth_open else 0.0,
         brow_raise=float(np.clip(rng.normal(0.1, 0.2), -0.3, 0.6)),
         squint=float(np.clip(0.35 * smile * rng.random() + rng.uniform(0, 0.1), 0, 1)),
         blink=float(rng.uniform(0, 0.15)),
@@ -347,7 +347,7 @@ def _draw_light(rng: np.random.Generator) -> Light:
 
 
 def _draw_yaw(rng: np.random.Generator) -> float:
-    if rng.random() < 0.88:
+    if rng.random() < 0.9:
         return float(np.clip(rng.normal(0, 10), -20, 20))
     return float(rng.choice((-1, 1)) * rng.uniform(20, 45))
 

@@ -9,7 +9,7 @@ of `margins` are missing for every attribute. Beyond that:
 | Wearing_Earrings, Wearing_Necklace, Wearing_Necktie, Eyeglasses, Wearing_Hat | 1 from so many \
 pixels of it upwards (`VISIBLE`), missing for fewer, 0 for none: what hair, clothing or the \
 frame hides is not there |
-| Mouth_Slightly_Open | 1 from `VISIBLE` pixels of the inside of the mouth, missing from a third \
+| Mouth_Slightly_Open | 1 from `VISIBLE` pixels of the inside of the mouth, missing from 40% \
 of them |
 | Bald, Bangs, Receding_Hairline | missing under a hat; Bald is 0 if hair shows below it; bangs \
 hide a receding hairline (0); Receding_Hairline is missing for a bald head |
@@ -49,7 +49,7 @@ VISIBLE = {
     "Wearing_Necktie": 40,
     "Eyeglasses": 40,
     "Wearing_Hat": 250,
-    "Mouth_Slightly_Open": 24,
+    "Mouth_Slightly_Open": 30,
     "hair": 250,
     "texture": 700,
     "brows": 50,
@@ -89,7 +89,7 @@ def visible_labels(person: Person, shot: Shot, regions: np.ndarray) -> np.ndarra
         labels[name] = _seen(int(pixels[region]), VISIBLE[name])
     mouth = int(pixels[Region.MOUTH_INSIDE])
     least = VISIBLE["Mouth_Slightly_Open"]
-    labels["Mouth_Slightly_Open"] = _seen(mouth if mouth >= least / 3 else 0, least)
+    labels["Mouth_Slightly_Open"] = _seen(mouth if mouth >= 0.4 * least else 0, least)
     labels |= _hair(person, labels, pixels)
     labels |= _beard(person, labels)
     _hide(person, shot, pixels, labels)

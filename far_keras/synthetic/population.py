@@ -21,7 +21,7 @@ from far_keras.synthetic.parameters import Person, Shot
 from far_keras.synthetic.population_table import (
     AGE_BANDS,
     EXCLUSIONS,
-    HIDDEN_BY_HAT,
+    HIDERS,
     MALE,
     REVERSED_PAIRS,
     RULES,
@@ -187,8 +187,9 @@ def check_force(force: Mapping[str, int] | None) -> dict[str, int]:
     if any(name in given for name in ("No_Beard", *BEARDS)):
         # A full beard hides which of the others it consists of.
         complete["Full_Beard"] = 0
-    if HIDDEN_BY_HAT & set(given):
-        complete.setdefault("Wearing_Hat", 0)
+    for hider, hidden in HIDERS.items():
+        if hidden & set(given):
+            complete.setdefault(hider, 0)
     if "High_Cheekbones" in given:
         complete["Cheeks_Rise"] = 0
     return complete

@@ -21,7 +21,7 @@ __all__ = [
     "EXCLUSIONS",
     "HAIR_COLORS",
     "HAIR_STYLES",
-    "HIDDEN_BY_HAT",
+    "HIDERS",
     "MALE",
     "REVERSED_PAIRS",
     "RULES",
@@ -153,22 +153,20 @@ Forcing two of a set is an error. Drawn freely, a hat may still hide a bald head
 of Bald is missing.
 """
 
-HIDDEN_BY_HAT = frozenset(
-    (
-        "Bald",
-        "Bangs",
-        "Receding_Hairline",
-        "Black_Hair",
-        "Blond_Hair",
-        "Brown_Hair",
-        "Gray_Hair",
-        "Straight_Hair",
-        "Wavy_Hair",
-        "Arched_Eyebrows",
-        "Bushy_Eyebrows",
+HIDERS: dict[str, frozenset[str]] = {
+    hider: frozenset(hidden.split())
+    for hider, hidden in (
+        (
+            "Wearing_Hat",
+            "Bald Bangs Receding_Hairline Black_Hair Blond_Hair Brown_Hair Gray_Hair "
+            "Straight_Hair Wavy_Hair Arched_Eyebrows Bushy_Eyebrows",
+        ),
+        ("Bangs", "Arched_Eyebrows Bushy_Eyebrows"),
+        ("Bald", "Receding_Hairline"),
+        ("Full_Beard", "Double_Chin Oval_Face Big_Lips Wearing_Lipstick"),
     )
-)
-"""Who forces one of these draws no hat, unless the hat is forced too."""
+}
+"""What hides what: who forces one of the latter gets none of the former, unless forced too."""
 
 REVERSED_PAIRS: tuple[tuple[str, str], ...] = (
     ("Smiling", "Mouth_Slightly_Open"),

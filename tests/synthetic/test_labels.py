@@ -138,7 +138,7 @@ def test_mouth_is_open_when_its_inside_shows():
     name, least = "Mouth_Slightly_Open", VISIBLE["Mouth_Slightly_Open"]
     opened = Shot(seed=0, expression=Expression(jaw_open=0.5))
     assert label(shot=opened)[name] == 0
-    assert label(MOUTH_INSIDE=least // 3 - 1)[name] == 0
+    assert label(MOUTH_INSIDE=least // 3)[name] == 0
     assert label(MOUTH_INSIDE=least // 2)[name] == MISSING
     assert label(MOUTH_INSIDE=least)[name] == 1
 
