@@ -202,6 +202,10 @@ def _write_shards(
         ]
         for chunk in chunks
     ]
+    # TensorFlow is imported before the bar is shown, since it writes lines of its own. It is not
+    # imported above: a worker process that imports the caller's script would load it too.
+    import far_keras.datasets.records  # noqa: F401
+
     bar = Progress(
         "{task.description}",
         BarColumn(),
@@ -236,7 +240,7 @@ def _write_shard(
     plan: _Plan,
     pairs: list[tuple[int, AnnotatedPicture]],
 ) -> Shard:
-    from far_keras.datasets.records import FaceRecord, write_shard  # imports TensorFlow
+    from far_keras.datasets.records import FaceRecord, write_shard
 
     assert dataset.faceless is not None
     kept = [(row, picture) for row, picture in pairs if picture.error is None]

@@ -1,0 +1,368 @@
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+
+import far_keras
+from far_keras.datasets.annotate import annotate
+from far_keras.datasets.dataset import FaceDataset, open_dataset
+from far_keras.datasets.manifest import read_manifest
+from far_keras.datasets.pipeline import load_records
+from far_keras.datasets.records import read_shard
+from far_keras.errors import DatasetError
+from far_keras.faces.alignment import EYES, align, eye_centers
+from far_keras.faces.landmarks import FaceLandmarker
+from far_keras.faces.regions import pack_masks, region_masks
+from far_keras.images import read_image
+from far_keras.schema import CELEBA, REGIONS
+from far_keras.synthetic.regions import Region
+
+ATTRIBUTES = CELEBA.attributes
+
+
+@pytest.fixture(scope="module")
+def face():
+    """A portrait in CelebA's frame, uint8 (218, 178, 3)."""
+    with FaceLandmarker() as landmarker:
+        photograph = astronaut()
+        return align(photograph, landmarker.detect(photograph)[0]).image
+
+
+def jpeg(image, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=92, **options)
+    return buffer.getvalue()
+
+
+def write_celeba(root, pictures, splits, regions=None, no_face=()):
+    """A set in CelebA's layout from the pictures' bytes; labels are drawn. Returns the labels."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(-1, 2, (len(pictures), len(ATTRIBUTES)))
+    names = [f"{number:06d}.jpg" for number in range(1, len(pictures) + 1)]
+    (root / "img_align_celeba").mkdir(parents=True)
+    for name, data in zip(names, pictures, strict=True):
+        (root / "img_align_celeba" / name).write_bytes(data)
+    signs = {1: "1", 0: "-1", -1: "0"}
+    rows = [
+        " ".join([name, *(signs[v] for v in row)]) for name, row in zip(names, labels, strict=True)
+    ]
+    (root / "list_attr_celeba.txt").write_text(
+        "\n".join([str(len(names)), " ".join(ATTRIBUTES), *rows, ""])
+    )
+    for file, values in (
+        ("list_eval_partition.txt", splits),
+        ("identity_CelebA.txt", [7 * index for index in range(len(names))]),
+    ):
+        lines = [f"{name} {value}\n" for name, value in zip(names, values, strict=True)]
+        (root / file).write_text("".join(lines))
+    if regions is not None:
+        (root / "regions").mkdir()
+        for name in names:
+            Image.fromarray(regions).save(root / "regions" / name.replace("jpg", "png"))
+    (root / "list_no_face.txt").write_text("".join(f"{name}\n" for name in no_face))
+    return labels
+
+
+def all_records(folder):
+    return {
+        record.file: record
+        for shard in read_manifest(folder).shards
+        for record in read_shard(folder / shard.file)
+    }
+
+
+def shard_bytes(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.tfrecord"))}
+
+
+def unpack(png):
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def test_every_kind_of_picture(tmp_path, face):
+    noise = np.random.default_rng(0).integers(0, 256, (218, 178, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    pictures = [
+        jpeg(face),
+        jpeg(noise),
+        jpeg(np.full_like(face, 90)),
+        jpeg(face)[:3000],
+        jpeg(face.mean(axis=-1).astype(np.uint8)),
+        jpeg(np.ascontiguousarray(face[::-1, ::-1]), exif=exif),
+        b"no picture at all",
+    ]
+    regions = np.full((218, 178), Region.BACKGROUND, np.uint8)
+    regions[20:60] = Region.HAIR
+    labels = write_celeba(
+        tmp_path / "set", pictures, [0, 0, 0, 0, 1, 2, 2], regions, ["000003.jpg"]
+    )
+    folder = tmp_path / "records"
+    summary = annotate(open_dataset(tmp_path / "set"), folder, workers=1, progress=False)
+    assert summary.records == {"train": 3, "valid": 1, "test": 1}
+    assert summary.faces_not_found == ("000002.jpg",)
+    assert summary.faceless == 1
+    assert [name for name, _ in summary.unreadable] == ["000004.jpg", "000007.jpg"]
+    assert "truncated" in dict(summary.unreadable)["000004.jpg"]
+    assert summary.annotated == 7
+    for word in ("000002.jpg", "000004.jpg", "000007.jpg", f"Next: far-keras train {folder}"):
+        assert word in str(summary)
+
+    records = all_records(folder)
+    assert sorted(records) == [f"00000{number}.jpg" for number in (1, 2, 3, 5, 6)]
+    for name, record in records.items():
+        row = int(name[:6]) - 1
+        expected = np.full(40, -1) if row == 2 else labels[row]
+        np.testing.assert_array_equal(record.labels, expected)
+        assert record.identity == 7 * row
+        assert Image.open(io.BytesIO(record.image)).size == (178, 218)
+        hair = np.where(regions == Region.HAIR, 1 << REGIONS.index("hair"), 0)
+        bit = 1 << REGIONS.index("hair")
+        np.testing.assert_array_equal(unpack(record.true_masks) & bit, hair)
+
+    # Plain JPEGs in the frame are kept byte for byte; grey or turned ones are encoded anew.
+    for row in (0, 1, 2):
+        assert records[f"00000{row + 1}.jpg"].image == pictures[row]
+    assert Image.open(io.BytesIO(records["000005.jpg"].image)).mode == "RGB"
+    turned = read_image(records["000006.jpg"].image).astype(int)
+    assert np.abs(turned - face).mean() < 4  # twice through JPEG
+
+    with FaceLandmarker() as landmarker:
+        landmarks = landmarker.detect(read_image(pictures[0]))[0]
+    np.testing.assert_array_equal(
+        unpack(records["000001.jpg"].masks), pack_masks(region_masks(landmarks))
+    )
+    assert records["000002.jpg"].masks == b""
+    assert unpack(records["000003.jpg"].masks).max() == 0
+    for name in ("000005.jpg", "000006.jpg"):
+        assert unpack(records[name].masks).max() > 0
+
+    _, targets = next(iter(load_records(folder, "train", masks="landmarks")))
+    masks = targets["masks"].numpy().reshape(3, -1)
+    kinds = sorted(
+        "none" if (m == -1).all() else "empty" if (m == 0).all() else "face" for m in masks
+    )
+    assert kinds == ["empty", "face", "none"]
+
+
+def test_own_photographs_are_aligned(tmp_path):
+    photograph = astronaut()
+    Image.fromarray(photograph).save(tmp_path / "portrait.png")
+    wall = np.zeros((300, 500, 3), np.uint8)
+    wall[:, 250 - 124 : 250 + 124] = 200  # a crop of the frame is 245 pixels wide
+    Image.fromarray(wall).save(tmp_path / "wall.png")
+    (tmp_path / "labels.csv").write_text(
+        "file,split,Smiling\nportrait.png,train,1\nwall.png,train,0\n"
+    )
+    folder = tmp_path / "records"
+    summary = annotate(open_dataset(tmp_path), folder, workers=1, progress=False)
+    assert summary.faces_not_found == ("wall.png",)
+    records = all_records(folder)
+    with FaceLandmarker() as landmarker:
+        landmarks = landmarker.detect(read_image(records["portrait.png"].image))[0]
+    # The landmark model is repeatable to about a pixel in pictures of another scale.
+    np.testing.assert_allclose(eye_centers(landmarks)[:, :2], EYES, atol=1.5)
+    cropped = read_image(records["wall.png"].image)
+    assert cropped.shape == (218, 178, 3)
+    assert cropped.min() > 190  # the middle at full height
+    assert records["wall.png"].labels.tolist() == [0]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory, face):
+    """A set of 240 pictures of 12 kinds, and its records made without interruption."""
+    kinds = [jpeg(np.roll(face, (shift, -shift), (0, 1))) for shift in range(12)]
+    root = tmp_path_factory.mktemp("many")
+    splits = [0] * 200 + [1] * 20 + [2] * 20
+    write_celeba(root / "set", kinds * 20, splits)
+    annotate(
+        open_dataset(root / "set"), root / "whole", workers=1, shard_pictures=6, progress=False
+    )
+    return root
+
+
+SCRIPT = """
+import resource, sys
+from far_keras.datasets.annotate import annotate
+from far_keras.datasets.dataset import open_dataset
+
+if __name__ == "__main__":
+    root, folder, workers, limit = sys.argv[1:]
+    if int(limit):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
+    annotate(open_dataset(root), folder, workers=int(workers), shard_pictures=6, progress=False)
+"""
+
+
+def start(tmp_path, many, folder, workers=1, limit=0):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    return subprocess.Popen(
+        [sys.executable, script, many / "set", folder, str(workers), str(limit)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(far_keras.__file__).parents[1])},
+    )
+
+
+def wait_for_shards(process, folder, count):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if len(list(folder.glob(".progress/*.tfrecord.json"))) >= count:
+            return
+        time.sleep(0.002)
+    pytest.fail(f"the process did not write {count} shards: {process.communicate()[1]}")
+
+
+def processes_of_session(session):
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    state, _, _, sid = file.read().rsplit(")", 1)[1].split()[:4]
+            except OSError:
+                continue
+            if int(sid) == session and state != "Z":
+                found.append(int(entry))
+    return found
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds processes in /proc")
+def test_kill_in_the_middle_then_resume(tmp_path, many):
+    folder = tmp_path / "records"
+    process = start(tmp_path, many, folder, workers=2)
+    wait_for_shards(process, folder, 3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while processes_of_session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes_of_session(process.pid) == []  # no worker is left behind
+
+    with pytest.raises(DatasetError, match=r"no manifest\.json"):
+        load_records(folder, "train")
+    finished = {
+        path.name[: -len(".json")]: (folder / path.name[: -len(".json")]).stat().st_mtime_ns
+        for path in folder.glob(".progress/*.tfrecord.json")
+    }
+    assert 3 <= len(finished) < 42
+    (folder / ".train-00033-of-00034.aaaa.tmp.tfrecord").write_bytes(b"left over")
+    summary = annotate(
+        open_dataset(many / "set"), folder, workers=1, shard_pictures=6, progress=False
+    )
+    assert summary.annotated < 240
+    assert shard_bytes(folder) == shard_bytes(many / "whole")
+    assert read_manifest(folder) == read_manifest(many / "whole")
+    for name, written in finished.items():
+        assert (folder / name).stat().st_mtime_ns == written  # not done again
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        path.name for path in (many / "whole").iterdir()
+    )
+
+
+def test_interrupt_leaves_only_whole_shards(tmp_path, many):
+    folder = tmp_path / "records"
+    process = start(tmp_path, many, folder, workers=2)
+    wait_for_shards(process, folder, 2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert errors.count("KeyboardInterrupt") >= 1
+    assert "SpawnProcess" not in errors  # workers end without tracebacks
+    assert list(folder.glob(".*.tmp.tfrecord")) == []
+    whole = shard_bytes(many / "whole")
+    written = shard_bytes(folder)
+    assert 2 <= len(written) < len(whole)
+    assert all(whole[name] == data for name, data in written.items())
+
+
+def test_full_disk(tmp_path, many):
+    folder = tmp_path / "records"
+    size = (many / "whole" / "train-00000-of-00034.tfrecord").stat().st_size
+    process = start(tmp_path, many, folder, limit=size // 2)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "DatasetError" in errors
+    assert "cannot write the records" in errors
+    assert "Check the free space" in errors
+    assert shard_bytes(folder) == {}
+    assert list(folder.glob(".*tfrecord")) == []
+    annotate(open_dataset(many / "set"), folder, workers=1, shard_pictures=6, progress=False)
+    assert shard_bytes(folder) == shard_bytes(many / "whole")
+
+
+def test_a_finished_folder_is_left_alone_and_mixing_is_refused(tmp_path, many):
+    dataset = open_dataset(many / "set")
+    before = {path: path.stat().st_mtime_ns for path in (many / "whole").iterdir()}
+    again = annotate(dataset, many / "whole", shard_pictures=6, progress=False)
+    assert again.annotated == 0
+    assert again.records == {"train": 200, "valid": 20, "test": 20}
+    assert {path: path.stat().st_mtime_ns for path in (many / "whole").iterdir()} == before
+    for other in (dataset.select(range(239)), relabelled(dataset)):
+        with pytest.raises(DatasetError, match="another data set, of other labels"):
+            annotate(other, many / "whole", shard_pictures=6, progress=False)
+    with pytest.raises(DatasetError, match="other settings"):
+        annotate(dataset, many / "whole", shard_pictures=7, progress=False)
+
+
+def relabelled(dataset):
+    labels = dataset.labels.copy()
+    labels[0, 0] = 1 - max(labels[0, 0], 0)
+    return FaceDataset(
+        dataset.name,
+        dataset.root,
+        dataset.attributes,
+        dataset.files,
+        labels,
+        dataset.splits,
+        dataset.identities,
+    )
+
+
+def test_training_pictures_are_mixed_and_the_others_in_order(many):
+    train = [
+        r.file
+        for s in read_manifest(many / "whole").split_shards("train")
+        for r in read_shard(many / "whole" / s.file)
+    ]
+    valid = [
+        r.file
+        for s in read_manifest(many / "whole").split_shards("valid")
+        for r in read_shard(many / "whole" / s.file)
+    ]
+    assert sorted(train) == [f"{number:06d}.jpg" for number in range(1, 201)]
+    assert train != sorted(train)
+    assert valid == [f"{number:06d}.jpg" for number in range(201, 221)]
+
+
+def test_damaged_region_map_ends_the_work_with_its_name(tmp_path, face):
+    root = tmp_path / "set"
+    write_celeba(root, [jpeg(face)] * 4, [0, 0, 1, 2], np.zeros((218, 178), np.uint8))
+    (root / "regions" / "000002.png").write_bytes(b"broken")
+    with pytest.raises(DatasetError, match=r"000002\.png: cannot read the region map"):
+        annotate(open_dataset(root), tmp_path / "records", workers=2, progress=False)
+    Image.new("L", (5, 5)).save(root / "regions" / "000002.png")
+    with pytest.raises(DatasetError, match=r"000002\.png: expected a single-channel 8-bit PNG"):
+        annotate(open_dataset(root), tmp_path / "records", workers=1, progress=False)
+
+
+def test_nothing_readable_and_bad_arguments(tmp_path, face):
+    write_celeba(tmp_path / "set", [b"", b"x"], [0, 1])
+    dataset = open_dataset(tmp_path / "set")
+    with pytest.raises(DatasetError, match=r"none of 2 pictures could be read"):
+        annotate(dataset, tmp_path / "records", workers=1, progress=False)
+    with pytest.raises(DatasetError, match="workers: expected at least 1"):
+        annotate(dataset, tmp_path / "records", workers=0)
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match="cannot write"):
+        annotate(dataset, tmp_path / "file" / "records", workers=1, progress=False)
