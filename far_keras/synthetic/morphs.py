@@ -61,8 +61,8 @@ Weights = defaultdict[str, float]
 
 
 def old_fraction(age: float) -> float:
-    """How far a face of this age (years) has gone from 25 to a very old face, 0 .. 1.15."""
-    return float(np.clip((age - 27.0) / 43.0, 0.0, 1.15))
+    """How far a face of this age (years) has gone from 28 to a very old face, 0 .. 1.15."""
+    return min(max((age - 28.0) / 40.0, 0.0) ** 0.8, 1.15)
 
 
 def _signed(weights: Weights, known: Mapping[str, int], name: str, strength: float) -> None:
@@ -128,16 +128,16 @@ def _age_traits(face: Face, age: float) -> dict[str, float]:
     """Sagging, thinner lips, longer nose and ears: what years do beyond the macro targets."""
     old = old_fraction(age)
     return {
-        "head-age": 0.9 * old - 0.15,
+        "head-age": 1.25 * old - 0.15,
         "mouth-upperlip-height": -0.45 * old,
         "mouth-lowerlip-height": -0.35 * old,
         "mouth-angles": -0.5 * old,
-        "nose-scale-vert": 0.25 * old,
-        "nose-point": -0.35 * old,
+        "nose-scale-vert": 0.15 * old,
+        "nose-point": -0.2 * old,
         "neck-double": 0.35 * old,
-        "cheek-trans": -0.55 * old,
-        "cheek-volume": -0.3 * old * (1 - face.weight),
-        "eye-bag": 0.8 * old,
+        "cheek-trans": -0.7 * old,
+        "cheek-volume": -0.5 * old * (1 - face.weight),
+        "eye-bag": 1.0 * old,
         "eye-eyefold": -0.6 * old,
         "eye-height3": -0.3 * old,
         "ear-scale": 0.35 * old,

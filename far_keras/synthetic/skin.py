@@ -19,8 +19,8 @@ __all__ = ["paint_skin", "skin_tone"]
 # sRGB of evenly lit skin, by melanin from none to most.
 MELANIN = (0.0, 0.15, 0.35, 0.55, 0.75, 0.9, 1.0)
 TONES = (
-    (238, 206, 190),
-    (226, 184, 159),
+    (230, 194, 177),
+    (220, 176, 150),
     (203, 155, 122),
     (168, 117, 83),
     (124, 81, 55),
@@ -172,7 +172,7 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     surface.albedo *= 1 - np.clip(under, 0, 1)[:, None] * np.array([0.45, 0.62, 0.52], np.float32)
     detail: DetailMap = detail_map(person, scene.shot.expression)
     relief = detail.at(rest)
-    grooves = np.clip(-relief[0] * 42, 0, 0.5)
+    grooves = np.clip(-relief[0] * 42, 0, 0.62)
     surface.albedo *= 1 - grooves[:, None] * np.array([0.75, 1.0, 1.0], np.float32)
     pigment = np.clip(relief[3] * (1 - 0.6 * makeup.foundation), 0, 0.85)
     surface.albedo *= 1 - pigment[:, None] * np.array([0.5, 0.72, 0.85], np.float32)

@@ -16,6 +16,7 @@ LEFT, TOP = -1.0, 8.5  # rest coordinates of the map's first texel
 TEXELS = 128  # texels a decimetre
 WIDTH, HEIGHT = 256, 384
 KNOTS = 24  # points of a stroke
+DEPTH = 1.6  # of all grooves
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ class _Strokes:
         self.points.append(np.stack(curve, 1) + waver)
         taper = np.sin(np.pi * np.clip(t, 0.02, 0.98)) ** 0.7
         uneven = 1 + 0.25 * np.sin(t * self.rng.uniform(6, 14) + self.rng.uniform(0, 6))
-        self.depths.append(-depth * taper * uneven)
+        self.depths.append(-DEPTH * depth * taper * uneven)
         self.widths.append(width)
 
     def add_pair(
