@@ -151,7 +151,7 @@ def _draw_lens(
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     light = scene.light
     facing = scene.to_camera(normals.astype(np.float32), flat)
-    glare = light.highlight(facing, 60.0)
+    glare = light.highlight(facing, 160.0)
     height = np.clip(0.5 + relative[:, 1:2] / 0.4, 0, 1)
     # A window's slanted reflection.
     slant = np.clip(1 - np.abs(relative[:, :1] + 0.8 * relative[:, 1:2] - 0.08) / 0.09, 0, 1)
@@ -162,7 +162,7 @@ def _draw_lens(
         alpha = np.clip(0.97 - 0.2 * (1 - height[:, 0]), 0, 1)
     else:
         colors = light.ambient * 1.2 + glare
-        alpha = 0.03 + 0.10 * slant[:, 0] * rng.random() + 0.35 * np.clip(glare.mean(1), 0, 1)
+        alpha = 0.015 + 0.08 * slant[:, 0] * rng.random() + 0.3 * np.clip(glare.mean(1), 0, 1)
         alpha = np.minimum(alpha, 0.45)
     scene.framebuffer.draw_triangles(
         scene.project(flat.astype(np.float32)), triangles, colors, Region.GLASSES, alpha=alpha

@@ -18,12 +18,13 @@ from far_keras.synthetic.hairstyles import (
     draw_look,
     unit,
 )
+from far_keras.synthetic.hats import UNDER_HAT, hat_rim
 from far_keras.synthetic.head_form import SKULL_CENTER, HeadForm, head_form
-from far_keras.synthetic.parameters import Person
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.roots import choose, scalp_samples
 from far_keras.synthetic.scene import Scene
-from far_keras.synthetic.strands import clump, grow, nearest_guide, pose_and_project, wave
+from far_keras.synthetic.shadow import cast_shadow
+from far_keras.synthetic.strands import clump, grow, nearest_guide, pose_and_project, press, wave
 
 __all__ = ["draw_hair", "grow_hair"]
 
@@ -37,7 +38,7 @@ _COUNTS = {
     "bun": 4500,
     "ponytail": 4500,
 }
-_STEPS = {"buzzed": 4, "short": 11, "medium": 20, "long": 26, "bun": 14, "ponytail": 14}
+_STEPS = {"buzzed": 4, "short": 12, "medium": 20, "long": 26, "bun": 14, "ponytail": 14}
 _LOCKS = 170
 
 
@@ -47,12 +48,16 @@ def draw_hair(scene: Scene) -> None:
     if not grown:
         return
     skull = head_form(scene.head.vertices)
+    rim = hat_rim(scene)
     rng = scene.rng("hair color")
     rotation = scene.head.pose.rotation.astype(float)
     light = scene.light
     all_points, all_colors, all_widths = [], [], []
     for points, combing, owner in grown:
         colors = strand_colors(np.array(scene.person.hair.color), owner, rng)
+        if rim is not None:
+            points = points.copy()
+            press(points, skull.center, skull.radii, rim.normal, rim.offset, UNDER_HAT)
         depth = combing.lifts / max(float(combing.lifts.max()), 1e-6)
         shaded = shade_hairs(
             points,
@@ -74,8 +79,14 @@ def draw_hair(scene: Scene) -> None:
     for points, colors, widths in zip(all_points, all_colors, all_widths, strict=True):
         order = np.argsort(-points[:, points.shape[1] // 2, 2])
         scene.framebuffer.draw_strands(
-            points[order], colors[order], widths[order], Region.HAIR, alpha=0.85, bias=0.03
+            points[order],
+            colors[order],
+            widths[order],
+            Region.HAIR,
+            alpha=0.85,
+            bias=0.03 if rim is None else 0.015,
         )
+    cast_shadow(scene, scene.framebuffer.region == Region.HAIR, reach=0.22, strength=0.5)
 
 
 def project_hairs(scene: Scene, points: Array) -> Array:
@@ -97,14 +108,17 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
         return []
     rng = scene.person_rng("hair")
     look = draw_look(hair, person.male, rng)
-    skull = head_form(scene.head.vertices, ears=_covers_ears(person))
+    skull = head_form(
+        scene.head.vertices,
+        ears=hair.style == "long" or (hair.style == "medium" and not person.male),
+    )
     samples = scalp_samples()
     density = scalp_density(samples.rest, hair, person.male)
     grown = []
     chosen = samples[choose(density, _COUNTS[hair.style], rng)]
     locks = nearest_guide(chosen.rest.astype(float), min(_LOCKS, len(chosen)))
     combing = comb_scalp(chosen.rest.astype(float), hair, look, person.male, locks, rng)
-    steps = 16 if _covers_ears(person) and hair.style == "short" else _STEPS[hair.style]
+    steps = _STEPS[hair.style]
     grown.append(_grow(scene, skull, scene.head.surface(chosen), combing, locks, steps, rng))
     if hair.style == "bun":
         grown.append(_bun(scene, look, skull, hair.volume, rng))
@@ -127,12 +141,6 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
     return grown
 
 
-def _covers_ears(person: Person) -> bool:
-    """Whether the hair hangs over the ears instead of ending above or passing behind them."""
-    style = person.hair.style
-    return style in ("medium", "long") or (style == "short" and not person.male)
-
-
 def _grow(
     scene: Scene,
     skull: HeadForm,
@@ -143,7 +151,7 @@ def _grow(
     rng: np.random.Generator,
 ) -> tuple[Array, Combing, Array]:
     points = grow(
-        np.asarray(roots, float),
+        np.asarray(roots - skull.shift, float),
         combing.directions,
         combing.lengths,
         combing.lifts,
@@ -151,18 +159,17 @@ def _grow(
         combing.weight,
         combing.face_edge,
         combing.sideways,
-        skull.center,
+        SKULL_CENTER,
         skull.radii,
         skull.neck,
         skull.shoulders,
         steps,
         combing.cling_until,
-        np.zeros(5),
     )
     clump(points, locks, combing.clump, 0.15)
     phase = rng.uniform(0, 2 * np.pi, locks.max() + 1)[locks] + rng.normal(0, 0.35, len(locks))
-    wave(points, skull.center, combing.amplitude, combing.frequency, phase, combing.flat)
-    return points, combing, locks
+    wave(points, SKULL_CENTER, combing.amplitude, combing.frequency, phase, combing.flat)
+    return points + skull.shift, combing, locks
 
 
 def _knot(look: Look, skull: HeadForm) -> Array:

@@ -72,7 +72,7 @@ def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
     if hair.style == "long":
         end = rng.uniform(5.0, 6.1)
     elif hair.style == "short":
-        end = rng.uniform(6.9, 7.15)  # a woman's: over the ears
+        end = rng.uniform(6.75, 7.05)  # a woman's: over the ears
     else:
         end = rng.uniform(6.75, 7.0) if male else rng.uniform(6.1, 6.7)
     tucked = rng.random(2) < 0.22
@@ -170,9 +170,7 @@ def _buzzed(rest: Array, rng: np.random.Generator) -> Combing:
     )
 
 
-def _short(
-    rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator
-) -> Combing:
+def _short(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator) -> Combing:
     x, y, z = rest.T
     count = len(rest)
     part = 0.28 * hair.parting
@@ -255,10 +253,10 @@ def _hanging(
         cling=one * (0.75 - 0.35 * curly),
         weight=one * (6.0 - 2.5 * curly),
         face_edge=_per_side(rest, look.face_edge) + rng.normal(0, 0.05, count),
-        sideways=_per_side(rest, look.shoulders) * (0.4 if male else 1.0),
+        sideways=np.where(z > 0.1, _per_side(rest, look.shoulders) * (0.4 if male else 1.0), -0.5),
         amplitude=amplitude,
         frequency=frequency,
-        cling_until=7.75,
+        cling_until=6.8 if hair.style == "short" else 7.75,
         flat=flat,
         clump=0.5,
     )

@@ -25,8 +25,12 @@ BODY_SHAPE = (24, 45)
 class HeadForm:
     """A head as a distance from its centre in every direction, on a cylinder above a relief.
 
+    Heads of different shape sit at different heights. `neck` and `shoulders` are therefore given
+    in the skull's frame: the head's frame moved by -`shift`, in which the skull's middle is at
+    `SKULL_CENTER` and thresholds such as the ears' height hold for everyone.
+
     Attributes:
-        center: (3,) point inside the skull.
+        shift: (3,) from the rest head's skull to this one.
         radii: (48, 96) distance of the skin of head and neck from there, ears left out; rows: angle
             from straight up, 0 .. pi; columns: angle about the vertical axis from straight ahead,
             -pi .. pi.
@@ -34,10 +38,15 @@ class HeadForm:
         shoulders: (24, 45) height of the body's surface over a grid of z (rows) and x.
     """
 
-    center: Array
+    shift: Array
     radii: Array
     neck: Array
     shoulders: Array
+
+    @property
+    def center(self) -> Array:
+        """(3,) the skull's middle in the head's frame."""
+        return np.asarray(SKULL_CENTER + self.shift)
 
     def radius(self, directions: Array) -> Array:
         """Distance of the skin from `center` along unit vectors (..., 3)."""
@@ -78,16 +87,17 @@ def head_form(vertices: Array, ears: bool = False) -> HeadForm:
     sets = _vertex_sets()
     rest, top = load_head().vertices, sets["top"]
     head = np.concatenate([sets["head"], sets["ears"]]) if ears else sets["head"]
-    center = SKULL_CENTER + (vertices[top] - rest[top]).mean(0)
-    around = vertices[sets["neck"]]
+    shift = (vertices[top] - rest[top]).mean(0).astype(float)
+    moved = vertices - shift
+    around = moved[sets["neck"]]
     front, back = 0.68, float(around[:, 2].min())
     return HeadForm(
-        center=center,
-        radii=_radii(vertices[head].astype(float) - center),
+        shift=shift,
+        radii=_radii(moved[head] - SKULL_CENTER),
         neck=np.array(
             [np.abs(around[:, 0]).max() + 0.03, (front + back) / 2, (front - back) / 2 + 0.03]
         ),
-        shoulders=_relief(vertices[sets["body"]].astype(float)),
+        shoulders=_relief(moved[sets["body"]]),
     )
 
 

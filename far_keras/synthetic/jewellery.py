@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
 from far_keras.synthetic.landmarks3d import point_on_head
 from far_keras.synthetic.mesh import Material as Part
@@ -119,11 +120,11 @@ def _spaced(course: Array, gap: float) -> Array:
 
 
 def _course(scene: Scene, low: float, count: int) -> Array:
-    """(count, 3) a line around the front half of the neck, lowest (y = `low`) at the throat."""
-    girth = _girth(scene.head.vertices)
+    """(count, 3) a line around the front of the neck; `low` is its height (y) on the rest head."""
     angle = np.linspace(-0.75 * np.pi, 0.75 * np.pi, count)  # 0 is the front
     high = 6.2
     height = low + (high - low) * np.sin(np.abs(angle) / 2) ** 1.6
+    girth = _girth()
     i = (angle + np.pi) / (2 * np.pi) * ANGLES
     j = np.clip((height - HEIGHTS[0]) / (HEIGHTS[1] - HEIGHTS[0]), 0, len(HEIGHTS) - 1.001)
     i0, j0 = i.astype(int) % ANGLES, j.astype(int)
@@ -132,21 +133,31 @@ def _course(scene: Scene, low: float, count: int) -> Array:
     radius = (girth[i0, j0] * (1 - fj) + girth[i0, j0 + 1] * fj) * (1 - fi)
     radius += (girth[i1, j0] * (1 - fj) + girth[i1, j0 + 1] * fj) * fi
     radius += 0.012
-    return np.stack([radius * np.sin(angle), height, AXIS_Z + radius * np.cos(angle)], 1)
+    rest = np.stack([radius * np.sin(angle), height, AXIS_Z + radius * np.cos(angle)], 1)
+    # Onto this person's neck: moved as the skin around it is.
+    vertices, tree = _neck()
+    distance, near = tree.query(rest, k=6)
+    weight = 1 / (distance + 0.02) ** 2
+    weight /= weight.sum(1, keepdims=True)
+    moved = scene.head.vertices[vertices] - scene.head.mesh.vertices[vertices]
+    return np.asarray(rest + np.einsum("nk,nkc->nc", weight, moved[near]))
 
 
 @lru_cache(maxsize=1)
-def _neck_vertices() -> Array:
+def _neck() -> tuple[Array, cKDTree]:
+    """Vertices of the neck and the upper chest, and where they are on the rest head."""
     mesh = load_head()
     skin = mesh.vertices_of(Part.SKIN)
     x, y, z = np.abs(mesh.vertices[skin, 0]), mesh.vertices[skin, 1], mesh.vertices[skin, 2]
     below_jaw = (y > 5.1) & (y < 6.6) & (x < 1.1) & (z < 1.0 + 0.3 * (5.9 - y))
-    return np.asarray(skin[below_jaw & ((y < 6.15) | (z < 0.8))])
+    chosen = skin[below_jaw & ((y < 6.15) | (z < 0.8))]
+    return chosen, cKDTree(mesh.vertices[chosen])
 
 
-def _girth(vertices: Array) -> Array:
-    """(ANGLES, heights) distance of neck and chest from the neck's axis."""
-    points = vertices[_neck_vertices()].astype(float)
+@lru_cache(maxsize=1)
+def _girth() -> Array:
+    """(ANGLES, heights) distance of the rest head's neck and chest from the neck's axis."""
+    points = load_head().vertices[_neck()[0]].astype(float)
     x, y, z = points[:, 0], points[:, 1], points[:, 2] - AXIS_Z
     distance = np.hypot(x, z)
     i = np.rint((np.arctan2(x, z) + np.pi) / (2 * np.pi) * ANGLES).astype(int) % ANGLES

@@ -13,7 +13,7 @@ from numba import njit
 
 from far_keras.synthetic.head_form import BODY_CELL, BODY_X, BODY_Z
 
-__all__ = ["clump", "grow", "nearest_guide", "pose_and_project", "wave"]
+__all__ = ["clump", "grow", "nearest_guide", "pose_and_project", "press", "wave"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -67,12 +67,11 @@ def grow(
     shoulders: Array,
     steps: int,
     cling_until: float,
-    rim: Array,
 ) -> Array:
     """Polylines of hairs that lie on the head as long as it carries them, then fall.
 
     Args:
-        roots: (N, 3) points on the skin.
+        roots: (N, 3) points on the skin, in the skull's frame of `HeadForm`, as all that follows.
         directions: (N, 3) unit vectors along which the hairs leave the skin.
         lengths: (N,) decimetres.
         lifts: (N,) height above the skin at which each hair comes to lie.
@@ -81,11 +80,10 @@ def grow(
         face_edge: (N,) z before which hairs beside the face are drawn back, so that it stays open
             (the edge leans forward towards the hairline); a large number for fringes.
         sideways: (N,) z-pull below the jaw: positive falls before the shoulders.
-        center, radii, neck, shoulders: of the `HeadForm`.
+        center: (3,) `SKULL_CENTER`.
+        radii, neck, shoulders: of the `HeadForm`.
         steps: Points a hair, at least 2.
         cling_until: Height (y) below which hairs fall freely.
-        rim: (5,) plane normal, offset and clearance of a hat: above it hairs are pressed flat to
-            the clearance. All zero without a hat.
 
     Returns:
         (N, steps, 3) points.
@@ -105,7 +103,7 @@ def grow(
                 over = pz - face_edge[s] - 0.75 * max(0.0, py - 7.45)
                 if over > 0.0:
                     dz -= 22.0 * step * min(over, 0.4)
-            if py < 7.2:
+            if py < 7.4:
                 # Hanging hair comes to rest, closes in under the ears a little, and falls before
                 # or behind the shoulders.
                 dx -= 2.5 * step * dx
@@ -125,21 +123,6 @@ def grow(
             r = np.sqrt(x * x + y * y + z * z)
             floor = _radius(radii, x, y, z, r)
             lift = lifts[s] * (1.0 - np.exp(-k * step / rise)) + 0.004
-            if rim[4] > 0:
-                above = px * rim[0] + py * rim[1] + pz * rim[2] - rim[3]
-                # Pressed fully just above the rim, free a little below it.
-                share = min(1.0, max(0.0, (above + 0.25) / 0.25))
-                lift = lift * (1.0 - share) + min(lift, rim[4]) * share
-                if above > -0.02 and r > floor + rim[4]:
-                    lift = min(lift, rim[4])
-                    r_new = floor + rim[4]
-                    px, py, pz = (
-                        center[0] + x / r * r_new,
-                        center[1] + y / r * r_new,
-                        center[2] + z / r * r_new,
-                    )
-                    x, y, z = px - center[0], py - center[1], pz - center[2]
-                    r = r_new
             target = floor + lift
             hold = 0.0
             if r < target:
@@ -183,6 +166,33 @@ def grow(
                         dz -= uz * into
             out[s, k, 0], out[s, k, 1], out[s, k, 2] = px, py, pz
     return out
+
+
+@njit(cache=True, fastmath=True)
+def press(
+    points: Array, center: Array, radii: Array, normal: Array, offset: float, height: float
+) -> None:
+    """Presses hairs (N, K, 3) flat under a hat, in place.
+
+    Above the plane of the hat's rim (`normal` (3,) and `offset`) hairs come to lie no higher than
+    `height` over the skin; below it they are let free over a quarter of a decimetre.
+    """
+    count, steps, _ = points.shape
+    for s in range(count):
+        for k in range(steps):
+            x, y, z = points[s, k, 0], points[s, k, 1], points[s, k, 2]
+            above = x * normal[0] + y * normal[1] + z * normal[2] - offset
+            if above < -0.25:
+                continue
+            x, y, z = x - center[0], y - center[1], z - center[2]
+            r = np.sqrt(x * x + y * y + z * z)
+            free = max(0.0, -above / 0.25)
+            most = _radius(radii, x, y, z, r) + height + 0.5 * free * free
+            if r > most:
+                scale = most / r
+                points[s, k, 0] = center[0] + x * scale
+                points[s, k, 1] = center[1] + y * scale
+                points[s, k, 2] = center[2] + z * scale
 
 
 @njit(cache=True, fastmath=True)
