@@ -27,20 +27,23 @@ class Lighting:
     rim: np.ndarray
     ambient: np.ndarray
 
-    def irradiance(self, normals: np.ndarray, wrap: float = 0.0) -> np.ndarray:
+    def irradiance(
+        self, normals: np.ndarray, wrap: float = 0.0, lit: np.ndarray | float = 1.0
+    ) -> np.ndarray:
         """Light that a matt surface receives.
 
         Args:
             normals: (..., 3) unit vectors in the camera's frame.
             wrap: 0 for a hard surface; 0.5 for one that lets light through, as hair and skin do.
+            lit: (...) share of the key light that is not blocked.
 
         Returns:
             (..., 3) float32; a surface of albedo a shows a * irradiance.
         """
         total = self.ambient * (0.78 + 0.22 * normals[..., 1:2])
-        for direction, color in (self.key, self.fill, self.rim):
-            facing = (normals @ direction + wrap) / (1 + wrap)
-            total = total + np.maximum(facing, 0)[..., None] * color
+        for (direction, color), share in ((self.key, lit), (self.fill, 1.0), (self.rim, 1.0)):
+            facing = np.maximum((normals @ direction + wrap) / (1 + wrap), 0) * share
+            total = total + facing[..., None] * color
         return total.astype(np.float32)
 
     def highlight(self, normals: np.ndarray, sharpness: float) -> np.ndarray:

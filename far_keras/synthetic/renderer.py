@@ -18,7 +18,7 @@ from far_keras.synthetic.hair import draw_hair
 from far_keras.synthetic.mesh import Material
 from far_keras.synthetic.parameters import Person, Shot
 from far_keras.synthetic.scene import Scene, build_scene
-from far_keras.synthetic.shading import Surface, ambient_occlusion, key_light_share, shade
+from far_keras.synthetic.shading import Surface, ambient_occlusion, shade
 from far_keras.synthetic.skin import paint_skin
 
 __all__ = ["SIZE", "Rendering", "render"]
@@ -62,7 +62,7 @@ def draw_head(scene: Scene) -> None:
     fragments = head_fragments(scene)
     surface, regions = _paint(scene, fragments)
     openness = ambient_occlusion(scene.framebuffer.depth)[fragments.row, fragments.column]
-    lit = key_light_share(scene, fragments)
+    lit = scene.shadows.lit_share(fragments.posed)
     color = shade(surface, lit, np.ascontiguousarray(openness), scene.light)
     scene.framebuffer.color[fragments.row, fragments.column] = color
     scene.framebuffer.region[fragments.row, fragments.column] = regions

@@ -28,6 +28,7 @@ from far_keras.synthetic.mesh import HeadMesh, Material, SurfaceSamples, load_he
 from far_keras.synthetic.morphs import expression_weights, morph, shape_weights
 from far_keras.synthetic.parameters import Person, Shot
 from far_keras.synthetic.rasterizer import vertex_normals
+from far_keras.synthetic.shadows import ShadowMap
 
 __all__ = ["Head", "Scene", "build_scene"]
 
@@ -107,6 +108,11 @@ class Scene:
     def to_camera(self, directions: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Directions (..., 3) at points (..., 3), both of the head frame, to the camera's frame."""
         return self.head.pose.apply_to_directions(directions, points)
+
+    @cached_property
+    def shadows(self) -> ShadowMap:
+        """What the head shades: `shadows.lit_share(posed points)`."""
+        return ShadowMap(self.head.mesh, self.head.posed_vertices, self.light.key[0])
 
     @property
     def pixels_per_unit(self) -> float:

@@ -1,4 +1,4 @@
-"""Light on the head: diffuse light that skin scatters, gloss, cast shadows and ambient occlusion."""
+"""Light on the head: diffuse light that skin scatters, gloss and ambient occlusion."""
 
 from __future__ import annotations
 
@@ -11,16 +11,8 @@ from scipy.ndimage import gaussian_filter
 from far_keras.synthetic.fragments import Fragments
 from far_keras.synthetic.framebuffer import SUPERSAMPLING
 from far_keras.synthetic.lighting import Lighting
-from far_keras.synthetic.mesh import Material
-from far_keras.synthetic.rasterizer import rasterize
-from far_keras.synthetic.scene import Scene
 
 __all__ = ["Surface", "ambient_occlusion", "shade"]
-
-SHADOW_SIZE = 288  # texels
-SHADOW_REACH = 1.7  # decimetres from the head's middle that the shadow map covers
-SHADOW_BIAS = 0.05
-MIDDLE = np.array([0.0, 7.1, 0.7], np.float32)
 
 
 @dataclass(eq=False)
@@ -70,54 +62,6 @@ def ambient_occlusion(depth: np.ndarray) -> np.ndarray:
     openness = np.clip(1 - 1.5 * hidden, 0.2, 1)
     full = openness.repeat(SUPERSAMPLING, 0).repeat(SUPERSAMPLING, 1)
     return full[: depth.shape[0], : depth.shape[1]]
-
-
-def _shadow_frame(direction: np.ndarray) -> np.ndarray:
-    """Rows: right, down and away axes (3, 3) of a view along the light."""
-    right = np.cross(np.array([0, 1, 0], np.float32), direction)
-    right /= np.linalg.norm(right)
-    up = np.cross(direction, right)
-    return np.stack([right, -up, -direction]).astype(np.float32)
-
-
-def _shadow_coordinates(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    seen = (points - MIDDLE) @ frame.T
-    seen[:, :2] = (seen[:, :2] / SHADOW_REACH + 1) * (0.5 * SHADOW_SIZE)
-    return seen.astype(np.float32)
-
-
-@numba.njit(cache=True, fastmath=True)
-def _lit_share(depth, seen, bias, out):  # pragma: no cover
-    """How much of the light reaches each point: 5x5 taps of the shadow map, 1.5 texels apart."""
-    size = depth.shape[0]
-    for i in range(seen.shape[0]):
-        lit = 0
-        for dy in range(-2, 3):
-            for dx in range(-2, 3):
-                x, y = int(seen[i, 0] + 1.6 * dx), int(seen[i, 1] + 1.6 * dy)
-                inside = 0 <= x < size and 0 <= y < size
-                if not inside or seen[i, 2] - bias < depth[y, x]:
-                    lit += 1
-        out[i] = lit / 25.0
-
-
-def key_light_share(scene: Scene, fragments: Fragments) -> np.ndarray:
-    """(F,) float32: how much of the key light reaches each fragment past the head itself."""
-    frame = _shadow_frame(scene.light.key[0])
-    head = scene.head
-    solid = np.isin(head.mesh.material, (Material.SKIN, Material.EYE))
-    depth = np.full((SHADOW_SIZE, SHADOW_SIZE), np.inf, np.float32)
-    rasterize(
-        _shadow_coordinates(head.posed_vertices, frame),
-        head.mesh.triangles[solid],
-        0,
-        depth,
-        np.empty(depth.shape, np.int32),
-        np.empty((*depth.shape, 2), np.float32),
-    )
-    share = np.empty(len(fragments), np.float32)
-    _lit_share(depth, _shadow_coordinates(fragments.posed, frame), SHADOW_BIAS, share)
-    return share
 
 
 @numba.njit(cache=True, fastmath=True)
