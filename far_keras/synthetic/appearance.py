@@ -8,6 +8,7 @@ nothing is put on that would hide them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,13 @@ DOUBTFUL_TONES = {
     "Black_Hair": (57, 42, 34),
     "Brown_Hair": (150, 112, 74),
     "Gray_Hair": (114, 101, 92),
+}
+# Within what counts as a no, women and men differ: fuller lips, wider eyes, thinner brows.
+TYPICAL = {
+    "Big_Lips": ((-0.3, 0.2), (-0.8, 0.0)),
+    "Big_Nose": ((-0.8, 0.0), (-0.5, 0.2)),
+    "Bushy_Eyebrows": ((0.1, 0.38), (0.28, 0.5)),
+    "Narrow_Eyes": ((0.0, 0.6), (-0.2, 0.35)),
 }
 LIPSTICKS = ((170, 20, 40), (140, 25, 50), (205, 75, 95), (120, 25, 35), (190, 60, 50))
 EYESHADOWS = ((90, 58, 64), (66, 66, 104), (112, 78, 50), (70, 50, 45), (50, 80, 80))
@@ -107,9 +115,11 @@ def draw_person(
 ) -> Person:
     """The person who has the attributes `drawn`; those in `sure` are never doubtful."""
 
-    def strength(name: str, yes: int | None = None) -> float:
-        yes = drawn[name] if yes is None else yes
-        return MARGINS[name].draw(rng, bool(yes), 0.0 if name in sure else DOUBTFUL)
+    def strength(name: str) -> float:
+        margin = MARGINS[name]
+        if name in TYPICAL:
+            margin = replace(margin, no=TYPICAL[name][male])
+        return margin.draw(rng, bool(drawn[name]), 0.0 if name in sure else DOUBTFUL)
 
     male = bool(drawn["Male"])
     age = _draw_age(rng, drawn, sure)
@@ -122,7 +132,7 @@ def draw_person(
     outline = "oval" if drawn["Oval_Face"] else str(rng.choice(outlines))
     high = drawn["High_Cheekbones"]
     face = Face(
-        masculinity=float(np.clip(rng.normal(0.95 if male else 0.05, 0.05), 0, 1)),
+        masculinity=float(np.clip(rng.normal(0.97 if male else 0.03, 0.04), 0, 1)),
         ancestry=ancestry,
         weight=strength("Chubby"),
         nose_size=strength("Big_Nose"),

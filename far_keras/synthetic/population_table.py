@@ -73,7 +73,7 @@ RULES: tuple[Rule, ...] = (
     _person("Bald", 0.5, 1, 1.5, 7, 14, 20),
     _person("Receding_Hairline", 2, 5, 9, 10, 24, 30),
     _person("Bangs", 24, 20, 15, 9, 6, 4, Receding_Hairline=-3.0),
-    _person("Gray_Hair", 1.5, 9, 45, 1.5, 20, 62, Receding_Hairline=0.5),
+    _person("Gray_Hair", 1.5, 14, 55, 1.5, 28, 68, Receding_Hairline=0.5),
     _person("Chubby", 5, 8, 10, 8, 16, 18),
     _person("Double_Chin", 3, 7, 13, 5, 15, 22, Chubby=2.4),
     _person("Big_Nose", 10, 16, 22, 36, 46, 52, Chubby=0.5),
@@ -120,7 +120,7 @@ HAIR_COLORS: dict[str, dict[str, tuple[float, float, float, float]]] = {
 }
 
 HAIR_STYLES: dict[str, dict[str, float]] = {
-    "women": {"long": 0.52, "medium": 0.22, "bun": 0.09, "ponytail": 0.10, "short": 0.07},
+    "women": {"long": 0.54, "medium": 0.24, "bun": 0.06, "ponytail": 0.09, "short": 0.07},
     "men": {
         "short": 0.64,
         "buzzed": 0.17,
