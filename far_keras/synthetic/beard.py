@@ -18,6 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Kind = Literal["mustache", "goatee", "cheeks", "sideburns"]
 
 MOST_HAIRS = 6000
+LEAST = 0.2  # strength below which nothing is drawn
 WIDTH = 0.0125  # decimetres
 
 
@@ -69,14 +70,14 @@ def draw_beard(scene: Scene) -> None:
         "cheeks": beard.cheeks,
         "sideburns": max(hair.sideburns, beard.cheeks) if hair.style != "bald" else beard.cheeks,
     }
-    if max(amounts.values()) < 0.1:
+    if max(amounts.values()) < LEAST:
         return
     samples = face_samples()
     rng = scene.person_rng("beard")
     length = max(beard.length, 0.05)
     density = np.zeros(len(samples))
     for kind, amount in amounts.items():
-        if amount >= 0.1:
+        if amount >= LEAST:
             # Weak growth is sparse as well as short.
             density = np.maximum(density, beard_region(samples.rest, kind) * min(1, 0.3 + amount))
     roots = samples[choose(density, MOST_HAIRS, rng)]
@@ -84,7 +85,7 @@ def draw_beard(scene: Scene) -> None:
         return
     strength = np.full(len(roots), 0.0)
     for kind, amount in amounts.items():
-        if amount >= 0.1:
+        if amount >= LEAST:
             strength = np.maximum(strength, amount * (beard_region(roots.rest, kind) > 0.02))
     lengths = _lengths(roots, length, beard.cheeks > 0.5) * (0.4 + 0.6 * strength)
     draw_short_hairs(

@@ -89,7 +89,7 @@ def _outline(frame: _Frame, eye: Array, side: int, depth: float, count: int) -> 
     # The lower outer part hangs, as an aviator's does; the inner one gives way to the nose.
     y = y - frame.droop * (0.5 - 0.5 * sin)
     x = np.where((x < 0) & (y < 0), x * (1 + 1.2 * y), x)
-    x = side * (abs(eye[0]) * 1.04 + x)
+    x = side * (max(abs(eye[0]) * 1.04, frame.half_width + 0.045) + x)
     return _on_lens(x, eye[1] - 0.02 + y, eye[1], depth)
 
 
@@ -156,10 +156,10 @@ def _draw_lens(
     # A window's slanted reflection.
     slant = np.clip(1 - np.abs(relative[:, :1] + 0.8 * relative[:, 1:2] - 0.08) / 0.09, 0, 1)
     if dark:
-        tint = np.array([0.012, 0.012, 0.014]) * rng.uniform(0.6, 2.0)
-        sky = light.ambient * (0.02 + 0.12 * height**2 + 0.05 * slant)
+        tint = np.array([0.008, 0.008, 0.01]) * rng.uniform(0.6, 2.0)
+        sky = light.ambient * (0.01 + 0.05 * height**2 + 0.04 * slant)
         colors = tint + sky + 0.25 * glare
-        alpha = np.clip(0.97 - 0.2 * (1 - height[:, 0]), 0, 1)
+        alpha = np.clip(0.97 - 0.12 * (1 - height[:, 0]), 0, 1)
     else:
         colors = light.ambient * 1.2 + glare
         alpha = 0.015 + 0.08 * slant[:, 0] * rng.random() + 0.3 * np.clip(glare.mean(1), 0, 1)

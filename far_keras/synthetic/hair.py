@@ -10,6 +10,7 @@ from far_keras.synthetic.camera import TURNING_POINT
 from far_keras.synthetic.hair_shading import shade_hairs, strand_colors
 from far_keras.synthetic.hairline import scalp_density
 from far_keras.synthetic.hairstyles import (
+    PARTING,
     Combing,
     Look,
     comb_fringe,
@@ -116,7 +117,8 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
     density = scalp_density(samples.rest, hair, person.male)
     grown = []
     chosen = samples[choose(density, _COUNTS[hair.style], rng)]
-    locks = nearest_guide(chosen.rest.astype(float), min(_LOCKS, len(chosen)))
+    parting = PARTING * hair.parting if hair.style in ("short", "medium", "long") else None
+    locks = _locks(chosen.rest, _LOCKS, parting)
     combing = comb_scalp(chosen.rest.astype(float), hair, look, person.male, locks, rng)
     steps = _STEPS[hair.style]
     grown.append(_grow(scene, skull, scene.head.surface(chosen), combing, locks, steps, rng))
@@ -134,11 +136,21 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
         full = 0.45 + 0.55 * hair.bangs
         chosen = samples[choose(density * front * full, 1500, rng)]
         if len(chosen) > 1:
-            locks = nearest_guide(chosen.rest.astype(float), min(60, len(chosen)))
-            combing = comb_fringe(chosen.rest.astype(float), hair, look, locks, rng)
+            locks = _locks(chosen.rest, 60, look.fringe_parting)
+            eye_height = float(scene.head.eye_centers[:, 1].mean() - skull.shift[1])
+            rest = chosen.rest.astype(float)
+            combing = comb_fringe(rest, hair, look, eye_height, locks, rng)
             roots = scene.head.surface(chosen)
             grown.append(_grow(scene, skull, roots, combing, locks, 14, rng))
     return grown
+
+
+def _locks(rest: Array, count: int, parting: float | None) -> Array:
+    """(N,) the lock of each root (N, 3); no lock has hairs on both sides of a parting."""
+    keys = rest.astype(float)
+    if parting is not None:
+        keys[:, 0] += np.where(keys[:, 0] < parting, -3.0, 3.0)
+    return nearest_guide(keys, min(count, len(keys)))
 
 
 def _grow(

@@ -55,6 +55,8 @@ def scalp_density(points: Array, hair: Hair, male: bool) -> Array:
     edge += hair.receding * np.interp(azimuth, _AZIMUTH, _RECESSION)
     corner = np.exp(-(((azimuth - 36) / 9) ** 2))
     edge += corner * (0.05 if male else -0.05) - (0.0 if male else 0.03)
+    if not male:  # no whiskers before the ears
+        edge += 0.3 * np.exp(-(((azimuth - 71) / 7) ** 2))
     # An irregular edge: a few waves along the hairline that no comb would draw.
     signed = np.degrees(np.arctan2(points[..., 0], z - 0.5))
     edge += 0.014 * np.sin(signed * 0.31 + 1.0) + 0.01 * np.sin(signed * 0.83)

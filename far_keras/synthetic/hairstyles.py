@@ -14,6 +14,9 @@ __all__ = ["Combing", "Look", "comb_fringe", "comb_scalp", "comb_tail", "draw_lo
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+PARTING = 0.3  # decimetres from the middle at `Hair.parting` 1
+
+
 @dataclass(frozen=True)
 class Look:
     """Traits of a person's haircut that `Hair` leaves open; drawn once for a person.
@@ -28,6 +31,7 @@ class Look:
         frequency: Radians a decimetre of waves.
         top_length: Decimetres of short hair on top.
         side_length: Decimetres of short hair at the sides.
+        fringe_trim: Decimetres by which a fringe ends above the brows.
     """
 
     cut: str
@@ -39,6 +43,12 @@ class Look:
     frequency: float
     top_length: float
     side_length: float
+    fringe_trim: float
+
+    @property
+    def fringe_parting(self) -> float:
+        """x from which a fringe is swept aside: over the eye that it leaves free."""
+        return -0.32 * float(np.sign(self.sweep)) * min(1.0, 2 * abs(self.sweep))
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,7 @@ def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
         end = rng.uniform(6.75, 7.0) if male else rng.uniform(6.1, 6.7)
     tucked = rng.random(2) < 0.22
     open_face = rng.uniform(0.75, 0.95) + rng.uniform(0.0, 0.2, 2)
-    edges = np.where(tucked, 0.34, open_face)
+    edges = np.where(tucked, 0.5, open_face)
     before = np.where(rng.random() < 0.6, 1.0, -1.0) * np.where(rng.random(2) < 0.85, 1, -1)
     shoulders = before * rng.uniform(0.8, 2.0, 2)
     sweep = rng.choice((-1, 1)) * rng.choice((0.1, 0.3, 0.8))
@@ -96,6 +106,7 @@ def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
         frequency=float(rng.uniform(6, 9)),
         top_length=float(rng.uniform(0.3, 0.55)),
         side_length=float(rng.uniform(0.09, 0.2)),
+        fringe_trim=float(rng.uniform(0.0, 0.2) if male else rng.uniform(-0.04, 0.1)),
     )
 
 
@@ -173,7 +184,7 @@ def _buzzed(rest: Array, rng: np.random.Generator) -> Combing:
 def _short(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator) -> Combing:
     x, y, z = rest.T
     count = len(rest)
-    part = 0.28 * hair.parting
+    part = PARTING * hair.parting
     side = np.tanh((x - part) / 0.04)
     # 0 at the sides and the neck, 1 on top; a soft border, as scissors over a comb leave it.
     top = np.clip((y - 7.78 - 0.1 * (z < 0)) / 0.3, 0, 1)
@@ -228,13 +239,18 @@ def _hanging(
 ) -> Combing:
     x, y, z = rest.T
     count = len(rest)
-    part = 0.32 * hair.parting
+    part = PARTING * hair.parting
     side = np.tanh((x - part) / 0.03)
     behind = np.clip((0.35 - z) / 0.5, 0, 1)
     one = np.ones(count)
     ahead = np.clip((z - 0.75) / 0.4, 0, 1)
     combed = np.stack(
-        [side * (1 - 0.5 * behind), 0.2 - 0.6 * behind, -0.3 - 0.45 * ahead - 0.3 * behind], 1
+        [
+            side * (1 - behind) + 0.25 * x * behind,
+            0.2 - 0.9 * behind,
+            -0.3 - 0.45 * ahead - 0.1 * behind,
+        ],
+        axis=1,
     )
     directions = unit(combed + _jitter(owner, 0.1, 0.05, rng))
     curly = np.clip((hair.wave - 0.5) / 0.4, 0, 1)
@@ -250,13 +266,13 @@ def _hanging(
         directions=directions,
         lengths=lengths,
         lifts=lifts + 0.01,
-        cling=one * (0.75 - 0.35 * curly),
+        cling=one * (0.9 - 0.5 * curly),
         weight=one * (6.0 - 2.5 * curly),
         face_edge=_per_side(rest, look.face_edge) + rng.normal(0, 0.05, count),
         sideways=np.where(z > 0.1, _per_side(rest, look.shoulders) * (0.4 if male else 1.0), -0.5),
         amplitude=amplitude,
         frequency=frequency,
-        cling_until=6.8 if hair.style == "short" else 7.75,
+        cling_until=6.8 if hair.style == "short" else 7.9,
         flat=flat,
         clump=0.5,
     )
@@ -310,21 +326,28 @@ def comb_tail(
 
 
 def comb_fringe(
-    rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator
+    rest: Array,
+    hair: Hair,
+    look: Look,
+    eye_height: float,
+    owner: Array,
+    rng: np.random.Generator,
 ) -> Combing:
-    """Bangs: hairs from above the forehead that fall over it, shorter at the outer ends."""
+    """Bangs: hairs from above the forehead that fall over it, shorter at the outer ends.
+
+    `eye_height` is the eyes' y in the skull's frame: 7.28 on the rest head.
+    """
     x, y, z = rest.T
     count = len(rest)
     sweep = look.sweep
-    # Swept to one side from a parting over the other eye.
-    parting = -0.32 * np.sign(sweep) * min(1.0, 2 * abs(sweep))
-    aside = np.tanh((x - parting) / 0.08) * abs(sweep) * 0.6
+    aside = np.tanh((x - look.fringe_parting) / 0.08) * abs(sweep) * 0.6
     aim = np.stack([0.35 * x + aside, -0.1 + 0 * x, 1 + 0 * x], 1)
     directions = unit(aim + _jitter(owner, 0.09, 0.04, rng))
     # Ends over the brows in the middle, beside the eyes at the outer ends.
-    end = 7.6 - 0.2 * np.clip(np.abs(x) / 0.5, 0, 1) ** 2 + 0.12 * (1 - hair.bangs)
+    end = eye_height + 0.32 - 0.2 * np.clip(np.abs(x) / 0.5, 0, 1) ** 2
+    end = end + 0.12 * (1 - hair.bangs) + look.fringe_trim
     reach = (y - end) + 0.28 * np.clip((1.35 - z) / 0.5, 0, 1) + 0.05
-    lengths = reach * (1 + 0.25 * abs(sweep)) * rng.uniform(0.82, 1.05, count)
+    lengths = reach * (1 + 0.25 * abs(sweep)) * rng.uniform(0.75, 1.05, count)
     zero = np.zeros(count)
     amplitude, frequency, flat = _waves(hair, look, owner, 0.45, rng)
     return Combing(

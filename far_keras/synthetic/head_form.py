@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 
 from far_keras.synthetic.mesh import Material, load_head
 
@@ -86,14 +86,19 @@ def head_form(vertices: Array, ears: bool = False) -> HeadForm:
     """
     sets = _vertex_sets()
     rest, top = load_head().vertices, sets["top"]
-    head = np.concatenate([sets["head"], sets["ears"]]) if ears else sets["head"]
     shift = (vertices[top] - rest[top]).mean(0).astype(float)
     moved = vertices - shift
+    radii = _radii(moved[sets["head"]] - SKULL_CENTER)
+    if ears:
+        both = np.concatenate([sets["head"], sets["ears"]])
+        bulge = maximum_filter(_radii(moved[both] - SKULL_CENTER) - radii, (9, 9))
+        # A gentle swelling, not an ear's outline.
+        radii = radii + 0.55 * gaussian_filter(bulge, (6.0, 5.0), mode=["nearest", "wrap"])
     around = moved[sets["neck"]]
     front, back = 0.68, float(around[:, 2].min())
     return HeadForm(
         shift=shift,
-        radii=_radii(moved[head] - SKULL_CENTER),
+        radii=radii,
         neck=np.array(
             [np.abs(around[:, 0]).max() + 0.03, (front + back) / 2, (front - back) / 2 + 0.03]
         ),
