@@ -5,10 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from far_keras.faces.alignment import ALIGNED_SIZE, LEFT_EYE, RIGHT_EYE
+from far_keras.faces.head_frame import HeadFrame
+from far_keras.faces.landmarks import NUM_LANDMARKS
 from far_keras.faces.polygons import convex_hull, fill_polygons
+from far_keras.faces.segmentation import (
+    HAIR,
+    OTHER,
+    SKIN,
+    crown_outline,
+    ear_outlines,
+    head_prior,
+    segment_head,
+)
 from far_keras.schema import REGIONS
 
 __all__ = ["pack_masks", "region_masks", "unpack_masks"]
+
+# Without the picture: leaves out the places beside the face where only long hair hangs.
+_MOSTLY_HAIR = 0.45
 
 # Indices into the 478 points, in order around each figure. "Left" is the picture's left.
 _LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
@@ -26,59 +40,72 @@ _LEFT_CHEEK = (234, 117, 118, 119, 120, 100, 142, 129, 203, 206, 212, 214, 138, 
 _RIGHT_CHEEK = (454, 346, 347, 348, 349, 329, 371, 358, 423, 426, 432, 434, 367, 288, 361, 323)
 _LOWER_FACE = (
     *(132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361),
-    *(425, 423, 327, 326, 2, 97, 98, 203, 205),
+    *(327, 2, 98),
 )
 
 
-def region_masks(landmarks: np.ndarray, size: tuple[int, int] = ALIGNED_SIZE) -> np.ndarray:
+def region_masks(
+    landmarks: np.ndarray,
+    size: tuple[int, int] = ALIGNED_SIZE,
+    image: np.ndarray | None = None,
+) -> np.ndarray:
     """Masks of `REGIONS` for a face.
 
+    Mouth, lower face, cheeks, nose and eyes (the hull of brow and eye on each side) follow the
+    landmarks. The mesh has no points on ears, hair and crown: they are extrapolated from the
+    head's pose, and where the picture is given follow its colours, see `segmentation`.
+
     Args:
-        landmarks: (478, 2 or 3) in pixels of the picture, as `FaceLandmarker.detect` gives them.
+        landmarks: (478, 3) in pixels of the picture, as `FaceLandmarker.detect` gives them.
         size: Height and width of the picture.
+        image: uint8 RGB (height, width, 3), the picture. Without it hair and ears lie where they
+            mostly do, and all heads wear the same hair.
 
     Returns:
         bool (height, width, 8) in the order of `REGIONS`; regions may overlap.
+
+    Raises:
+        ValueError: `landmarks` has another shape, or `image` is not of `size`.
     """
+    if landmarks.shape != (NUM_LANDMARKS, 3):
+        raise ValueError(
+            f"landmarks: expected shape ({NUM_LANDMARKS}, 3). Received: {landmarks.shape}"
+        )
+    if image is not None and image.shape != (*size, 3):
+        raise ValueError(f"image: expected shape {(*size, 3)}. Received: {image.shape}")
     points = landmarks[:, :2].astype(np.float64)
 
     def part(*indices: int) -> np.ndarray:
         return points[list(indices)]
 
-    oval = part(*_OVAL)
-    eyes = [
-        convex_hull(part(*brow, *eye))
-        for brow, eye in ((_LEFT_BROW, LEFT_EYE), (_RIGHT_BROW, RIGHT_EYE))
-    ]
-    head, ears = _extrapolate(points)
-    filled_oval = fill_polygons([oval], size)
-    ear = fill_polygons(ears, size) & ~filled_oval
-    whole = fill_polygons([head], size) | filled_oval | ear
+    frame = HeadFrame.from_landmarks(landmarks)
+    oval = fill_polygons([part(*_OVAL)], size)
+    ear = fill_polygons(ear_outlines(frame), size) & ~oval
+    if image is None:
+        shares = head_prior(part(*_OVAL), frame, size)
+        hair = (shares[HAIR] > _MOSTLY_HAIR) & ~ear
+    else:
+        shares = segment_head(image, part(*_OVAL), frame)
+        hair = shares[HAIR] > 127
+        ear &= (shares[SKIN] > shares[HAIR]) & (shares[OTHER] < 200)
+    skull = fill_polygons([crown_outline(frame)], size) & (shares[OTHER] < 0.5 * shares.sum(0))
     masks = {
         "mouth": fill_polygons([part(*_LIPS)], size),
         "ear": ear,
         "lower_face": fill_polygons([part(*_LOWER_FACE)], size),
         "cheeks": fill_polygons([part(*_LEFT_CHEEK), part(*_RIGHT_CHEEK)], size),
         "nose": fill_polygons([part(*_NOSE)], size),
-        "eyes": fill_polygons(eyes, size),
-        "hair": fill_polygons([head], size) & ~filled_oval & ~ear,
-        "object": whole,
+        "eyes": fill_polygons(
+            [
+                convex_hull(part(*_LEFT_BROW, *LEFT_EYE)),
+                convex_hull(part(*_RIGHT_BROW, *RIGHT_EYE)),
+            ],
+            size,
+        ),
+        "hair": hair,
+        "object": oval | skull | hair | ear,
     }
     return np.stack([masks[name] for name in REGIONS], -1)
-
-
-def _extrapolate(points: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    chin, top = points[152], points[10]
-    left, right = points[234], points[454]
-    up = top - chin
-    across = right - left
-    center = (left + right) / 2 + 0.25 * up
-    angle = np.linspace(0, 2 * np.pi, 40)[:, None]
-    head = center + 0.68 * across * np.cos(angle) + 0.78 * up * np.sin(angle)
-    ears = [
-        side + 0.22 * up * np.sin(angle) + 0.1 * across * np.cos(angle) for side in (left, right)
-    ]
-    return head, ears
 
 
 def pack_masks(masks: np.ndarray) -> np.ndarray:

@@ -40,7 +40,8 @@ def true_masks(region_map: np.ndarray) -> np.ndarray:
     - mouth: lips and what is seen between them.
     - ear: ears and earrings.
     - lower_face: skin (not of the neck), beard and mouth below the nose.
-    - cheeks: skin and beard beside the nose, from under the eyes to the middle of the mouth.
+    - cheeks: skin and beard from under the eyes (row 122 of 218) to the middle of the mouth,
+      without the columns of the nose.
     - nose: the nose.
     - eyes: on each side the convex hull of eye and brow; of a side whose eye is hidden by
       glasses, of brow and glasses. So lids, lashes and the bags above them belong to it.
@@ -68,9 +69,9 @@ def true_masks(region_map: np.ndarray) -> np.ndarray:
     if len(nose_rows):
         lower_face = (skin | mouth) & (rows > nose_rows[-1])
     if len(nose_rows) and len(mouth_rows):
-        under_eyes = round(117 / 218 * height)
+        under_eyes = round(122 / 218 * height)
         band = (rows >= under_eyes) & (rows <= mouth_rows.mean())
-        cheeks = skin & band & ~_between_sides(nose | mouth)
+        cheeks = skin & band & ~_between_sides(nose)
     head = visible(
         *(Region.SKIN, Region.LIPS, Region.EYE, Region.EAR, Region.MOUTH_INSIDE, Region.HAIR),
         *(Region.BROW, Region.BEARD, Region.GLASSES, Region.EARRING, Region.HAT, Region.NOSE),
