@@ -14,7 +14,10 @@ from far_keras.synthetic.clothing import draw_clothing, paint_clothing
 from far_keras.synthetic.eyes import draw_lashes, paint_eyes, paint_mouth
 from far_keras.synthetic.film import develop
 from far_keras.synthetic.fragments import Fragments, head_fragments
+from far_keras.synthetic.glasses import draw_glasses
 from far_keras.synthetic.hair import draw_hair
+from far_keras.synthetic.hats import draw_hat
+from far_keras.synthetic.jewellery import draw_jewellery
 from far_keras.synthetic.mesh import Material
 from far_keras.synthetic.parameters import Person, Shot
 from far_keras.synthetic.scene import Scene, build_scene
@@ -89,7 +92,10 @@ def render(person: Person, shot: Shot, size: tuple[int, int] = SIZE) -> Renderin
         draw_clothing,
         draw_brows,
         draw_beard,
+        draw_hat,
         draw_hair,
+        draw_glasses,
+        draw_jewellery,
     ):
         draw(scene)
     color, regions = scene.framebuffer.resolve()
