@@ -247,14 +247,17 @@ def _hanging(
     combed = np.stack(
         [
             side * (1 - behind) + 0.25 * x * behind,
-            0.2 - 0.9 * behind,
+            0.2 - 0.9 * behind - 1.3 * np.clip((8.15 - y) / 0.5, 0, 1),
             -0.3 - 0.45 * ahead - 0.1 * behind,
         ],
         axis=1,
     )
-    directions = unit(combed + _jitter(owner, 0.1, 0.05, rng))
+    # Along the skull, whatever the comb's direction, and a little off it.
+    normals = _skull_normals(rest)
+    combed = combed - normals * np.sum(combed * normals, axis=1, keepdims=True)
     curly = np.clip((hair.wave - 0.5) / 0.4, 0, 1)
-    directions = unit(directions + 0.5 * curly * _skull_normals(rest))
+    directions = unit(combed + _jitter(owner, 0.1, 0.05, rng))
+    directions = unit(directions + (0.1 * hair.volume + 0.5 * curly) * normals)
     # Along the skull a hair from the crown needs more than the height it falls.
     drop = np.maximum(y - look.end, 0.15)
     detour = 0.55 * np.clip((y - 7.6) / 0.8, 0, 1) * (1 - np.abs(x) / 0.9)

@@ -37,14 +37,15 @@ def hat_rim(scene: Scene) -> Rim | None:
     if kind is None:
         return None
     rng = scene.rng("hat rim")
-    front = {"cap": 7.86, "beanie": 7.78, "brimmed": 7.84}[kind] + rng.uniform(-0.04, 0.08)
-    back = {"cap": 7.35, "beanie": 7.15, "brimmed": 7.45}[kind]
-    tilt = rng.normal(0, 0.04)
+    eyes = float(scene.head.eye_centers[:, 1].mean())
+    front = eyes + {"cap": 0.62, "beanie": 0.5, "brimmed": 0.56}[kind] + rng.uniform(-0.04, 0.08)
     shift = head_form(scene.head.vertices).shift
+    back = shift[1] + {"cap": 7.35, "beanie": 7.15, "brimmed": 7.45}[kind]
+    tilt = rng.normal(0, 0.04)
     along = np.array([0.0, front - back, 1.9])
     normal = np.cross(along, np.array([1.0, tilt, 0.0]))
     normal /= np.linalg.norm(normal)
-    through = np.array([0.0, front, 1.5]) + shift
+    through = np.array([0.0, front, 1.5 + shift[2]])
     return Rim(normal, float(normal @ through))
 
 
@@ -216,7 +217,7 @@ def _visor(edge: Array, angles: Array, form: HeadForm, rng: np.random.Generator)
     wanted = np.linspace(-spread, spread, 33)
     base = np.stack([np.interp(wanted, angles, edge[:, axis]) for axis in range(3)], 1)
     length = rng.uniform(0.55, 0.7)
-    droop = rng.uniform(0.24, 0.38)
+    droop = rng.uniform(0.2, 0.32)
     curve = rng.uniform(0.06, 0.16)
     reach = np.clip(np.cos(wanted / spread * np.pi / 2), 0, 1) ** 0.55
     t = np.linspace(0, 1, 9)[:, None]
