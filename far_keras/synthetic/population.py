@@ -199,22 +199,49 @@ def _draw_shared(
     rng: np.random.Generator, force: Mapping[str, int], correlations: Correlations
 ) -> dict:
     """Attributes of a person, with `age_band`, `ancestry` and `hair_color` beside them."""
-    drawn: dict = {"Male": force.get("Male", int(rng.random() < MALE))}
-    shares = [share[1 + drawn["Male"]] for share in AGE_BANDS.values()]
-    if correlations == "independent":
-        shares = [(1 - MALE) * share[1] + MALE * share[2] for share in AGE_BANDS.values()]
-    if "Young" in force:
-        keep = slice(0, 1) if force["Young"] else slice(1, None)
-        shares = [share if index in range(3)[keep] else 0.0 for index, share in enumerate(shares)]
-    band = int(rng.choice(3, p=np.divide(shares, sum(shares))))
-    drawn["age_band"] = _BANDS[band]
-    drawn["Young"] = int(band == 0)
+    shares = _sex_and_age(force, correlations)
+    male, band = divmod(int(rng.choice(6, p=shares)), 3)
+    drawn: dict = {"Male": male, "age_band": _BANDS[band], "Young": int(band == 0)}
     for rule in RULES:
         if rule.of == "person":
             drawn[rule.name] = _draw(rng, rule, drawn, force, correlations)
     _settle(rng, drawn, force)
     appearance.draw_ancestry_and_color(rng, drawn, force, correlations == "independent")
     return drawn
+
+
+def _sex_and_age(force: Mapping[str, int], correlations: Correlations) -> np.ndarray:
+    """(6,) probabilities of women young, middle, old, men young, middle, old.
+
+    Among people, what is forced tells of both: who must have a goatee is a man.
+    """
+    bands = np.array(list(AGE_BANDS.values()))[:, 1:].T  # (sex, band)
+    sexes = np.array([[1 - MALE], [MALE]])
+    if correlations == "independent":
+        shares = (sexes * (sexes * bands).sum(0)).ravel()
+    else:
+        shares = (sexes * bands).ravel()
+    if "Male" in force:
+        shares *= np.repeat([1 - force["Male"], force["Male"]], 3)
+    if "Young" in force:
+        shares *= np.tile([force["Young"], 1 - force["Young"], 1 - force["Young"]], 2)
+    if correlations == "people":
+        likely = shares * np.prod(
+            [_chances(name) if value else 1 - _chances(name) for name, value in force.items()],
+            axis=0,
+        )
+        # Nobody is likely if a beard is forced on women: then they have it nevertheless.
+        shares = likely if likely.sum() > 0 else shares
+    return shares / shares.sum()
+
+
+def _chances(name: str) -> np.ndarray:
+    """(6,) how many of women young .. men old have an attribute; 1/2 where no table tells."""
+    if name == "No_Beard":
+        return np.prod([1 - _chances(kind) for kind in (*BEARDS, "Full_Beard")], axis=0)
+    if name not in _RULES:
+        return np.full(6, 0.5)
+    return np.array(_RULES[name].percent) / 100
 
 
 def _draw_shot(

@@ -163,7 +163,10 @@ HIDERS: dict[str, frozenset[str]] = {
         ),
         ("Bangs", "Arched_Eyebrows Bushy_Eyebrows"),
         ("Bald", "Receding_Hairline"),
-        ("Full_Beard", "Double_Chin Oval_Face Big_Lips Wearing_Lipstick"),
+        (
+            "Full_Beard",
+            "Double_Chin Oval_Face Big_Lips Wearing_Lipstick Wearing_Necklace Wearing_Necktie",
+        ),
     )
 }
 """What hides what: who forces one of the latter gets none of the former, unless forced too."""

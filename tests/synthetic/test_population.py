@@ -175,3 +175,14 @@ def test_ages_and_colours_agree_with_the_forced_attributes():
         assert MARGINS["Young"].label(old.age) == 0
         assert hair_color_labels(young.hair.color)["Blond_Hair"] == 1
         assert hair_color_labels(old.hair.color)["Gray_Hair"] == 1
+
+
+def test_what_is_forced_tells_of_sex_and_age():
+    rng = np.random.default_rng(3)
+    bearded = [draw_attributes(rng, {"Goatee": 1}) for _ in range(100)]
+    assert {drawn["Male"] for drawn in bearded} == {1}
+    gray = [draw_attributes(rng, {"Gray_Hair": 1}) for _ in range(300)]
+    # 71% of the freely drawn are young; standard error below 3%.
+    assert np.mean([drawn["Young"] for drawn in gray]) < 0.3
+    women = [draw_attributes(rng, {"Goatee": 1, "Male": 0}) for _ in range(20)]
+    assert {(drawn["Male"], drawn["Goatee"]) for drawn in women} == {(0, 1)}
