@@ -21,6 +21,7 @@ from far_keras.synthetic.hairstyles import (
 )
 from far_keras.synthetic.hats import UNDER_HAT, hat_rim
 from far_keras.synthetic.head_form import SKULL_CENTER, HeadForm, head_form
+from far_keras.synthetic.mesh import SurfaceSamples
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.roots import choose, scalp_samples
 from far_keras.synthetic.scene import Scene
@@ -117,6 +118,7 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
     density = scalp_density(samples.rest, hair, person.male)
     grown = []
     chosen = samples[choose(density, _COUNTS[hair.style], rng)]
+    chosen = chosen[_may_show(scene, chosen, hair.style, rng)]
     parting = PARTING * hair.parting if hair.style in ("short", "medium", "long") else None
     locks = _locks(chosen.rest, _LOCKS, parting)
     combing = comb_scalp(chosen.rest.astype(float), hair, look, person.male, locks, rng)
@@ -143,6 +145,15 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
             roots = scene.head.surface(chosen)
             grown.append(_grow(scene, skull, roots, combing, locks, 14, rng))
     return grown
+
+
+def _may_show(
+    scene: Scene, roots: SurfaceSamples, style: str, rng: np.random.Generator
+) -> Array:
+    """(N,) bool: roots whose hairs the camera can see; of hanging hair behind the head, some."""
+    facing = scene.head.pose.rotation[2] @ roots.rest_normal.T
+    keep = 0.5 if style in ("medium", "long") else 0.0
+    return np.asarray((facing > -0.4) | (rng.random(len(roots)) < keep))
 
 
 def _locks(rest: Array, count: int, parting: float | None) -> Array:

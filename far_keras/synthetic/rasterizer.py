@@ -55,6 +55,18 @@ def rasterize(points, triangles, first, depth, index, barycentric):  # pragma: n
                     barycentric[y, x, 1] = w1
 
 
+@numba.njit(cache=True, fastmath=True, inline="always")
+def _hidden(x, y, z, dx, dy, dz, bias, depth):  # pragma: no cover
+    """Whether both ends and the middle of a short line lie behind what is drawn already."""
+    height, width = depth.shape
+    for step in range(3):
+        t = 0.5 * step
+        column, row = int(x + t * dx + 0.5), int(y + t * dy + 0.5)
+        if 0 <= column < width and 0 <= row < height and z + t * dz - bias < depth[row, column]:
+            return False
+    return True
+
+
 @numba.njit(cache=True, fastmath=True)
 def blend_strands(
     points, colors, widths, alphas, region, bias, depth, color, coverage, regions
@@ -92,6 +104,10 @@ def blend_strands(
             right = min(int(math.floor(max(x0, x0 + dx) + reach)), width - 1)
             top = max(int(math.ceil(min(y0, y0 + dy) - reach)), 0)
             bottom = min(int(math.floor(max(y0, y0 + dy) + reach)), height - 1)
+            if right < left or bottom < top:
+                continue
+            if length2 < 400.0 and _hidden(x0, y0, z0, dx, dy, dz, bias, depth):
+                continue
             inverse = 1.0 / max(length2, 1e-9)
             # Only the part of each row that the line can reach: diagonals would fill their box.
             across = 1.42 * reach * math.sqrt(length2) / max(abs(dy), 1e-6) + 1.0
@@ -111,13 +127,15 @@ def blend_strands(
                     t = min(max(t, 0.0), 1.0)
                     px -= t * dx
                     py -= t * dy
-                    radius = 0.5 * (widths[s, k] + t * (widths[s, k + 1] - widths[s, k]))
-                    distance = math.sqrt(px * px + py * py)
-                    cover = min(radius + 0.5 - distance, 1.0, 2.0 * radius)
-                    if cover <= 0.0:
+                    distance = px * px + py * py
+                    if distance >= reach * reach:
                         continue
                     z = z0 + t * dz
                     if z - bias >= depth[y, x]:
+                        continue
+                    radius = 0.5 * (widths[s, k] + t * (widths[s, k + 1] - widths[s, k]))
+                    cover = min(radius + 0.5 - math.sqrt(distance), 1.0, 2.0 * radius)
+                    if cover <= 0.0:
                         continue
                     alpha = cover * (alphas[s, k] + t * (alphas[s, k + 1] - alphas[s, k]))
                     for c in range(3):
