@@ -57,7 +57,8 @@ def build_backbone(
             with the weights after a short training, and validation suffers.
 
     Returns:
-        A model named "backbone" from images (B, image_size, image_size, 3) to the list of `levels`.
+        A model named "backbone" from images (B, image_size, image_size, 3) to a dict of features
+        (B, h, w, C) by level.
 
     Raises:
         ModelError: An unknown name, a model without such pyramid levels, or an image too small.
@@ -85,7 +86,7 @@ def build_backbone(
     return keras.Model(pixels, features, name="backbone")
 
 
-def pyramid(network: keras.Model, levels: Sequence[str]) -> list[keras.KerasTensor]:
+def pyramid(network: keras.Model, levels: Sequence[str]) -> dict[str, keras.KerasTensor]:
     """The output tensors of a keras-cv style backbone at `levels`; ModelError if it has none."""
     known = getattr(network, "pyramid_level_inputs", {})
     if missing := [level for level in levels if level not in known]:
@@ -93,4 +94,4 @@ def pyramid(network: keras.Model, levels: Sequence[str]) -> list[keras.KerasTens
             f"backbone {network.name!r}: expected the pyramid levels {list(levels)}. "
             f"Received: a backbone with {sorted(known) or 'none'}; {missing} are not among them"
         )
-    return [network.get_layer(known[level]).output for level in levels]
+    return {level: network.get_layer(known[level]).output for level in levels}

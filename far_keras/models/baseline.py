@@ -36,7 +36,7 @@ def baseline(
     """
     extractor = build_backbone(backbone, image_size, levels=("P5",))
     image = keras.Input((image_size, image_size, 3), name="image")
-    (features,) = extractor(image)  # (B, h, w, C)
+    features = extractor(image)["P5"]  # (B, h, w, C)
     whole = keras.layers.GlobalAveragePooling2D(name="global_pooling")(features)  # (B, C)
     whole = keras.layers.Dropout(dropout, name="global_dropout")(whole)
     logits = keras.layers.Dense(schema.num_attributes, name="attribute_logits")(whole)  # (B, A)

@@ -74,8 +74,7 @@ def imagenet_classifier(image_size: int = 224, path: str | Path | None = None) -
     load_imagenet_weights(extractor, path)
     weights = read_state_dict(path)
     head = keras.layers.Dense(1000, name="imagenet_logits")
-    (last,) = extractor.outputs
-    logits = head(keras.layers.GlobalAveragePooling2D()(last))
+    logits = head(keras.layers.GlobalAveragePooling2D()(extractor.output["P5"]))
     head.set_weights([weights["_fc.weight"].T, weights["_fc.bias"]])
     return keras.Model(extractor.input, logits, name="efficientnetlite0_imagenet")
 

@@ -71,7 +71,7 @@ def mgmtn(
     all_levels = [f"P{n}" for n in range(min(strides), max(strides) + 1)]
     extractor = build_backbone(backbone, image_size, all_levels)
     image = keras.Input((image_size, image_size, 3), name="image")
-    pyramid = dict(zip(all_levels, extractor(image), strict=True))  # Pn: (B, h_n, w_n, C_n)
+    pyramid = extractor(image)  # Pn: (B, h_n, w_n, C_n)
 
     # AML. The fusion reads probabilities, not thresholded masks: gradients flow through them.
     from_masks_up = all_levels[all_levels.index(mask_level) :]

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,8 +167,11 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
         )
     model = build_model(config, own_schema)
     try:
-        model.load_weights(weights)
-    except (ValueError, KeyError, OSError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that the file lacks, and leaves them at random.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(weights)
+    except (ValueError, KeyError, OSError, UserWarning) as error:
         raise ModelError(f"{weights}: does not fit {config.variant!r}: {error}") from error
     return LoadedModel(model, own_schema, thresholds, config, provenance)
 

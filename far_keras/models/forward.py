@@ -1,0 +1,40 @@
+"""Runs a model on batches of any size without retracing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["compile_forward"]
+
+
+def compile_forward(model: keras.Model) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Traces the model once, for inference.
+
+    ``model.predict_on_batch`` traces anew for new batch sizes, and warns when several models do.
+
+    Args:
+        model: From one picture input (B, S, S, 3) to a dict of outputs.
+
+    Returns:
+        A function from pictures, (B, S, S, 3) in [0, 255] of any dtype, to the outputs by name as
+        float32 arrays.
+    """
+    import tensorflow as tf
+
+    # training=False must be said: without it Keras may run dropout in a traced call.
+    run = tf.function(
+        lambda images: model(images, training=False),
+        input_signature=[tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)],
+    ).get_concrete_function()
+
+    def forward(images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = run(tf.convert_to_tensor(np.asarray(images, np.float32)))
+        return {name: value.numpy().astype(np.float32) for name, value in outputs.items()}
+
+    return forward

@@ -1,0 +1,191 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from far_keras.errors import ModelError
+from far_keras.models import storage
+from far_keras.models.storage import load_model, save_model
+from far_keras.models.variants import VARIANTS, ModelConfig, build_model
+from far_keras.schema import CELEBA, AttributeSchema
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+ARGUMENTS = {
+    "mgmtn_efficientnetlite0": {
+        "image_size": 64,
+        "levels": ["P3", "P4"],
+        "fusion": "gated",
+        "fusion_units": 7,
+        "pooling": "product",
+        "global_shortcut": False,
+    },
+    "baseline_efficientnetlite0": {"image_size": 64, "dropout": 0.5},
+}
+
+
+@pytest.fixture
+def saved(tmp_path, schema, small_variants):
+    """A small model and its folder."""
+    config = ModelConfig("baseline_small", {"image_size": 64})
+    model = build_model(config, schema)
+    folder = save_model(
+        model,
+        tmp_path / "model",
+        config=config,
+        schema=schema,
+        thresholds={"Young": 0.25},
+        provenance={"seed": 3},
+        documents={"history.json": [{"epoch": 1}]},
+    )
+    return model, folder
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_reloaded_model_gives_equal_outputs(variant, schema, tmp_path):
+    config = ModelConfig(variant, ARGUMENTS[variant])
+    model = build_model(config, schema)
+    for weight in model.weights:  # also biases and statistics, which start as constants
+        weight.assign(RNG.uniform(0.9, 1.1, weight.shape) * weight + 0.01)
+    save_model(model, tmp_path / "m", config=config, schema=schema)
+    loaded = load_model(tmp_path / "m", schema)
+    assert loaded.model.name == variant
+    assert loaded.schema == schema and loaded.config == config and loaded.image_size == 64
+    expected = model.predict(IMAGES, verbose=0)
+    outputs = loaded.model.predict(IMAGES, verbose=0)
+    assert set(outputs) == set(expected)
+    for key in outputs:
+        np.testing.assert_array_equal(outputs[key], expected[key])
+
+
+def test_folder_holds_what_was_given(saved, schema):
+    _, folder = saved
+    assert sorted(os.listdir(folder)) == [
+        "config.json",
+        "history.json",
+        "model.weights.h5",
+        "provenance.json",
+        "schema.json",
+        "thresholds.json",
+    ]
+    loaded = load_model(folder)
+    assert loaded.thresholds == dict.fromkeys(schema.attributes, 0.5) | {"Young": 0.25}
+    assert loaded.provenance == {"seed": 3}
+    assert json.loads((folder / "history.json").read_text()) == [{"epoch": 1}]
+
+
+def test_another_schema_is_refused_with_the_difference(saved):
+    _, folder = saved
+    with pytest.raises(ModelError, match=r"'small', not 'celeba': missing attributes.*Bald"):
+        load_model(folder, CELEBA)
+
+
+def test_the_same_attributes_in_another_order_are_refused(saved, schema):
+    _, folder = saved
+    turned = AttributeSchema("turned", schema.attributes[::-1], schema.groups)
+    with pytest.raises(ModelError, match="another order"):
+        load_model(folder, turned)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "model.weights.h5", "schema.json", "thresholds.json", "provenance.json"],
+)
+def test_each_missing_file_is_named(saved, name):
+    _, folder = saved
+    (folder / name).unlink()
+    with pytest.raises(ModelError, match=f"{name}: the file is missing"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 1000, -1])
+def test_truncated_weights_are_refused(saved, keep):
+    _, folder = saved
+    weights = folder / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:keep])
+    with pytest.raises(ModelError, match=r"model\.weights\.h5: the file is truncated"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "schema.json", "thresholds.json"])
+def test_broken_json_is_named(saved, name):
+    _, folder = saved
+    (folder / name).write_text("{")
+    with pytest.raises(ModelError, match=f"{name}: cannot be read"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"format": 99}, "format 99"),
+        ({"variant": "mgmtn_imaginary"}, "mgmtn_imaginary"),
+        ({"arguments": {"colour": 1}}, "colour"),
+        ({"arguments": {"image_size": 8}}, "at least 32"),
+        # The weights are whole, but of another network.
+        ({"variant": "mgmtn_small"}, "does not fit 'mgmtn_small'"),
+    ],
+)
+def test_a_changed_description_is_refused(saved, change, message):
+    _, folder = saved
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelError, match=message):
+        load_model(folder)
+
+
+def test_no_folder_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="there is none"):
+        load_model(tmp_path / "nothing")
+
+
+def test_saving_again_replaces_the_model(saved, schema):
+    model, folder = saved
+    config = load_model(folder).config
+    save_model(model, folder, config=config, schema=schema, provenance={"seed": 4})
+    assert load_model(folder).provenance == {"seed": 4}
+    assert not (folder / "history.json").exists()
+    assert os.listdir(folder.parent) == ["model"]
+
+
+def test_foreign_folders_are_not_touched(saved, schema, tmp_path):
+    model, folder = saved
+    other = tmp_path / "letters"
+    other.mkdir()
+    (other / "letter.txt").write_text("dear")
+    with pytest.raises(ModelError, match="it holds other files"):
+        save_model(model, other, config=load_model(folder).config, schema=schema)
+    assert (other / "letter.txt").read_text() == "dear"
+
+
+def test_a_failed_save_leaves_the_old_model_whole(saved, schema, monkeypatch):
+    model, folder = saved
+    config = load_model(folder).config
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(storage, "_write", full)
+        save_model(model, folder, config=config, schema=schema)
+    assert load_model(folder).provenance == {"seed": 3}
+    assert os.listdir(folder.parent) == ["model"]
+
+
+@pytest.mark.parametrize("thresholds", [{"Young": 1.5}, {"Bald": 0.5}])
+def test_thresholds_that_are_none_are_refused(saved, schema, tmp_path, thresholds):
+    model, folder = saved
+    config = load_model(folder).config
+    with pytest.raises(ModelError, match="thresholds"):
+        save_model(model, tmp_path / "x", config=config, schema=schema, thresholds=thresholds)
+    assert not (tmp_path / "x").exists()
+
+
+def test_unknown_variants_and_arguments_are_refused():
+    with pytest.raises(ModelError, match="mgmtn_efficientnetlite0"):
+        ModelConfig("imaginary")
+    with pytest.raises(ModelError, match=r"does not take the arguments \['name'\]"):
+        build_model(ModelConfig("baseline_efficientnetlite0", {"name": "x"}))
+    with pytest.raises(ModelError, match="mode must be one of"):
+        build_model(ModelConfig("mgmtn_efficientnetlite0", {"fusion": "magic"}))
