@@ -14,7 +14,6 @@ from far_keras.faces.segmentation import (
     SKIN,
     crown_outline,
     ear_outlines,
-    head_prior,
     segment_head,
 )
 from far_keras.schema import REGIONS
@@ -22,7 +21,7 @@ from far_keras.schema import REGIONS
 __all__ = ["pack_masks", "region_masks", "unpack_masks"]
 
 # Without the picture: leaves out the places beside the face where only long hair hangs.
-_MOSTLY_HAIR = 0.45
+_MOSTLY_HAIR = 115  # of 255
 
 # Indices into the 478 points, in order around each figure. "Left" is the picture's left.
 _LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
@@ -81,14 +80,13 @@ def region_masks(
     frame = HeadFrame.from_landmarks(landmarks)
     oval = fill_polygons([part(*_OVAL)], size)
     ear = fill_polygons(ear_outlines(frame), size) & ~oval
+    shares = segment_head(image, part(*_OVAL), frame, size)
+    hair = shares[HAIR] > (127 if image is not None else _MOSTLY_HAIR)
     if image is None:
-        shares = head_prior(part(*_OVAL), frame, size)
-        hair = (shares[HAIR] > _MOSTLY_HAIR) & ~ear
+        hair &= ~ear
     else:
-        shares = segment_head(image, part(*_OVAL), frame)
-        hair = shares[HAIR] > 127
         ear &= (shares[SKIN] > shares[HAIR]) & (shares[OTHER] < 200)
-    skull = fill_polygons([crown_outline(frame)], size) & (shares[OTHER] < 0.5 * shares.sum(0))
+    skull = fill_polygons([crown_outline(frame)], size) & (shares[OTHER] < 128)
     masks = {
         "mouth": fill_polygons([part(*_LIPS)], size),
         "ear": ear,

@@ -3,7 +3,7 @@ colours where they are.
 
 The face mesh has no points on hair, ears and the crown. A prior, drawn in the `HeadFrame`, says
 how often hair, skin or something else is found at each place; from it colour histograms of the
-three are taken, which in turn correct the prior's shares, twice over. So hair of every length and
+three are taken, which in turn correct the shares, three times over. So hair of every length and
 colour is followed as far as it stands out from what is behind it.
 """
 
@@ -22,7 +22,6 @@ __all__ = [
     "SKIN",
     "crown_outline",
     "ear_outlines",
-    "head_prior",
     "segment_head",
 ]
 
@@ -60,24 +59,29 @@ _ROUNDS = 3
 _FACE_WIDTH = 42.0  # pixels of the reduced picture: half of what it is in the aligned frame
 
 
-def segment_head(image: np.ndarray, oval: np.ndarray, frame: HeadFrame) -> np.ndarray:
+def segment_head(
+    image: np.ndarray | None, oval: np.ndarray, frame: HeadFrame, size: tuple[int, int]
+) -> np.ndarray:
     """Shares of other things, hair and skin at each pixel.
 
     Args:
-        image: uint8 RGB (H, W, 3).
+        image: uint8 RGB (height, width, 3). Without it what the pose alone lets expect is given.
         oval: (n, 2) outline of the face in pixels.
         frame: Of the head, in pixels.
+        size: Height and width of the picture.
 
     Returns:
-        uint8 (3, H, W), 255 for certainty, in the order `OTHER`, `HAIR`, `SKIN`.
+        uint8 (3, height, width), 255 for certainty, in the order `OTHER`, `HAIR`, `SKIN`.
     """
+    height, width = size
     factor = max(1, round(frame.scale / _FACE_WIDTH))
-    height, width = image.shape[:2]
-    # YCbCr: brightness apart from the colours, which in skin and hair vary little
-    reduced = np.asarray(Image.fromarray(image).convert("YCbCr").reduce(factor))
+    reduced_size = -(-height // factor), -(-width // factor)
     shrunk = HeadFrame(_shrink(frame.origin, factor), frame.axes, frame.scale / factor)
-    prior = head_prior(_shrink(oval, factor), shrunk, reduced.shape[:2])
-    shares = _follow_colours(reduced, prior)
+    shares = _prior(_shrink(oval, factor), shrunk, reduced_size)
+    if image is not None:
+        # YCbCr: brightness apart from the colours, which in skin and hair vary little
+        reduced = np.asarray(Image.fromarray(image).convert("YCbCr").reduce(factor))
+        shares = _follow_colours(reduced, shares)
     return np.stack(
         [
             np.asarray(
@@ -90,24 +94,6 @@ def segment_head(image: np.ndarray, oval: np.ndarray, frame: HeadFrame) -> np.nd
             for share in shares
         ]
     )
-
-
-def head_prior(oval: np.ndarray, frame: HeadFrame, size: tuple[int, int]) -> np.ndarray:
-    """The shares that are expected from the pose alone, float64 (3, H, W)."""
-    prior = np.empty((3, *size))
-    prior[:] = np.reshape(_ELSEWHERE, (3, 1, 1))
-    for half, shares in _ZONES:
-        prior[:, fill_polygons([_outline(half, frame)], size)] = np.reshape(shares, (3, 1))
-    face = fill_polygons([oval], size)
-    y, x = np.ogrid[: size[0], : size[1]]
-    up = frame.axes[1, :2]
-    brows = frame.project(np.array([[0, 0.2, 0.45]]))[0]
-    above = (x - brows[0]) * up[0] + (y - brows[1]) * up[1] > 0
-    prior[:, face & above] = np.reshape(_UPPER_FACE, (3, 1))
-    prior[:, face & ~above] = np.reshape(_LOWER_FACE, (3, 1))
-    # Heads differ: the zones' borders are known to about a tenth of the face's width on each side.
-    width = 2 * round(frame.scale / 8) + 1
-    return uniform_filter(prior, (0, width, width), mode="nearest")
 
 
 def crown_outline(frame: HeadFrame) -> np.ndarray:
@@ -127,6 +113,24 @@ def ear_outlines(frame: HeadFrame) -> list[np.ndarray]:
         )
         for side in (-1, 1)
     ]
+
+
+def _prior(oval: np.ndarray, frame: HeadFrame, size: tuple[int, int]) -> np.ndarray:
+    """The shares that are expected from the pose alone, float64 (3, H, W)."""
+    prior = np.empty((3, *size))
+    prior[:] = np.reshape(_ELSEWHERE, (3, 1, 1))
+    for half, shares in _ZONES:
+        prior[:, fill_polygons([_outline(half, frame)], size)] = np.reshape(shares, (3, 1))
+    face = fill_polygons([oval], size)
+    y, x = np.ogrid[: size[0], : size[1]]
+    up = frame.axes[1, :2]
+    brows = frame.project(np.array([[0, 0.2, 0.45]]))[0]
+    above = (x - brows[0]) * up[0] + (y - brows[1]) * up[1] > 0
+    prior[:, face & above] = np.reshape(_UPPER_FACE, (3, 1))
+    prior[:, face & ~above] = np.reshape(_LOWER_FACE, (3, 1))
+    # Heads differ: the zones' borders are known to about a tenth of the face's width on each side.
+    width = 2 * round(frame.scale / 8) + 1
+    return uniform_filter(prior, (0, width, width), mode="nearest")
 
 
 def _outline(half: Outline, frame: HeadFrame) -> np.ndarray:
