@@ -65,7 +65,7 @@ def draw_collar(scene: Scene, drape: Drape, color: np.ndarray, *, open_collar: b
     angle = (angle + np.pi) % (2 * np.pi) - np.pi
     turn = np.abs(angle) / np.pi  # 0 in front, 1 at the back
     opened = 0.10 if open_collar else 0.0
-    top = np.interp(turn, (0, 0.2, 0.5, 1), (5.98 - opened, 6.04 - 0.4 * opened, 6.14, 6.30))
+    top = np.interp(turn, (0, 0.2, 0.5, 1), (6.04 - 1.6 * opened, 6.08 - 0.6 * opened, 6.17, 6.32))
     t = np.linspace(0, 1, 6)[:, None]
     band = drape.around(angle + 0 * t, top - 0.16 * t, 0.035 + 0 * angle * t)
     draw_cloth(scene, band, color * 0.72, Region.CLOTHING)

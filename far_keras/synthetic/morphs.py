@@ -66,7 +66,17 @@ def old_fraction(age: float) -> float:
 
 
 def _signed(weights: Weights, known: Mapping[str, int], name: str, strength: float) -> None:
-    """Adds a signed strength to the pair of opposite targets that share `name`."""
+    """Adds a signed strength to the pair of opposite targets that share `name`.
+
+    Stems with several pairs, such as "eye-trans", mean the first of `OPPOSITES`; a full name, such
+    as "eye-trans-out", means its own pair, and negative strengths its opposite.
+    """
+    stem, _, end = name.rpartition("-")
+    for plus, minus in OPPOSITES:
+        if end in (plus, minus):
+            opposite = minus if end == plus else plus
+            weights[name if strength > 0 else f"{stem}-{opposite}"] += abs(strength)
+            return
     for plus, minus in OPPOSITES:
         if f"{name}-{plus}" in known:
             weights[f"{name}-{plus if strength > 0 else minus}"] += abs(strength)
@@ -108,6 +118,11 @@ def _sex_traits(face: Face) -> dict[str, float]:
         "forehead-nubian": -0.25 * man + 0.1 * woman,
         "forehead-trans": -0.3 * man,
         "eyebrows-trans": -0.6 * man + 0.5 * woman,
+        # The mesh's men have longer faces and closer eyes than people have.
+        "head-scale-vert": -0.22 * man,
+        "eye-trans-out": 0.05 + 0.3 * man,
+        "chin-height": -0.45 * man,
+        "mouth-trans": 0.05 + 0.3 * man,
         "eye-scale": 0.35 * woman,
         "eye-height2": 0.1 + 0.35 * woman,
         "eye-height3": 0.1 + 0.2 * woman,
@@ -119,6 +134,7 @@ def _sex_traits(face: Face) -> dict[str, float]:
         "mouth-upperlip-height": -0.3 * man + 0.25 * woman,
         "mouth-lowerlip-height": -0.25 * man + 0.25 * woman,
         "mouth-scale-horiz": 0.2 * man - 0.15 * woman,
+        "measure-neck-height": -0.2 - 0.65 * man,
         "neck-scale-horiz": 0.7 * man - 0.35 * woman,
         "neck-scale-depth": 0.4 * man - 0.2 * woman,
     }

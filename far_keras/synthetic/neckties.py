@@ -11,7 +11,7 @@ from far_keras.synthetic.scene import Scene
 
 __all__ = ["draw_necktie"]
 
-KNOT_TOP, KNOT_BOTTOM = 5.99, 5.80  # heights on the rest head
+KNOT_TOP, KNOT_BOTTOM = 6.04, 5.85  # heights on the rest head
 KNOT_HALF_WIDTHS = (0.105, 0.065)  # decimetres at its top and bottom
 BLADE_HALF_WIDTHS = (0.06, 0.19)  # below the knot and at the frame's edge
 BLADE_END = 5.0

@@ -134,6 +134,9 @@ def build_scene(person: Person, shot: Shot, size: tuple[int, int]) -> Scene:
         weights[name] = weights.get(name, 0.0) + value
     pose = Pose(shot.camera.yaw, shot.camera.pitch, shot.camera.roll)
     vertices = morph(mesh, weights)
+    # The targets for sex and ancestry also change how tall the body is: bring the eyes back.
+    eyes = np.concatenate(mesh.eye_vertices)
+    vertices += mesh.vertices[eyes].mean(0) - vertices[eyes].mean(0)
     vertices[np.union1d(*map(mesh.vertices_of, (Material.TEETH, Material.TONGUE)))] += TEETH_SHIFT
     head = Head(mesh, vertices, pose)
     pupils = head.eye_centers + np.array([0, 0, CORNEA], np.float32)
