@@ -40,8 +40,9 @@ def draw_faces(
         image: (H, W, 3) uint8 RGB, the photograph that `faces` were found in.
         faces: As the recogniser returned them.
         masks: Whether to draw the group masks over the faces.
-        attributes: How many "yes" answers a card lists at most, most certain first; default:
-            16 for one face, 10 for a few, 6 for many.
+        attributes: How many "yes" answers a card lists at most, each with
+            `FaceResult.certainty`, most certain first; default: 16 for one face, 10 for a few, 6
+            for many.
 
     Returns:
         uint8 RGB, larger than `image`: cards stand to the right or below, whichever makes the
@@ -104,7 +105,7 @@ def _draw_boxes(
 
 def _face_card(number: int, face: FaceResult, attributes: int, unit: float) -> Image.Image:
     yes = [name for name, decision in face.decisions.items() if decision]
-    yes.sort(key=lambda name: -face.probabilities[name])
+    yes.sort(key=lambda name: -face.certainty(name))
     shown, rest = yes[:attributes], len(yes) - attributes
     colors = dict(zip(face.groups, group_colors(len(face.groups)), strict=True))
     line = unit * 1.45
@@ -129,7 +130,7 @@ def _face_card(number: int, face: FaceResult, attributes: int, unit: float) -> I
         pen.rectangle(
             (edge, middle - 0.3 * unit, edge + 0.6 * unit, middle + 0.3 * unit), fill=color
         )
-        share = f"{face.probabilities[name]:.0%}"
+        share = f"{face.certainty(name):.0%}"
         room = card.width - 2 * edge - unit - pen.textlength("100%", font) - 0.4 * unit
         label = _fitted(name.replace("_", " "), room, font, pen)
         pen.text((edge + unit, middle), label, INK, font, anchor="lm")

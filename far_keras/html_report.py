@@ -157,7 +157,7 @@ def _means(evaluation: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     table = _table(("mean over attributes", *_HEADLINE.values()), rows)
     if overlaps:
-        groups = list(overlaps[0][1])
+        groups = sorted(overlaps[0][1], key=lambda group: group != "mean")
         table += "<h3>Overlap (IoU) of predicted and landmark masks</h3>"
         table += _table(
             ("", *map(escape, groups)),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -178,7 +179,8 @@ class _Run:
             f"Open in a browser: {self.report}\nNext:", highlight=False, soft_wrap=True
         )
         for text, command in self._next_steps():
-            self.console.print(f"  {text}\n    {command}", highlight=False, soft_wrap=True)
+            lines = indent(command, "    ")
+            self.console.print(f"  {text}\n{lines}", highlight=False, soft_wrap=True)
 
     def evaluation(self) -> dict[str, Any]:
         path = self.figures / "evaluation.json"
@@ -263,13 +265,13 @@ class _Run:
             (
                 "Train on more faces; 5,000 and an hour make a better network:",
                 "far-keras synthesize faces --count 5000\n"
-                "    far-keras annotate faces records\n"
-                "    far-keras train records --output models/mgmtn",
+                "far-keras annotate faces records\n"
+                "far-keras train records --output models/mgmtn",
             ),
             (
                 "Train on CelebA, or on your own pictures with a labels.csv:",
                 "far-keras annotate path/to/celeba celeba_records\n"
-                "    far-keras train celeba_records --output models/celeba",
+                "far-keras train celeba_records --output models/celeba",
             ),
         ]
 

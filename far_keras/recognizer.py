@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, overload
@@ -16,6 +16,7 @@ from far_keras.errors import ImageError
 from far_keras.faces.alignment import AlignedFace, align
 from far_keras.faces.detector import DetectedFace, FaceDetector
 from far_keras.images import ImageSource, read_image
+from far_keras.models.forward import compile_forward
 from far_keras.results import FaceResult, PictureResult
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class Recognizer:
 
     Faces are detected, aligned to CelebA's frame, and answered by the model in batches that may
     hold faces of several photographs. Keep one: building it loads TensorFlow and the model.
+
+    Attributes that the model's provenance calls ``untaught``, because its training labels held
+    one class only or none, are not answered.
 
     Args:
         model: What `far_keras.models.storage.load_model` returned.
@@ -51,6 +55,10 @@ class Recognizer:
         self.batch_size = batch_size
         self._detector = FaceDetector() if detector is None else detector
         schema = model.schema
+        self._forward = compile_forward(model.model)
+        # Nothing was learned about these, so that their answers would be noise.
+        untaught = set(model.provenance.get("untaught", ()))
+        self._answered = [name not in untaught for name in schema.attributes]
         self._group_of = {name: schema.group_of(name).name for name in schema.attributes}
 
     @classmethod
@@ -182,19 +190,25 @@ class Recognizer:
                 for _, face in found
             ]
         )
-        outputs = self.model.model.predict_on_batch(images.astype(np.float32))
+        outputs = self._forward(images)
         probabilities = _sigmoid(outputs["attributes"])  # (B, A)
         masks = _sigmoid(outputs["masks"]) if "masks" in outputs else None  # (B, h, w, G)
         schema, thresholds = self.model.schema, self.model.thresholds
         results = []
         for row, (detected, aligned) in enumerate(found):
-            said = dict(zip(schema.attributes, probabilities[row].tolist(), strict=True))
+            said = dict(
+                compress(
+                    zip(schema.attributes, probabilities[row].tolist(), strict=True),
+                    self._answered,
+                )
+            )
             results.append(
                 FaceResult(
                     box=np.asarray(detected.box, np.float64),
                     confidence=float(detected.confidence),
                     landmarks=np.asarray(detected.landmarks[:, :2], np.float32),
                     probabilities=said,
+                    thresholds={name: thresholds[name] for name in said},
                     decisions={name: p >= thresholds[name] for name, p in said.items()},
                     masks=None if masks is None else np.moveaxis(masks[row], -1, 0),
                     groups=() if masks is None else schema.group_names,

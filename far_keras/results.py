@@ -19,8 +19,10 @@ class FaceResult:
         box: (4,) left, top, right, bottom in pixels of the photograph.
         confidence: The detector's, in [0, 1].
         landmarks: (478, 2) x and y in pixels of the photograph.
-        probabilities: By attribute, in [0, 1], in the schema's order.
-        decisions: By attribute: whether the probability reaches the model's threshold.
+        probabilities: By attribute, in [0, 1], in the schema's order. Attributes that the model
+            was never taught are left out, here and in the next two.
+        thresholds: By attribute, the probability from which on the model decides "yes".
+        decisions: By attribute: whether the probability reaches the threshold.
         masks: (G, h, w) float32 probabilities of the group masks over the aligned face, or None
             if the model has no masks.
         groups: The G group names, in the order of `masks`.
@@ -33,6 +35,7 @@ class FaceResult:
     confidence: float
     landmarks: NDArray[np.float32]
     probabilities: dict[str, float]
+    thresholds: dict[str, float]
     decisions: dict[str, bool]
     masks: NDArray[np.float32] | None
     groups: tuple[str, ...]
@@ -40,13 +43,33 @@ class FaceResult:
     matrix: NDArray[np.float64]
     aligned: NDArray[np.uint8]
 
+    def certainty(self, attribute: str) -> float:
+        """The probability of "yes", moved so that the threshold lies at one half.
+
+        Thresholds of rare attributes are low: a probability of 0.1 may be a clear "yes". This is
+        what to show people beside a decision. Where the threshold is the attribute's frequency it
+        is the probability that would hold if "yes" and "no" were equally frequent.
+
+        Raises:
+            KeyError: The model does not answer `attribute`.
+        """
+        odds = []
+        for share in (self.probabilities[attribute], self.thresholds[attribute]):
+            share = min(max(share, 1e-6), 1 - 1e-6)
+            odds.append(share / (1 - share))
+        return odds[0] / (odds[0] + odds[1])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without landmarks, pictures and masks but with the masks' areas."""
         data: dict[str, Any] = {
             "box": [round(float(side), 1) for side in self.box],
             "confidence": round(float(self.confidence), 4),
             "attributes": {
-                name: {"probability": round(float(value), 4), "decision": self.decisions[name]}
+                name: {
+                    "probability": round(float(value), 4),
+                    "threshold": round(float(self.thresholds[name]), 4),
+                    "decision": self.decisions[name],
+                }
                 for name, value in self.probabilities.items()
             },
             "matrix": [[round(float(cell), 6) for cell in row] for row in self.matrix],

@@ -28,6 +28,7 @@ def face(box, yes=10, groups=CELEBA.group_names):
         confidence=0.9,
         landmarks=np.zeros((478, 2), np.float32),
         probabilities={name: k / 40 for k, name in enumerate(names)},
+        thresholds=dict.fromkeys(names, 0.5),
         decisions={name: k >= 40 - yes for k, name in enumerate(names)},
         masks=masks,
         groups=groups,

@@ -22,7 +22,7 @@ SCHEMA = AttributeSchema(
 THRESHOLDS = {"Red": 0.5, "Green": 0.99, "Blue": 0.01, "Reddish": 0.5}
 
 
-def color_model(masks=True):
+def color_model(masks=True, untaught=()):
     """A network whose answers can be computed by hand: logits are means of the channels / 64."""
     image = keras.Input((SIZE, SIZE, 3), name="image")
     means = keras.layers.GlobalAveragePooling2D()(image)
@@ -39,7 +39,7 @@ def color_model(masks=True):
         SCHEMA,
         THRESHOLDS,
         ModelConfig("mgmtn_efficientnetlite0"),
-        {},
+        {"untaught": list(untaught)},
     )
 
 
@@ -177,6 +177,26 @@ def test_a_model_without_masks(astronaut):
         assert face.masks is None and face.groups == ()
         assert "mask_areas" not in face.to_dict()
         assert recognizer.annotate(astronaut).size > astronaut.size
+
+
+def test_what_was_never_taught_is_not_answered(astronaut):
+    with Recognizer(color_model(untaught=["Green"])) as recognizer:
+        result = recognizer(astronaut)
+    (face,) = result.faces
+    assert list(face.probabilities) == ["Red", "Blue", "Reddish"]
+    assert list(face.decisions) == list(face.thresholds) == list(face.probabilities)
+    assert "Green" not in result.to_dict()["faces"][0]["attributes"]
+
+
+def test_certainty_is_one_half_at_the_threshold(recognizer, astronaut):
+    (face,) = recognizer(astronaut).faces
+    for name, decision in face.decisions.items():
+        assert (face.certainty(name) >= 0.5) == decision
+    # Red's threshold is one half, which moves nothing.
+    assert face.certainty("Red") == pytest.approx(face.probabilities["Red"], abs=1e-9)
+    p, t = face.probabilities["Blue"], 0.01
+    expected = p * (1 - t) / (p * (1 - t) + (1 - p) * t)
+    assert face.certainty("Blue") == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_saved_network_answers_all_attributes_of_its_schema(tmp_path, astronaut):

@@ -56,6 +56,7 @@ def answer_split(
         DatasetError: The records are missing, incomplete, or lack an attribute of the schema.
     """
     from far_keras.datasets.pipeline import load_records
+    from far_keras.models.forward import compile_forward
 
     mask_size = model.output["masks"].shape[1] if "masks" in model.output else None
     batches = load_records(
@@ -68,9 +69,10 @@ def answer_split(
         masks="landmarks" if mask_size else None,
         cache=False,
     )
+    forward = compile_forward(model)
     labels, logits, overlaps = [], [], []
     for images, truth in batches:
-        outputs = model.predict_on_batch(images)
+        outputs = forward(images.numpy())
         labels.append(truth["attributes"].numpy().astype(np.int8))
         logits.append(outputs["attributes"].astype(np.float64))
         if mask_size:

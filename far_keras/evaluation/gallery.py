@@ -91,6 +91,9 @@ def mask_rows(
 
     Rows without landmark masks are left out.
     """
+    from far_keras.models.forward import compile_forward
+
+    forward = compile_forward(loaded.model)
     faces = read_faces(records, split, rows)
     shown = []
     for row in rows:
@@ -99,7 +102,7 @@ def mask_rows(
             continue
         size = (loaded.image_size, loaded.image_size)
         small = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
-        outputs = loaded.model.predict_on_batch(np.asarray(small, np.float32)[None])
+        outputs = forward(np.asarray(small)[None])
         logits = np.moveaxis(outputs["masks"][0], -1, 0)  # (G, h, w)
         predicted = 0.5 * (1 + np.tanh(0.5 * logits))
         given = _group_masks(regions, loaded.schema)

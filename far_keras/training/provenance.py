@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import far_keras
+from far_keras.datasets.manifest import read_manifest
+from far_keras.datasets.records import read_table_of_records
+from far_keras.schema import CELEBA, AttributeSchema
 from far_keras.training.config import TrainConfig
 
 __all__ = ["training_provenance"]
@@ -31,9 +34,20 @@ def training_provenance(config: TrainConfig) -> dict[str, Any]:
         "packages": {name: metadata.version(name) for name in _PACKAGES},
         "machine": f"{platform.system()} {platform.machine()}",
         "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+        "untaught": _untaught(config),
         "seed": config.seed,
         "config": config.to_dict(),
     }
+
+
+def _untaught(config: TrainConfig) -> list[str]:
+    """The attributes of which the training labels show one class only, or none."""
+    labels = read_table_of_records(config.records, "train").labels
+    names = read_manifest(config.records).attributes
+    both = (labels == 1).any(axis=0) & (labels == 0).any(axis=0)
+    schema = AttributeSchema.from_file(config.schema) if config.schema else CELEBA
+    taught = {name for name, has_both in zip(names, both, strict=True) if has_both}
+    return [name for name in schema.attributes if name not in taught]
 
 
 def _git_revision() -> str | None:
