@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from far_keras.errors import ImageError
+from far_keras.faces.alignment import EYES, eye_centers
+from far_keras.faces.detector import FaceDetector
+
+
+def paste(canvas, face, left, top, scale, turn=0.0):
+    """Pastes a face; returns where its eyes then are, (2, 2)."""
+    size = round(178 * scale), round(218 * scale)
+    image = Image.fromarray(face).resize(size, Image.Resampling.LANCZOS)
+    mask = Image.new("L", size, 255)
+    turned, shape = (
+        picture.rotate(turn, Image.Resampling.BILINEAR, expand=True) for picture in (image, mask)
+    )
+    canvas.paste(turned, (left, top), shape)
+    angle = np.radians(-turn)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    from_center = np.array(EYES) * scale - np.array(size) / 2
+    return from_center @ rotation.T + np.array(turned.size) / 2 + (left, top)
+
+
+def matches(faces, true_eyes, tolerance=0.35):
+    """How many of `true_eyes` have a face whose eyes lie there, in shares of their distance."""
+    count = 0
+    for eyes in true_eyes:
+        allowed = tolerance * np.linalg.norm(eyes[1] - eyes[0])
+        count += any(np.abs(eye_centers(face.landmarks) - eyes).max() < allowed for face in faces)
+    return count
+
+
+@pytest.fixture(scope="module")
+def group(render_face):
+    """A wide picture of twelve faces from 140 down to 28 pixels wide, some turned."""
+    canvas = Image.new("RGB", (1500, 1000), (90, 110, 120))
+    places = [
+        (20, 20, 1.5, 0), (320, 40, 1.5, 12), (650, 30, 1.2, -15), (900, 20, 1.0, 25),
+        (1120, 30, 0.8, 0), (1300, 40, 0.7, -8), (40, 420, 0.6, 10), (240, 480, 0.5, 0),
+        (420, 520, 0.5, -20), (620, 500, 0.4, 5), (800, 480, 0.35, 0), (980, 500, 0.35, -10),
+    ]  # fmt: skip
+    eyes = [
+        paste(canvas, render_face(1 + index % 6).image, left, top, scale, turn)
+        for index, (left, top, scale, turn) in enumerate(places)
+    ]
+    return np.asarray(canvas), eyes
+
+
+def test_every_face_of_a_group_once(detector, group):
+    photograph, eyes = group
+    faces = detector.find(photograph)
+    assert matches(faces, eyes) == len(eyes)
+    assert len(faces) == len(eyes)
+
+
+def test_results_are_consistent_and_sorted(detector, group):
+    photograph, _ = group
+    faces = detector.find(photograph)
+    areas = []
+    for face in faces:
+        assert face.landmarks.shape == (478, 3)
+        assert face.box.shape == (4,)
+        np.testing.assert_allclose(face.box[:2], face.landmarks[:, :2].min(0))
+        np.testing.assert_allclose(face.box[2:], face.landmarks[:, :2].max(0))
+        assert 0.5 <= face.confidence <= 1
+        areas.append(np.prod(face.box[2:] - face.box[:2]))
+    assert areas == sorted(areas, reverse=True)
+
+
+def test_astronaut(detector):
+    data = pytest.importorskip("skimage.data")
+    (face,) = detector.find(data.astronaut())
+    # Marked by hand in the photograph, so to about a pixel.
+    marked = [(204.4, 101.9), (247.1, 103.8)]
+    np.testing.assert_allclose(eye_centers(face.landmarks), marked, atol=1.5)
+
+
+@pytest.mark.parametrize("name", ["coffee", "rocket", "chelsea"])
+def test_photographs_without_people(detector, name):
+    data = pytest.importorskip("skimage.data")
+    assert detector.find(getattr(data, name)()) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 900, 3), (700, 2, 3), (30, 30, 3)])
+def test_pictures_too_small_for_a_face(detector, shape):
+    assert detector.find(np.full(shape, 128, np.uint8)) == []
+
+
+def test_one_face_that_fills_the_picture(detector, render_face):
+    face = render_face(3).image[60:190, 20:158]
+    large = np.asarray(Image.fromarray(face).resize((1380, 1300)))
+    found = detector.find(large)
+    assert len(found) == 1
+    assert found[0].box[2] - found[0].box[0] > 600
+
+
+def test_a_portrait_needs_few_tiles(detector, render_face, monkeypatch):
+    tiles = []
+    detect = detector._detector.detect
+    monkeypatch.setattr(detector._detector, "detect", lambda tile: tiles.append(1) or detect(tile))
+    portrait = np.asarray(Image.fromarray(render_face(1).image).resize((1424, 1744)))
+    assert len(detector.find(portrait)) == 1
+    assert len(tiles) <= 40
+
+
+def test_face_at_the_border(detector, render_face):
+    canvas = Image.new("RGB", (900, 700), (100, 90, 80))
+    eyes = paste(canvas, render_face(2).image, -60, 200, 1.2)
+    assert matches(detector.find(np.asarray(canvas)), [eyes]) == 1
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match="min_size"):
+        FaceDetector(min_size=0)
+    detector = FaceDetector()
+    with pytest.raises(ImageError, match="expected uint8 RGB"):
+        detector.find(np.zeros((9, 9)))
+    detector.close()
+    detector.close()
+    with pytest.raises(ValueError, match="closed"):
+        detector.find(np.zeros((9, 9, 3), np.uint8))
