@@ -130,7 +130,9 @@ class _Run:
             ),
             _Step("report", "write the report", self._report, 10, self.report),
         ]  # fmt: skip
-        self.seconds = self._read_journal()
+        self.seconds: dict[str, float] = {}
+        self.finished: list[str] = []
+        self._read_journal()
 
     def plan(self) -> Table:
         table = Table(title=f"far-keras quickstart in {self.directory}", title_justify="left")
@@ -151,9 +153,13 @@ class _Run:
                 continue
             redo = True  # what follows rests on this step
             self.console.print(f"\n[bold]{number}/{len(self.steps)} {step.what}[/bold]")
+            if step.name in self.finished:
+                self.finished.remove(step.name)
+                self.seconds[step.name] = 0.0
             started = time.monotonic()
             try:
                 step.run()
+                self.finished.append(step.name)
             finally:
                 spent = time.monotonic() - started
                 self.seconds[step.name] = round(self.seconds.get(step.name, 0.0) + spent, 1)
@@ -281,15 +287,16 @@ class _Run:
         return {"count": self.count, "seed": self.seed, "epochs": self.epochs}
 
     def _is_done(self, step: _Step) -> bool:
-        return step.name in self.seconds and step.output.exists()
+        return step.name in self.finished and step.output.exists()
 
-    def _read_journal(self) -> dict[str, float]:
+    def _read_journal(self) -> None:
         path = self.directory / _JOURNAL
         if not path.exists():
-            return {}
+            return
         try:
             journal = json.loads(path.read_text(encoding="utf-8"))
-            settings, seconds = journal["settings"], journal["seconds"]
+            settings, seconds = journal["settings"], dict(journal["seconds"])
+            finished = list(journal["finished"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(
                 f"{path}: cannot be read: {error}. Choose another directory, or delete this one"
@@ -299,11 +306,15 @@ class _Run:
                 f"{self.directory}: holds a quickstart of other settings: {settings}, not "
                 f"{self._settings()}. Choose another directory, or delete this one"
             )
-        return seconds
+        self.seconds, self.finished = seconds, finished
 
     def _write_journal(self) -> None:
         with atomic_path(self.directory / _JOURNAL) as temporary:
-            journal = {"settings": self._settings(), "seconds": self.seconds}
+            journal = {
+                "settings": self._settings(),
+                "seconds": self.seconds,
+                "finished": self.finished,
+            }
             temporary.write_text(json.dumps(journal, indent=1) + "\n", encoding="utf-8")
 
 

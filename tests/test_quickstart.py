@@ -14,13 +14,28 @@ def test_too_few_faces_are_refused_at_once(tmp_path):
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
-    journal = {"settings": {"count": 300, "seed": 0, "epochs": 8}, "seconds": {"render": 1.0}}
+    journal = {"settings": {"count": 300, "seed": 0, "epochs": 8}, "seconds": {}, "finished": []}
     (tmp_path / "quickstart.json").write_text(json.dumps(journal))
     with pytest.raises(DatasetError, match=r"other settings.*300.*not.*400"):
         quickstart(tmp_path, 400)
     (tmp_path / "quickstart.json").write_text("{")
     with pytest.raises(DatasetError, match=r"quickstart\.json: cannot be read"):
         quickstart(tmp_path, 400)
+
+
+def test_an_interrupted_step_is_not_taken_for_finished(tmp_path, monkeypatch):
+    calls = []
+
+    def interrupted(directory, count, seed, **_):
+        calls.append((directory, count, seed))
+        directory.mkdir(exist_ok=True, parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("far_keras.synthetic.dataset.synthesize", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            quickstart(tmp_path / "run", 200, 7)
+    assert calls == [(tmp_path / "run" / "faces", 200, 7)] * 2
 
 
 @pytest.mark.slow
