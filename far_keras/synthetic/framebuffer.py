@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from far_keras.synthetic.rasterizer import blend_strands, rasterize
+from far_keras.synthetic.rasterizer import (
+    average_samples,
+    blend_strands,
+    blend_triangles,
+    rasterize,
+)
 from far_keras.synthetic.regions import Region
 
 __all__ = ["SUPERSAMPLING", "Framebuffer"]
@@ -81,20 +86,19 @@ class Framebuffer:
         triangles = np.ascontiguousarray(triangles, np.int32)
         before = self.depth.copy()
         index, barycentric = self.geometry_buffer(points, triangles)
-        shown = index >= 0
-        corners = triangles[index[shown]]
-        weights = np.concatenate(
-            [barycentric[shown], 1 - barycentric[shown].sum(-1, keepdims=True)], -1
+        blend_triangles(
+            index,
+            barycentric,
+            triangles,
+            np.ascontiguousarray(colors, np.float32),
+            np.ascontiguousarray(np.broadcast_to(np.asarray(alpha, np.float32), len(points))),
+            int(region),
+            before,
+            self.depth,
+            self.color,
+            self.region,
         )
-        color = np.einsum("pk,pkc->pc", weights, np.asarray(colors, np.float32)[corners])
-        vertex_alpha = np.broadcast_to(np.asarray(alpha, np.float32), points.shape[:1])
-        opacity = (weights * vertex_alpha[corners]).sum(-1)
-        self.color[shown] += opacity[:, None] * (color - self.color[shown])
-        opaque = np.zeros_like(shown)
-        opaque[shown] = opacity > 0.5
-        self.region[opaque] = region
-        self.depth = np.where(opaque, self.depth, before)
-        return shown
+        return index >= 0
 
     def draw_strands(
         self,
@@ -142,11 +146,8 @@ class Framebuffer:
             Linear colour (H, W, 3) float32, the mean of each pixel's samples, and `Region` ids
             (H, W) uint8, the commonest of its samples (the first of them in a tie).
         """
-        s = SUPERSAMPLING
-        height, width = self.height // s, self.width // s
-        color = self.color.reshape(height, s, width, s, 3).mean((1, 3))
-        samples = self.region.reshape(height, s, width, s).transpose(0, 2, 1, 3)
-        samples = samples.reshape(height, width, s * s)
-        votes = (samples[..., :, None] == samples[..., None, :]).sum(-1)
-        winner = votes.argmax(-1)[..., None]
-        return color, np.take_along_axis(samples, winner, -1)[..., 0]
+        shape = (self.height // SUPERSAMPLING, self.width // SUPERSAMPLING)
+        color = np.empty((*shape, 3), np.float32)
+        regions = np.empty(shape, np.uint8)
+        average_samples(self.color, self.region, SUPERSAMPLING, color, regions)
+        return color, regions

@@ -12,7 +12,7 @@ __all__ = ["noise_texture", "sample_noise"]
 SIZE = 256
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def noise_texture(smoothness: float = 1.0, seed: int = 0) -> np.ndarray:
     """A (256, 256) float32 field that wraps around, mean 0, deviation 1.
 

@@ -11,7 +11,13 @@ import math
 import numba
 import numpy as np
 
-__all__ = ["blend_strands", "rasterize", "vertex_normals"]
+__all__ = [
+    "average_samples",
+    "blend_strands",
+    "blend_triangles",
+    "rasterize",
+    "vertex_normals",
+]
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -65,6 +71,66 @@ def _hidden(x, y, z, dx, dy, dz, bias, depth):  # pragma: no cover
         if 0 <= column < width and 0 <= row < height and z + t * dz - bias < depth[row, column]:
             return False
     return True
+
+
+@numba.njit(cache=True, fastmath=True)
+def blend_triangles(
+    index, barycentric, triangles, colors, alphas, region, before, depth, color, regions
+):  # pragma: no cover
+    """Colours the pixels of a geometry buffer from the triangles' vertices.
+
+    Args:
+        index, barycentric: as `rasterize` writes them, -1 where nothing shows.
+        triangles: (T, 3) int32.
+        colors: (N, 3) float32, linear.
+        alphas: (N,) float32 in [0, 1].
+        region: the id to write where alpha is over 0.5.
+        before: (h, w) float32 depth before the mesh; restored where alpha is 0.5 or less.
+        depth, color, regions: (h, w), (h, w, 3), (h, w), written.
+    """
+    for y in range(index.shape[0]):
+        for x in range(index.shape[1]):
+            t = index[y, x]
+            if t < 0:
+                continue
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            w0, w1 = barycentric[y, x, 0], barycentric[y, x, 1]
+            w2 = np.float32(1.0) - w0 - w1
+            alpha = w0 * alphas[a] + w1 * alphas[b] + w2 * alphas[c]
+            for k in range(3):
+                value = w0 * colors[a, k] + w1 * colors[b, k] + w2 * colors[c, k]
+                color[y, x, k] += alpha * (value - color[y, x, k])
+            if alpha > 0.5:
+                regions[y, x] = region
+            else:
+                depth[y, x] = before[y, x]
+
+
+@numba.njit(cache=True, fastmath=True)
+def average_samples(color, regions, step, out_color, out_regions):  # pragma: no cover
+    """Downsamples by `step`: mean colours, and the commonest region (the first in a tie)."""
+    scale = np.float32(1.0 / (step * step))
+    votes = np.zeros(256, np.int32)
+    for y in range(out_regions.shape[0]):
+        for x in range(out_regions.shape[1]):
+            best, winner = 0, 0
+            for k in range(3):
+                out_color[y, x, k] = 0.0
+            for dy in range(step):
+                for dx in range(step):
+                    region = regions[y * step + dy, x * step + dx]
+                    votes[region] += 1
+                    for k in range(3):
+                        out_color[y, x, k] += color[y * step + dy, x * step + dx, k] * scale
+            for dy in range(step):
+                for dx in range(step):
+                    region = regions[y * step + dy, x * step + dx]
+                    if votes[region] > best:
+                        best, winner = votes[region], region
+            for dy in range(step):
+                for dx in range(step):
+                    votes[regions[y * step + dy, x * step + dx]] = 0
+            out_regions[y, x] = winner
 
 
 @numba.njit(cache=True, fastmath=True)

@@ -12,7 +12,7 @@ from far_keras.synthetic.fragments import Fragments
 from far_keras.synthetic.framebuffer import SUPERSAMPLING
 from far_keras.synthetic.lighting import Lighting
 
-__all__ = ["Surface", "ambient_occlusion", "shade"]
+__all__ = ["Surface", "ambient_occlusion", "shade", "tilt_normals"]
 
 
 @dataclass(eq=False)
@@ -44,6 +44,31 @@ class Surface:
             sharpness=np.full(count, 20, np.float32),
             scatter=np.zeros(count, np.float32),
         )
+
+
+@numba.njit(cache=True, fastmath=True)
+def _tilt(normal, across, upward, rotation):  # pragma: no cover
+    for i in range(normal.shape[0]):
+        square = np.float32(0.0)
+        for k in range(3):
+            normal[i, k] += rotation[k, 0] * across[i] + rotation[k, 1] * upward[i]
+            square += normal[i, k] ** 2
+        scale = 1 / np.sqrt(square)
+        for k in range(3):
+            normal[i, k] *= scale
+
+
+def tilt_normals(
+    normal: np.ndarray, across: np.ndarray, upward: np.ndarray, rotation: np.ndarray
+) -> None:
+    """Adds fine relief to unit normals (F, 3) of the camera's frame, in place.
+
+    Args:
+        normal: (F, 3) float32.
+        across, upward: (F,) what to add along x and y of the head frame.
+        rotation: (3, 3) of the head.
+    """
+    _tilt(normal, across.astype(np.float32), upward.astype(np.float32), rotation)
 
 
 def ambient_occlusion(depth: np.ndarray) -> np.ndarray:

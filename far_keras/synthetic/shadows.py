@@ -13,7 +13,18 @@ __all__ = ["ShadowMap"]
 SIZE = 288  # texels
 REACH = 1.7  # decimetres from the middle that the map covers
 BIAS = 0.05  # decimetres; a surface does not shade itself
-MIDDLE = np.array([0.0, 7.1, 0.7], np.float32)
+MIDDLE = (0.0, 7.1, 0.7)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _project(points, frame, out):  # pragma: no cover
+    """Posed points (N, 3) to texel x, y and depth along the light."""
+    for i in range(points.shape[0]):
+        x, y, z = points[i, 0] - MIDDLE[0], points[i, 1] - MIDDLE[1], points[i, 2] - MIDDLE[2]
+        for k in range(3):
+            out[i, k] = frame[k, 0] * x + frame[k, 1] * y + frame[k, 2] * z
+        out[i, 0] = (out[i, 0] / REACH + 1) * (0.5 * SIZE)
+        out[i, 1] = (out[i, 1] / REACH + 1) * (0.5 * SIZE)
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -52,10 +63,9 @@ class ShadowMap:
         )
 
     def _seen(self, points: np.ndarray) -> np.ndarray:
-        """Posed points (N, 3) to texel x, y and depth along the light."""
-        seen = (points - MIDDLE) @ self._frame.T
-        seen[:, :2] = (seen[:, :2] / REACH + 1) * (0.5 * SIZE)
-        return seen.astype(np.float32)
+        seen = np.empty((len(points), 3), np.float32)
+        _project(np.ascontiguousarray(points, np.float32), self._frame, seen)
+        return seen
 
     def lit_share(self, points: np.ndarray) -> np.ndarray:
         """How much of the key light reaches posed points (..., 3): (...) float32 in [0, 1]."""

@@ -11,7 +11,7 @@ from far_keras.synthetic.morphs import old_fraction
 from far_keras.synthetic.noise import noise_texture, sample_noise
 from far_keras.synthetic.parameters import Person
 from far_keras.synthetic.scene import Scene
-from far_keras.synthetic.shading import Surface
+from far_keras.synthetic.shading import Surface, tilt_normals
 from far_keras.synthetic.wrinkles import DetailMap, detail_map
 
 __all__ = ["paint_skin", "skin_tone"]
@@ -142,11 +142,12 @@ def _relief(
     person = scene.person
     coarse = 0.5 + 0.5 * person.face.masculinity + 0.6 * old_fraction(person.age)
     pores = 0.028 * coarse * (1 - 0.6 * scene.shot.makeup.foundation)
-    slope = np.zeros((len(fragments), 3), np.float32)
-    slope[:, 0] = -detail[1] + pores * fine
-    slope[:, 1] = -detail[2] + pores * np.roll(fine, 3)
-    normal = surface.normal + slope @ scene.head.pose.rotation.T
-    surface.normal = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    tilt_normals(
+        surface.normal,
+        -detail[1] + pores * fine,
+        -detail[2] + pores * np.roll(fine, 3),
+        scene.head.pose.rotation,
+    )
 
 
 def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
