@@ -53,6 +53,12 @@ def shirt_color(scene: Scene) -> np.ndarray:
     return pastel + scene.rng("shirt tint").uniform(-0.06, 0.06, 3)
 
 
+def suit_color(scene: Scene) -> np.ndarray:
+    """Linear colour (3,) of a jacket: the clothing's, darker and greyer, as suits are."""
+    color = np.array(scene.shot.accessories.clothing_color)
+    return 0.32 * (0.6 * color + 0.4 * color.mean())
+
+
 def _is_jacket(rest: np.ndarray) -> np.ndarray:
     """(F,) bool: covered by a jacket rather than by the shirt in its opening."""
     return (np.abs(rest[:, 0]) > 0.5 * (rest[:, 1] - 5.25)) | (rest[:, 2] < AXIS_Z)
@@ -76,7 +82,7 @@ def paint_clothing(
     slope = sample_noise(noise_texture(1.9, 8), u + 0.01, v) - folds
     color = np.broadcast_to(shirt_color(scene), (len(here), 3)).copy()
     if worn.clothing == "suit":
-        color[_is_jacket(rest)] = worn.clothing_color
+        color[_is_jacket(rest)] = suit_color(scene)
     elif worn.clothing != "shirt":
         color[:] = worn.clothing_color
     surface.albedo[here] = color * (1 + 0.05 * weave + 0.03 * folds)[:, None]
@@ -103,4 +109,4 @@ def draw_clothing(scene: Scene) -> None:
         if worn.necktie:
             draw_necktie(scene, drape)
         if worn.clothing == "suit":
-            draw_lapels(scene, drape, color)
+            draw_lapels(scene, drape, suit_color(scene))

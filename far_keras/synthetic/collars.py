@@ -88,13 +88,14 @@ def draw_lapels(scene: Scene, drape: Drape, color: np.ndarray) -> None:
         # The notch between collar and lapel.
         width = np.interp(t, (0, 0.22, 0.30, 0.36, 0.44, 1), (0.12, 0.17, 0.19, 0.10, 0.25, 0.16))
         x = side * (inner + width * s)
-        lift = 0.075 + 0.035 * np.sin(np.pi * s) + 0 * t
+        lift = 0.14 + 0.03 * np.sin(np.pi * s) + 0 * t
         points = drape.ahead(x, y - 0.10 * s * np.clip(1 - 2 * t, 0, 1), lift)
-        tint = color * (1.12 - 0.25 * np.clip(1 - (1 - s) / 0.12, 0, 1))[..., None]
-        draw_cloth(scene, points, tint * np.ones((40, 1, 1)), Region.CLOTHING, bias=0.03)
+        edge = np.clip(1 - (1 - s) / 0.16, 0, 1) + 0 * t  # the shadow under the lapel's edge
+        tint = color * (1.25 - 0.85 * edge)[..., None]
+        draw_cloth(scene, points, tint, Region.CLOTHING, bias=0.03)
     angle = np.linspace(0.42 * np.pi, 1.58 * np.pi, 50)[None]
     angle = (angle + np.pi) % (2 * np.pi) - np.pi
     t = np.linspace(0, 1, 6)[:, None]
     top = _heights(angle, 5.95, 6.05, 6.20)
-    collar = drape.around(angle + 0 * t, top - 0.18 * t, 0.11 + 0.05 * t + 0 * angle)
+    collar = drape.around(angle + 0 * t, top - 0.18 * t, 0.13 + 0.06 * t + 0 * angle)
     draw_cloth(scene, collar, color * 1.05, Region.CLOTHING, bias=0.03)
