@@ -29,7 +29,7 @@ def brow_line(x: Array, hair: Hair, male: bool) -> Array:
     line = np.interp(
         x, knots, (0.012, 0.016, 0.024 + 0.4 * (peak - 0.024), peak, 0.65 * peak, -0.012)
     )
-    return np.asarray((7.485 if male else 7.505) + line)
+    return np.asarray((7.495 if male else 7.51) + line)
 
 
 def brow_density(rest: Array, hair: Hair, male: bool) -> Array:

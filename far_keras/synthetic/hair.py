@@ -73,7 +73,9 @@ def draw_hair(scene: Scene) -> None:
             light.rim.astype(float),
             light.ambient.astype(float),
         )
-        taper = np.linspace(1.0, 0.45, points.shape[1], dtype=np.float32)
+        along = np.linspace(0, 1, points.shape[1], dtype=np.float32)
+        # Thin and faint where they leave the skin: a hairline is soft.
+        taper = np.interp(along, (0, 0.12, 1), (0.45, 1, 0.45)).astype(np.float32)
         thickness = rng.uniform(0.8, 1.25, (len(points), 1)).astype(np.float32)
         all_points.append(project_hairs(scene, points))
         all_colors.append(shaded)
@@ -147,9 +149,7 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
     return grown
 
 
-def _may_show(
-    scene: Scene, roots: SurfaceSamples, style: str, rng: np.random.Generator
-) -> Array:
+def _may_show(scene: Scene, roots: SurfaceSamples, style: str, rng: np.random.Generator) -> Array:
     """(N,) bool: roots whose hairs the camera can see; of hanging hair behind the head, some."""
     facing = scene.head.pose.rotation[2] @ roots.rest_normal.T
     keep = 0.5 if style in ("medium", "long") else 0.0
@@ -190,7 +190,13 @@ def _grow(
         combing.cling_until,
     )
     clump(points, locks, combing.clump, 0.15)
-    phase = rng.uniform(0, 2 * np.pi, locks.max() + 1)[locks] + rng.normal(0, 0.35, len(locks))
+    # Crests of neighbouring locks are at one height; curls wind as they like.
+    disorder = rng.normal(0, 0.4 + 1.6 * max(0.0, 0.45 - combing.flat) / 0.3, locks.max() + 1)[
+        locks
+    ]
+    height = roots[:, 1] - skull.shift[1]
+    phase = 1.5 * roots[:, 0] - combing.frequency * height + disorder
+    phase = phase + rng.normal(0, 0.25, len(locks))
     wave(points, SKULL_CENTER, combing.amplitude, combing.frequency, phase, combing.flat)
     return points + skull.shift, combing, locks
 

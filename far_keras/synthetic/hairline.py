@@ -64,4 +64,4 @@ def scalp_density(points: Array, hair: Hair, male: bool) -> Array:
     t = np.clip((y - edge) / softness, 0, 1)
     density = t * t * (3 - 2 * t)
     crown = np.clip((hair.receding - 0.6) / 0.4, 0, 1) * np.clip((y - 7.95) / 0.2, 0, 1)
-    return density * (1 - 0.93 * crown)
+    return density * (1 - crown)

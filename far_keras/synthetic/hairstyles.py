@@ -103,7 +103,7 @@ def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
         shoulders=(float(shoulders[0]), float(shoulders[1])),
         sweep=float(sweep),
         knot=knot,
-        frequency=float(rng.uniform(6, 9)),
+        frequency=float(rng.uniform(8.5, 11.5)),
         top_length=float(rng.uniform(0.3, 0.55)),
         side_length=float(rng.uniform(0.09, 0.2)),
         fringe_trim=float(rng.uniform(0.0, 0.2) if male else rng.uniform(-0.04, 0.1)),
@@ -153,12 +153,12 @@ def _waves(
 ) -> tuple[Array, Array, float]:
     """Amplitude (N,), frequency (N,) and flatness of waves and curls."""
     curl = np.clip((hair.wave - 0.45) / 0.4, 0, 1)
-    amplitude = size * (0.006 + 0.10 * min(hair.wave, 0.5)) * (1 + 0.25 * curl)
-    frequency = look.frequency * (1 + 1.4 * curl)
-    locks = rng.normal(0, 0.12, owner.max() + 1)
-    own = 1 + locks[owner] + rng.normal(0, 0.05 + 0.1 * curl, len(owner))
+    amplitude = size * (0.004 + 0.28 * min(hair.wave, 0.5)) * (1 - 0.35 * curl)
+    frequency = look.frequency * (1 + 1.2 * curl)
+    locks = rng.normal(0, 0.03 + 0.1 * curl, owner.max() + 1)
+    own = 1 + locks[owner] + rng.normal(0, 0.015 + 0.1 * curl, len(owner))
     strength = rng.uniform(0.6, 1.2, len(owner))
-    return amplitude * strength, frequency * own, float(0.85 - 0.7 * curl)
+    return amplitude * strength, frequency * own, float(0.45 - 0.3 * curl)
 
 
 def _buzzed(rest: Array, rng: np.random.Generator) -> Combing:
@@ -240,7 +240,8 @@ def _hanging(
     x, y, z = rest.T
     count = len(rest)
     part = PARTING * hair.parting
-    side = np.tanh((x - part) / 0.03)
+    # The parting ends before the crown, where hair falls straight back.
+    side = np.tanh((x - part) / (0.03 + 0.6 * np.clip((0.95 - z) / 0.6, 0, 1)))
     behind = np.clip((0.35 - z) / 0.5, 0, 1)
     one = np.ones(count)
     ahead = np.clip((z - 0.75) / 0.4, 0, 1)
@@ -263,7 +264,8 @@ def _hanging(
     detour = 0.55 * np.clip((y - 7.6) / 0.8, 0, 1) * (1 - np.abs(x) / 0.9)
     lengths = (drop + detour) * rng.uniform(0.86, 1.06, count)
     layer = rng.random(count) ** 0.7
-    lifts = (0.035 + 0.17 * hair.volume + 0.10 * min(hair.wave, 0.6)) * layer
+    lifts = (0.05 + 0.22 * hair.volume + 0.10 * min(hair.wave, 0.6)) * layer
+    lifts = lifts * (0.3 + 0.7 * np.tanh(np.abs(x - part) / 0.2))  # flat beside the parting
     amplitude, frequency, flat = _waves(hair, look, owner, 1.0, rng)
     return Combing(
         directions=directions,
@@ -343,14 +345,14 @@ def comb_fringe(
     x, y, z = rest.T
     count = len(rest)
     sweep = look.sweep
-    aside = np.tanh((x - look.fringe_parting) / 0.08) * abs(sweep) * 0.6
+    aside = np.tanh((x - look.fringe_parting) / 0.08) * max(abs(sweep) - 0.15, 0) * 0.8
     aim = np.stack([0.35 * x + aside, -0.1 + 0 * x, 1 + 0 * x], 1)
     directions = unit(aim + _jitter(owner, 0.09, 0.04, rng))
     # Ends over the brows in the middle, beside the eyes at the outer ends.
-    end = eye_height + 0.32 - 0.2 * np.clip(np.abs(x) / 0.5, 0, 1) ** 2
+    end = eye_height + 0.30 - 0.1 * np.clip(np.abs(x) / 0.5, 0, 1) ** 2
     end = end + 0.12 * (1 - hair.bangs) + look.fringe_trim
     reach = (y - end) + 0.28 * np.clip((1.35 - z) / 0.5, 0, 1) + 0.05
-    lengths = reach * (1 + 0.25 * abs(sweep)) * rng.uniform(0.75, 1.05, count)
+    lengths = reach * (1 + 0.25 * abs(sweep)) * rng.uniform(0.82, 1.05, count)
     zero = np.zeros(count)
     amplitude, frequency, flat = _waves(hair, look, owner, 0.45, rng)
     return Combing(

@@ -94,7 +94,7 @@ def grow(
         px, py, pz = roots[s, 0], roots[s, 1], roots[s, 2]
         dx, dy, dz = directions[s, 0], directions[s, 1], directions[s, 2]
         step = lengths[s] / (steps - 1)
-        rise = max(0.05, 1.5 * lifts[s])
+        rise = max(0.05, 2.5 * lifts[s])
         out[s, 0, 0], out[s, 0, 1], out[s, 0, 2] = px, py, pz
         for k in range(1, steps):
             # Stiff at the root: the hair first goes where it was combed to.
@@ -242,7 +242,7 @@ def wave(
     Args:
         points: The hairs.
         center: (3,) of the head; waves lie in the plane of the skull's surface.
-        amplitude: (N,) decimetres, reached after a tenth of a decimetre or two.
+        amplitude: (N,) decimetres, reached after a few tenths of a decimetre.
         frequency: (N,) radians a decimetre.
         phase: (N,) radians.
         flat: 0 a full helix .. 1 waves within the surface only.
@@ -266,7 +266,7 @@ def wave(
             uy /= norm
             uz /= norm
             bx, by, bz = ty * uz - tz * uy, tz * ux - tx * uz, tx * uy - ty * ux
-            grown = amplitude[s] * (1.0 - np.exp(-4.0 * travelled))
+            grown = amplitude[s] * (1.0 - np.exp(-2.5 * travelled))
             angle = phase[s] + frequency[s] * travelled
             side = grown * np.sin(angle)
             height = grown * (1.0 - flat) * (0.5 + 0.5 * np.cos(angle))
