@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import DatasetError
+from far_keras.step_journal import StepJournal
 
 __all__ = ["Quickstart", "quickstart"]
 
 MGMTN, BASELINE = "mgmtn_efficientnetlite0", "baseline_efficientnetlite0"
-_JOURNAL = "quickstart.json"
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def quickstart(
     console.print(run.plan())
     run.work()
     run.close()
-    return Quickstart(run.report, run.evaluation(), dict(run.seconds))
+    return Quickstart(run.report, run.evaluation(), dict(run.journal.seconds))
 
 
 class _Run:
@@ -130,9 +128,8 @@ class _Run:
             ),
             _Step("report", "write the report", self._report, 10, self.report),
         ]  # fmt: skip
-        self.seconds: dict[str, float] = {}
-        self.finished: list[str] = []
-        self._read_journal()
+        settings = {"count": count, "seed": seed, "epochs": epochs}
+        self.journal = StepJournal(directory / "quickstart.json", settings)
 
     def plan(self) -> Table:
         table = Table(title=f"far-keras quickstart in {self.directory}", title_justify="left")
@@ -153,17 +150,7 @@ class _Run:
                 continue
             redo = True  # what follows rests on this step
             self.console.print(f"\n[bold]{number}/{len(self.steps)} {step.what}[/bold]")
-            if step.name in self.finished:
-                self.finished.remove(step.name)
-                self.seconds[step.name] = 0.0
-            started = time.monotonic()
-            try:
-                step.run()
-                self.finished.append(step.name)
-            finally:
-                spent = time.monotonic() - started
-                self.seconds[step.name] = round(self.seconds.get(step.name, 0.0) + spent, 1)
-                self._write_journal()
+            spent = self.journal.run(step.name, step.run)
             self.console.print(f"done in {_clock(spent)}", highlight=False)
 
     def close(self) -> None:
@@ -253,7 +240,7 @@ class _Run:
     def _report(self) -> None:
         from far_keras.quickstart_report import write_quickstart_report
 
-        done = {step.what: self.seconds[step.name] for step in self.steps[:-1]}
+        done = {step.what: self.journal.seconds[step.name] for step in self.steps[:-1]}
         write_quickstart_report(
             self.report,
             models=self.models,
@@ -281,41 +268,8 @@ class _Run:
             ),
         ]
 
-    # The journal
-
-    def _settings(self) -> dict[str, int]:
-        return {"count": self.count, "seed": self.seed, "epochs": self.epochs}
-
     def _is_done(self, step: _Step) -> bool:
-        return step.name in self.finished and step.output.exists()
-
-    def _read_journal(self) -> None:
-        path = self.directory / _JOURNAL
-        if not path.exists():
-            return
-        try:
-            journal = json.loads(path.read_text(encoding="utf-8"))
-            settings, seconds = journal["settings"], dict(journal["seconds"])
-            finished = list(journal["finished"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(
-                f"{path}: cannot be read: {error}. Choose another directory, or delete this one"
-            ) from error
-        if settings != self._settings():
-            raise DatasetError(
-                f"{self.directory}: holds a quickstart of other settings: {settings}, not "
-                f"{self._settings()}. Choose another directory, or delete this one"
-            )
-        self.seconds, self.finished = seconds, finished
-
-    def _write_journal(self) -> None:
-        with atomic_path(self.directory / _JOURNAL) as temporary:
-            journal = {
-                "settings": self._settings(),
-                "seconds": self.seconds,
-                "finished": self.finished,
-            }
-            temporary.write_text(json.dumps(journal, indent=1) + "\n", encoding="utf-8")
+        return self.journal.is_finished(step.name) and step.output.exists()
 
 
 def _clock(seconds: float) -> str:
