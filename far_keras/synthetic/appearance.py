@@ -58,7 +58,7 @@ TYPICAL = {
     "Big_Lips": ((-0.3, 0.2), (-0.8, 0.0)),
     "Big_Nose": ((-0.8, 0.0), (-0.5, 0.2)),
     "Bushy_Eyebrows": ((0.1, 0.38), (0.28, 0.5)),
-    "Narrow_Eyes": ((0.0, 0.6), (-0.2, 0.35)),
+    "Narrow_Eyes": ((0.1, 0.6), (-0.2, 0.35)),
 }
 LIPSTICKS = ((170, 20, 40), (140, 25, 50), (205, 75, 95), (120, 25, 35), (190, 60, 50))
 EYESHADOWS = ((90, 58, 64), (66, 66, 104), (112, 78, 50), (70, 50, 45), (50, 80, 80))
@@ -194,7 +194,7 @@ def draw_shot(
     mouth_open = bool(drawn["Mouth_Slightly_Open"])
     expression = Expression(
         smile=smile,
-        jaw_open=float(0.16 + 0.4 * rng.beta(1.2, 2.0)) if mouth_open else 0.0,
+        jaw_open=float(0.15 + 0.35 * rng.beta(1.2, 2.4)) if mouth_open else 0.0,
         brow_raise=float(np.clip(rng.normal(0.1, 0.2), -0.3, 0.6)),
         squint=float(np.clip(0.35 * smile * rng.random() + rng.uniform(0, 0.1), 0, 1)),
         blink=float(rng.uniform(0, 0.15)),
@@ -202,12 +202,14 @@ def draw_shot(
         gaze=(float(np.clip(rng.normal(0, 7), -18, 18)), float(np.clip(rng.normal(0, 4), -9, 9))),
     )
     heavy = strength("Heavy_Makeup")
+    # Who wears lipstick mostly wears some mascara: that alone is no heavy makeup.
+    light = rng.uniform(0.1, 0.45) if drawn["Wearing_Lipstick"] else 0.0
     makeup = Makeup(
         lipstick=strength("Wearing_Lipstick"),
         lipstick_color=_tone(rng, LIPSTICKS),
         eyeshadow=heavy,
         eyeshadow_color=_tone(rng, EYESHADOWS),
-        eyeliner=float(np.clip(heavy * rng.uniform(0.7, 1.2), 0, 1)),
+        eyeliner=float(np.clip(max(heavy * rng.uniform(0.7, 1.2), light), 0, 1)),
         blush=strength("Rosy_Cheeks"),
         foundation=float(np.clip(heavy * rng.uniform(0.6, 1.1), 0, 1)),
     )
