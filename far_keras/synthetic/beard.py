@@ -47,7 +47,7 @@ def beard_region(rest: Array, kind: Kind) -> Array:
     if kind == "goatee":
         chin = _soft(0.3 - x, 0.09) * _soft(6.545 - 0.1 * x - y, 0.05) * _soft(y - 6.08, 0.08)
         patch = _soft(0.07 - x, 0.03) * _soft(6.585 - y, 0.03) * (y > 6.4)
-        ring = _soft(x - 0.24, 0.05) * _soft(0.375 - x, 0.06) * _soft(6.74 - y, 0.08) * (y > 6.3)
+        ring = _soft(x - 0.24, 0.05) * _soft(0.375 - x, 0.06) * _soft(6.66 - y, 0.1) * (y > 6.3)
         return np.asarray(np.maximum(np.maximum(chin, patch), ring) * (z > 0.95))
     if kind == "cheeks":
         top = np.interp(z, (0.5, 0.68, 0.85, 1.05, 1.2, 1.4), (7.2, 7.1, 6.82, 6.66, 6.56, 6.5))

@@ -159,7 +159,7 @@ def _draw_lens(
         tint = np.array([0.008, 0.008, 0.01]) * rng.uniform(0.6, 2.0)
         sky = light.ambient * (0.01 + 0.05 * height**2 + 0.04 * slant)
         colors = tint + sky + 0.25 * glare
-        alpha = np.clip(0.97 - 0.12 * (1 - height[:, 0]), 0, 1)
+        alpha = 0.97 - 0.06 * (1 - height[:, 0])
     else:
         colors = light.ambient * 1.2 + glare
         alpha = 0.015 + 0.08 * slant[:, 0] * rng.random() + 0.3 * np.clip(glare.mean(1), 0, 1)

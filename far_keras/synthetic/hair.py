@@ -136,7 +136,7 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
         grown.append(_grow(scene, skull, roots, combing, locks, 20, rng))
     if hair.bangs > 0.12 and hair.style != "buzzed":
         x, y, z = np.abs(samples.rest[:, 0]), samples.rest[:, 1], samples.rest[:, 2]
-        front = (z > 0.75) & (y > 7.85) & (x < 0.52)
+        front = (z > 0.68) & (y > 7.8) & (x < 0.58)
         full = 0.45 + 0.55 * hair.bangs
         chosen = samples[choose(density * front * full, 1500, rng)]
         if len(chosen) > 1:
