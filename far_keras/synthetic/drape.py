@@ -24,9 +24,10 @@ ROWS, AROUND, ACROSS = 56, 96, 80
 HALF_WIDTH = 1.0  # of the table of the front
 
 
-def _nearest_cells(row: np.ndarray, column: np.ndarray, order: np.ndarray, columns: int, wrap: bool,
-                   ) -> np.ndarray:  # fmt: skip
-    """For every cell of a table, the number of the sample with the largest `order` in or near it."""
+def _nearest_cells(
+    row: np.ndarray, column: np.ndarray, order: np.ndarray, columns: int, wrap: bool
+) -> np.ndarray:
+    """For each cell of a table, the number of the sample with the largest `order` in or near it."""
     table = np.full((ROWS, columns), -1)
     ranked = np.argsort(order)
     table[row[ranked], column[ranked]] = ranked
@@ -91,7 +92,7 @@ class Drape:
         return points + outward * np.asarray(offset)[..., None]
 
     def ahead(self, x: np.ndarray, y: np.ndarray, offset: np.ndarray | float) -> np.ndarray:
-        """Points (..., 3) on neck and chest seen from the front, `offset` decimetres before them."""
+        """Points (..., 3) on neck and chest seen from the front, `offset` decimetres nearer."""
         column = (np.asarray(x) + HALF_WIDTH) / (2 * HALF_WIDTH) * ACROSS - 0.5
         points = self._lookup(self.front, (TOP - y) / STEP - 0.5, column, "nearest")
         return points + np.array([0, 0, 1]) * np.asarray(offset)[..., None]

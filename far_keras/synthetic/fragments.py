@@ -1,4 +1,4 @@
-"""What the head shows in each pixel, before it has a colour: the input of skin, eyes and lighting."""
+"""What the head shows in each pixel, before it has a colour: the input of skin, eyes and light."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The head mesh that every face is made of: shape, morph targets, texture masks, surface samples.
 
-Coordinates are the rest pose's, in decimetres: x to the picture's right (the head's own left), y up,
-z towards the viewer. The eyes are near y = 7.28, the chin near 6.2, the crown near 8.5.
+Coordinates are the rest pose's, in decimetres: x to the picture's right (the head's own left),
+y up, z towards the viewer. The eyes are near y = 7.28, the chin near 6.2, the crown near 8.5.
 """
 
 from __future__ import annotations

@@ -41,10 +41,10 @@ def rasterize(points, triangles, first, depth, index, barycentric):  # pragma: n
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if abs(area) < 1e-9 or not math.isfinite(area):
             continue
-        left = max(int(math.ceil(min(x0, x1, x2))), 0)
-        right = min(int(math.floor(max(x0, x1, x2))), width - 1)
-        top = max(int(math.ceil(min(y0, y1, y2))), 0)
-        bottom = min(int(math.floor(max(y0, y1, y2))), height - 1)
+        left = max(math.ceil(min(x0, x1, x2)), 0)
+        right = min(math.floor(max(x0, x1, x2)), width - 1)
+        top = max(math.ceil(min(y0, y1, y2)), 0)
+        bottom = min(math.floor(max(y0, y1, y2)), height - 1)
         scale = 1.0 / area
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
@@ -166,10 +166,10 @@ def blend_strands(
             if not math.isfinite(length2) or length2 > 1e6:
                 continue
             reach = 0.5 * max(widths[s, k], widths[s, k + 1]) + 0.5
-            left = max(int(math.ceil(min(x0, x0 + dx) - reach)), 0)
-            right = min(int(math.floor(max(x0, x0 + dx) + reach)), width - 1)
-            top = max(int(math.ceil(min(y0, y0 + dy) - reach)), 0)
-            bottom = min(int(math.floor(max(y0, y0 + dy) + reach)), height - 1)
+            left = max(math.ceil(min(x0, x0 + dx) - reach), 0)
+            right = min(math.floor(max(x0, x0 + dx) + reach), width - 1)
+            top = max(math.ceil(min(y0, y0 + dy) - reach), 0)
+            bottom = min(math.floor(max(y0, y0 + dy) + reach), height - 1)
             if right < left or bottom < top:
                 continue
             if length2 < 400.0 and _hidden(x0, y0, z0, dx, dy, dz, bias, depth):

@@ -1,4 +1,4 @@
-"""The look of skin: its colour by melanin and blood, lips, make-up, stubble, age, and its relief."""
+"""The look of skin: its colour by melanin and blood, lips, make-up, stubble, age, its relief."""
 
 from __future__ import annotations
 

@@ -132,9 +132,8 @@ def build(wheel: Path, out: Path) -> None:
             data = gzip.decompress(data) if path.endswith(".gz") else data
             names.append(Path(path).name.split(".target")[0])
             deltas.append(read_target(data, used).astype(np.float16))
-        np.savez_compressed(
-            out / "head.npz", **mesh, target_names=np.array(names), target_deltas=np.array(deltas)
-        )
+        mesh["target_names"], mesh["target_deltas"] = np.array(names), np.array(deltas)
+        np.savez_compressed(out / "head.npz", allow_pickle=False, **mesh)
         for mask in MASKS:
             image = Image.open(io.BytesIO(archive.read(f"{DATA}textures/mpfb_{mask}.jpg")))
             small = image.convert("L").resize((MASK_SIZE, MASK_SIZE), Image.Resampling.BOX)
