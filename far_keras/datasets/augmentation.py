@@ -72,12 +72,12 @@ def augment(
     batch = tf.shape(images)[0]
     unit = tf.random.stateless_uniform((9, batch), seed)  # one row for each draw
     signed = 2.0 * unit - 1.0
-    matrix, shift = _affine_parameters(
+    matrix = _affine_matrix(
         mirrored=unit[0] < amounts.flip,
         angle=signed[1] * (amounts.rotation * np.pi / 180.0),
         scale=1.0 + signed[2] * amounts.scale,
-        shift=tf.stack([signed[3], signed[4]], axis=1) * amounts.translation,
     )
+    shift = tf.stack([signed[3], signed[4]], axis=1) * amounts.translation
     images = affine(images, matrix, shift)
     images = color_jitter(
         images,
@@ -155,15 +155,13 @@ def color_jitter(
     return tf.reshape(tf.clip_by_value(changed + offset[:, None, None], 0.0, 255.0), shape)
 
 
-def _affine_parameters(
-    mirrored: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Matrix (B, 2, 2) and shift (B, 2) for `affine`: a true rotation of the unsquashed face.
+def _affine_matrix(mirrored: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """The matrix (B, 2, 2) for `affine`: a true rotation of the unsquashed face.
 
     Mirroring is part of the matrix: as an operation of its own it costs as much as all others.
     """
     cosine, sine = tf.cos(angle) / scale, tf.sin(angle) / scale
     # Unit coordinates stand for 178 pixels across but 218 down; the turn is made in pixels.
     matrix = tf.stack([cosine, -sine / _ASPECT, sine * _ASPECT, cosine], axis=1)
-    sign = tf.stack([tf.where(mirrored, -1.0, 1.0), tf.ones_like(angle)], axis=1)  # (B, 2)
-    return tf.reshape(matrix, (-1, 2, 2)) * sign[:, :, None], shift * sign
+    sign = tf.stack([tf.where(mirrored, -1.0, 1.0), tf.ones_like(angle)], axis=1)
+    return tf.reshape(matrix, (-1, 2, 2)) * sign[:, :, None]

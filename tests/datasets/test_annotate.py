@@ -1,4 +1,5 @@
 import io
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,9 +13,12 @@ from PIL import Image
 from skimage.data import astronaut
 
 import far_keras
+from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.datasets.annotate import annotate
+from far_keras.datasets.annotation_workers import annotate_chunks
 from far_keras.datasets.dataset import FaceDataset, open_dataset
 from far_keras.datasets.manifest import read_manifest
+from far_keras.datasets.picture import PictureTask
 from far_keras.datasets.pipeline import load_records
 from far_keras.datasets.records import read_shard
 from far_keras.errors import DatasetError
@@ -191,7 +195,9 @@ def many(tmp_path_factory, face):
 
 SCRIPT = """
 import resource, sys
+from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.datasets.annotate import annotate
+from far_keras.datasets.annotation_workers import annotate_chunks
 from far_keras.datasets.dataset import open_dataset
 
 if __name__ == "__main__":
@@ -242,12 +248,16 @@ def test_kill_in_the_middle_then_resume(tmp_path, many):
     folder = tmp_path / "records"
     process = start(tmp_path, many, folder, workers=2)
     wait_for_shards(process, folder, 3)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.wait()
     deadline = time.monotonic() + 20
     while processes_of_session(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert processes_of_session(process.pid) == []  # no worker is left behind
+    left_behind = processes_of_session(process.pid)
+    for worker in left_behind:
+        os.kill(worker, signal.SIGKILL)
+    process.communicate()
+    assert left_behind == []
 
     with pytest.raises(DatasetError, match=r"no manifest\.json"):
         load_records(folder, "train")
@@ -284,6 +294,19 @@ def test_interrupt_leaves_only_whole_shards(tmp_path, many):
     written = shard_bytes(folder)
     assert 2 <= len(written) < len(whole)
     assert all(whole[name] == data for name, data in written.items())
+
+
+def test_workers_leave_ctrl_c_to_their_parent(many):
+    files = open_dataset(many / "set").files[:64]
+    chunks = [[PictureTask(file)] for file in files]
+    results = annotate_chunks(chunks, 2, find_asset(FACE_LANDMARKER))
+    pictures = next(results)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGINT)
+    for chunk in results:
+        pictures.extend(chunk)
+    assert len(pictures) == 64
+    assert all(picture.masks for picture in pictures)
 
 
 def test_full_disk(tmp_path, many):
