@@ -82,6 +82,24 @@ def test_photographs_without_people(detector, name):
     assert detector.find(getattr(data, name)()) == []
 
 
+@pytest.mark.parametrize("name", ["gravel", "colorwheel"])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_textures_that_the_landmark_model_takes_for_faces(detector, name, scale):
+    data = pytest.importorskip("skimage.data")
+    image = Image.fromarray(getattr(data, name)()).convert("RGB")
+    assert (
+        detector.find(np.asarray(image.resize((image.width * scale, image.height * scale)))) == []
+    )
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_nothing_but_the_face_is_found_on_a_spacesuit(detector, scale):
+    data = pytest.importorskip("skimage.data")
+    part = Image.fromarray(data.astronaut()).crop((50, 0, 390, 400))
+    found = detector.find(np.asarray(part.resize((340 * scale, 400 * scale))))
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 900, 3), (700, 2, 3), (30, 30, 3)])
 def test_pictures_too_small_for_a_face(detector, shape):
     assert detector.find(np.full(shape, 128, np.uint8)) == []
