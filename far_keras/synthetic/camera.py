@@ -41,7 +41,7 @@ class Pose:
     pitch: float
     roll: float
 
-    def _rotations(self, share: np.ndarray) -> np.ndarray:
+    def rotations(self, share: np.ndarray) -> np.ndarray:
         """Matrices (..., 3, 3) for points that follow the head by `share` (...) from 0 to 1."""
         yaw = np.radians(self.yaw) * (TORSO_YAW + (1 - TORSO_YAW) * share)
         pitch = -np.radians(self.pitch) * (TORSO_PITCH + (1 - TORSO_PITCH) * share)
@@ -65,17 +65,17 @@ class Pose:
     @property
     def rotation(self) -> np.ndarray:
         """The skull's rotation (3, 3)."""
-        return self._rotations(np.ones((), np.float32))
+        return self.rotations(np.ones((), np.float32))
 
     def apply(self, points: np.ndarray) -> np.ndarray:
         """Turns points (..., 3) of the head frame; the neck bends between skull and shoulders."""
-        matrices = self._rotations(self.head_share(points))
+        matrices = self.rotations(self.head_share(points))
         turned = np.einsum("...ij,...j->...i", matrices, points - TURNING_POINT)
         return (turned + TURNING_POINT).astype(np.float32)
 
     def apply_to_directions(self, directions: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Turns directions (..., 3) that belong to `points` (..., 3) of the head frame."""
-        return np.einsum("...ij,...j->...i", self._rotations(self.head_share(points)), directions)
+        return np.einsum("...ij,...j->...i", self.rotations(self.head_share(points)), directions)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,27 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from far_keras.synthetic.camera import TURNING_POINT
+from far_keras.synthetic.hair_projection import project_hairs
 from far_keras.synthetic.hair_shading import shade_hairs, strand_colors
+from far_keras.synthetic.haircut import PARTING, Combing, Look, draw_look, unit
 from far_keras.synthetic.hairline import scalp_density
-from far_keras.synthetic.hairstyles import (
-    PARTING,
-    Combing,
-    Look,
-    comb_fringe,
-    comb_scalp,
-    comb_tail,
-    draw_look,
-    unit,
-)
+from far_keras.synthetic.hairstyles import comb_fringe, comb_scalp, comb_tail
 from far_keras.synthetic.hats import UNDER_HAT, hat_rim
 from far_keras.synthetic.head_form import SKULL_CENTER, HeadForm, head_form
+from far_keras.synthetic.locks import clump, nearest_guide, wave
 from far_keras.synthetic.mesh import SurfaceSamples
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.roots import choose, scalp_samples
 from far_keras.synthetic.scene import Scene
 from far_keras.synthetic.shadow import cast_shadow
-from far_keras.synthetic.strands import clump, grow, nearest_guide, pose_and_project, press, wave
+from far_keras.synthetic.strands import grow, press
 
 __all__ = ["draw_hair", "grow_hair"]
 
@@ -91,17 +84,6 @@ def draw_hair(scene: Scene) -> None:
             bias=0.03 if rim is None else 0.015,
         )
     cast_shadow(scene, scene.framebuffer.region == Region.HAIR, reach=0.22, strength=0.5)
-
-
-def project_hairs(scene: Scene, points: Array) -> Array:
-    """`scene.project` for hairs (N, K, 3), ten times as fast."""
-    return pose_and_project(
-        points,
-        scene.head.pose._rotations(np.linspace(0, 1, 17, dtype=np.float32)).astype(float),
-        TURNING_POINT.astype(float),
-        scene.camera.position.astype(float),
-        scene.camera.similarity.astype(float),
-    )
 
 
 def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:

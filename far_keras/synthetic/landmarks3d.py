@@ -17,10 +17,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 # On the rest head's skin; x is mirrored for the picture's left side.
 PLACES = {
     "nose bridge": (0.0, 7.27, 1.51),
-    "forehead": (0.0, 7.72, 1.51),
     "ear root": (0.76, 7.31, 0.62),
     "ear lobe": (0.735, 6.86, 0.58),
-    "temple": (0.68, 7.36, 0.98),
 }
 
 

@@ -1,4 +1,4 @@
-"""Growth of hairs over the head: they leave their roots, lie on the skull, fall, wave and clump.
+"""Growth of hairs over the head: they leave their roots, lie on the skull and fall.
 
 Everything happens in the head's frame (decimetres, x to the image's right, y up, z towards the
 camera for a frontal face), so that a person's hair keeps its shape when the head turns.
@@ -13,7 +13,7 @@ from numba import njit
 
 from far_keras.synthetic.head_form import BODY_CELL, BODY_X, BODY_Z
 
-__all__ = ["clump", "grow", "nearest_guide", "pose_and_project", "press", "wave"]
+__all__ = ["grow", "press"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -193,127 +193,3 @@ def press(
                 points[s, k, 0] = center[0] + x * scale
                 points[s, k, 1] = center[1] + y * scale
                 points[s, k, 2] = center[2] + z * scale
-
-
-@njit(cache=True, fastmath=True)
-def nearest_guide(roots: Array, guides: int) -> Array:
-    """(N,) index of the nearest of the first `guides` roots: the lock a hair belongs to."""
-    count = roots.shape[0]
-    owner = np.empty(count, np.int64)
-    for s in range(count):
-        best, at = 1e9, 0
-        for g in range(guides):
-            x = roots[s, 0] - roots[g, 0]
-            y = roots[s, 1] - roots[g, 1]
-            z = roots[s, 2] - roots[g, 2]
-            d = x * x + y * y + z * z
-            if d < best:
-                best, at = d, g
-        owner[s] = at
-    return owner
-
-
-@njit(cache=True, fastmath=True)
-def clump(points: Array, owner: Array, strength: float, start: float) -> None:
-    """Draws hairs (N, K, 3) towards the first hair of their lock, more so at the tips, in place.
-
-    `strength` 0 .. 1 is reached at the tip; it begins at the fraction `start` of the length.
-    """
-    count, steps, _ = points.shape
-    guides = owner.max() + 1
-    lead = points[:guides].copy()
-    for s in range(count):
-        g = owner[s]
-        if s == g:
-            continue
-        for k in range(1, steps):
-            t = max(0.0, (k / (steps - 1.0) - start) / (1.0 - start))
-            share = strength * t * (2.0 - t)
-            for c in range(3):
-                points[s, k, c] += (lead[g, k, c] - points[s, k, c]) * share
-
-
-@njit(cache=True, fastmath=True)
-def wave(
-    points: Array, center: Array, amplitude: Array, frequency: Array, phase: Array, flat: float
-) -> None:
-    """Winds hairs (N, K, 3) around their own course, in place.
-
-    Args:
-        points: The hairs.
-        center: (3,) of the head; waves lie in the plane of the skull's surface.
-        amplitude: (N,) decimetres, reached after a few tenths of a decimetre.
-        frequency: (N,) radians a decimetre.
-        phase: (N,) radians.
-        flat: 0 a full helix .. 1 waves within the surface only.
-    """
-    count, steps, _ = points.shape
-    for s in range(count):
-        travelled = 0.0
-        qx, qy, qz = points[s, 0, 0], points[s, 0, 1], points[s, 0, 2]
-        for k in range(1, steps):
-            x, y, z = points[s, k, 0], points[s, k, 1], points[s, k, 2]
-            tx, ty, tz = x - qx, y - qy, z - qz
-            qx, qy, qz = x, y, z
-            step = np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-9
-            tx /= step
-            ty /= step
-            tz /= step
-            travelled += step
-            ux, uy, uz = x - center[0], y - center[1], z - center[2]
-            norm = np.sqrt(ux * ux + uy * uy + uz * uz) + 1e-9
-            ux /= norm
-            uy /= norm
-            uz /= norm
-            bx, by, bz = ty * uz - tz * uy, tz * ux - tx * uz, tx * uy - ty * ux
-            grown = amplitude[s] * (1.0 - np.exp(-2.5 * travelled))
-            angle = phase[s] + frequency[s] * travelled
-            side = grown * np.sin(angle)
-            height = grown * (1.0 - flat) * (0.5 + 0.5 * np.cos(angle))
-            points[s, k, 0] = x + bx * side + ux * height
-            points[s, k, 1] = y + by * side + uy * height
-            points[s, k, 2] = z + bz * side + uz * height
-
-
-@njit(cache=True, fastmath=True)
-def pose_and_project(
-    points: Array, rotations: Array, pivot: Array, camera: Array, similarity: Array
-) -> Array:
-    """What `Scene.project` does, for very many points (N, K, 3) of the head frame.
-
-    Args:
-        points: The hairs.
-        rotations: (M, 3, 3) of points that follow the head by 0, 1 / (M - 1) .. 1.
-        pivot: (3,) the point about which the head turns.
-        camera: (3,) where the camera is.
-        similarity: (2, 3) from the image plane to pixels.
-
-    Returns:
-        (N, K, 3) float32: x, y in supersampled pixels, depth.
-    """
-    count, steps, _ = points.shape
-    last = rotations.shape[0] - 1
-    out = np.empty((count, steps, 3), np.float32)
-    r = np.empty((3, 3))
-    for s in range(count):
-        for k in range(steps):
-            t = (points[s, k, 1] + 0.45 * points[s, k, 2] - 5.9) / 0.85
-            t = min(1.0, max(0.0, t))
-            share = t * t * (3.0 - 2.0 * t) * last
-            at = min(int(share), last - 1)
-            share -= at
-            x = points[s, k, 0] - pivot[0]
-            y = points[s, k, 1] - pivot[1]
-            z = points[s, k, 2] - pivot[2]
-            for i in range(3):
-                for j in range(3):
-                    r[i, j] = rotations[at, i, j] * (1 - share) + rotations[at + 1, i, j] * share
-            px = r[0, 0] * x + r[0, 1] * y + r[0, 2] * z + pivot[0] - camera[0]
-            py = r[1, 0] * x + r[1, 1] * y + r[1, 2] * z + pivot[1] - camera[1]
-            depth = camera[2] - (r[2, 0] * x + r[2, 1] * y + r[2, 2] * z + pivot[2])
-            px /= depth
-            py /= depth
-            out[s, k, 0] = similarity[0, 0] * px + similarity[0, 1] * py + similarity[0, 2]
-            out[s, k, 1] = similarity[1, 0] * px + similarity[1, 1] * py + similarity[1, 2]
-            out[s, k, 2] = depth
-    return out
