@@ -57,7 +57,7 @@ def restore_state(path: str | Path, model: keras.Model) -> TrainingState:
         with np.load(path, allow_pickle=False) as data:
             state = TrainingState(**json.loads(str(data["state"])))
             arrays = [data[f"{index:05d}"] for index in range(len(data.files) - 1)]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{path}: the state of the training cannot be read: {error}; delete it to start anew"
         ) from error

@@ -124,14 +124,14 @@ def _train(
                 if state.step < steps:
                     training = _load(config, schema, model, "train", state.epoch).skip(state.step)
                 _run_epoch(model, training, validation, state, config, partial, stop, bar)
-                state.seconds = time.monotonic() - started
+                state.seconds = round(time.monotonic() - started, 1)
                 write_state(partial / _STATE, state, model)
         except (StopRequestedError, KeyboardInterrupt) as error:
             if isinstance(
                 error, StopRequestedError
             ):  # else a step may be half done: keep the old state
                 state.step += stop.steps_done
-                state.seconds = time.monotonic() - started
+                state.seconds = round(time.monotonic() - started, 1)
                 write_state(partial / _STATE, state, model)
             bar.console.print(
                 f"stopped in epoch {state.epoch + 1}; the state is in {partial}: "
@@ -144,7 +144,7 @@ def _train(
         **training_provenance(config),
         "epochs_trained": state.epoch,
         "best_epoch": state.best_epoch,
-        "seconds": round(state.seconds, 1),
+        "seconds": state.seconds,
         "devices": strategy.num_replicas_in_sync,
     }
     folder = save_model(

@@ -1,0 +1,91 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from far_keras.training.config import ConfigError, TrainConfig
+
+# A value for each field that is not its default.
+OTHER = {
+    "records": "r",
+    "output": "o",
+    "variant": "baseline_efficientnetlite0",
+    "schema": "s.yaml",
+    "image_size": 96,
+    "model": {"dropout": 0.5},
+    "imagenet": False,
+    "masks": "true",
+    "mask_weight": 0.5,
+    "augment": False,
+    "batch_size": 7,
+    "epochs": 3,
+    "learning_rate": 0.01,
+    "warmup": 0.1,
+    "weight_decay": 0.2,
+    "precision": "mixed_float16",
+    "seed": 9,
+}
+
+
+def test_every_field_is_tested():
+    assert set(OTHER) == {item.name for item in fields(TrainConfig)}
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "config.json"])
+def test_files_give_back_every_value(tmp_path, name):
+    config = TrainConfig(**OTHER)
+    config.write(tmp_path / name)
+    again = TrainConfig.from_file(tmp_path / name)
+    assert again == config and again.to_dict() == OTHER
+
+
+def test_overrides_win_and_the_rest_keeps_its_default(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("records: r\noutput: o\nepochs: 4\nlearning_rate: 1\n")
+    config = TrainConfig.from_file(path, epochs=2, output=Path("p"))
+    assert config == TrainConfig(records="r", output="p", epochs=2, learning_rate=1.0)
+    assert isinstance(config.learning_rate, float)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"variant": "resnet"}, "variant: expected one of .*Received: 'resnet'"),
+        ({"image_size": 16}, "image_size: expected at least 32. Received: 16"),
+        ({"masks": "none"}, "masks: expected landmarks or true"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 2.5}, "batch_size: expected int. Received: 2.5"),
+        ({"epochs": True}, "epochs: expected int. Received: True"),
+        ({"learning_rate": "1e-3"}, "learning_rate: expected float. Received: '1e-3'"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"warmup": 1.0}, "warmup"),
+        ({"weight_decay": -1}, "weight_decay"),
+        ({"mask_weight": -0.1}, "mask_weight"),
+        ({"precision": "float64"}, "precision"),
+        ({"seed": -1}, "seed"),
+        ({"imagenet": 1}, "imagenet: expected bool"),
+        ({"records": None}, "records: expected str"),
+        ({"model": {"image_size": 64}}, "model: image_size has a field of its own"),
+        ({"model": [1]}, "model"),
+        ({"learning_rte": 1.0}, "unknown keys .'learning_rte'.; known are"),
+    ],
+)
+def test_bad_values_are_named(change, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig.from_dict({"records": "r", "output": "o", **change})
+
+
+def test_missing_keys_are_named():
+    with pytest.raises(ConfigError, match=r"\['records', 'output'\] are missing"):
+        TrainConfig.from_dict({})
+
+
+@pytest.mark.parametrize(
+    "name, text", [("c.toml", ""), ("c.yaml", "a: ["), ("c.json", "{"), ("c.yaml", "- 1")]
+)
+def test_bad_files_are_named(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=name):
+        TrainConfig.from_file(tmp_path / name)
+    with pytest.raises(ConfigError, match=r"none\.json: cannot read"):
+        TrainConfig.from_file(tmp_path / "none.json")
