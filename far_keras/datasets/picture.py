@@ -107,7 +107,7 @@ class PictureAnnotator:
         elif landmarks is None:
             masks = b""
         else:
-            masks = encode_png(pack_masks(region_masks(landmarks, ALIGNED_SIZE)))
+            masks = encode_png(pack_masks(region_masks(landmarks, ALIGNED_SIZE, image)))
         jpeg = _plain_jpeg(task.file) if in_frame else None
         return AnnotatedPicture(
             image=jpeg if jpeg is not None else _encode_jpeg(image),
