@@ -5,7 +5,8 @@
 
 Every figure is the median of alternating rounds, so that a busy machine slows all alike. The
 ratio to the decoder, which only reads records and decodes their JPEGs, says what resizing, masks,
-augmentation and batching cost.
+augmentation and batching cost. Processor time a picture, over all cores, is what training loses
+to the pipeline; unlike the speed it hardly depends on what else the machine does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -75,30 +75,30 @@ def compare(directory: Path, options: argparse.Namespace) -> None:
         "training, cached": pipeline(cache=True, training=True),
         "evaluation": pipeline(cache=False, training=False),
     }
-    speeds = alternate({name: epoch(data, count) for name, data in candidates.items()}, options)
-    print(f"{count} pictures, {os.cpu_count()} cores, {options.image_size} px, images/s:")
-    for name, speed in speeds.items():
-        ratio = speed / speeds["JPEG decoder alone"]
-        print(f"  {name:<20} {speed:8.0f}   {ratio:5.2f} x decoder")
+    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
+    for number in range(options.rounds + 1):
+        for name, dataset in candidates.items():
+            seconds = epoch(dataset)
+            if number:  # the first one fills caches and traces functions
+                rounds[name].append(seconds)
+    print(f"{count} pictures, {os.cpu_count()} cores, {options.image_size} px")
+    print(f"{'':20} images/s   / decoder   processor ms a picture")
+    for name, done in rounds.items():
+        speed = statistics.median(count / wall for wall, _ in done)
+        ratio = statistics.median(
+            decoder / wall
+            for (decoder, _), (wall, _) in zip(rounds["JPEG decoder alone"], done, strict=True)
+        )
+        processor = statistics.median(1000 * cpu / count for _, cpu in done)
+        print(f"{name:<20} {speed:8.0f} {ratio:11.2f} {processor:12.2f}")
 
 
-def epoch(dataset: tf.data.Dataset, count: int) -> Callable[[], float]:
-    def run() -> float:
-        start = time.perf_counter()
-        for _ in dataset:
-            pass
-        return count / (time.perf_counter() - start)
-
-    return run
-
-
-def alternate(
-    runs: dict[str, Callable[[], float]], options: argparse.Namespace
-) -> dict[str, float]:
-    for run in runs.values():  # fills caches, traces functions
-        run()
-    rounds = [{name: run() for name, run in runs.items()} for _ in range(options.rounds)]
-    return {name: statistics.median(done[name] for done in rounds) for name in runs}
+def epoch(dataset: tf.data.Dataset) -> tuple[float, float]:
+    """Seconds by the clock and of the processor for all batches."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in dataset:
+        pass
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def draw_records(directory: Path, count: int) -> None:

@@ -77,7 +77,7 @@ class AnnotationSummary:
                 *unreadable,
                 f"  {self.annotated} annotated in {self.seconds:.1f} s "
                 f"({self.images_per_second:.0f} a second)",
-                f"Next: far-keras train {self.directory}",
+                f"Next: far-keras train {self.directory} --output MODEL",
             ]
         )
 
