@@ -324,11 +324,11 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .note, figcaption, small { color: var(--faint); font-size: .875rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid var(--line);
+th, td { text-align: right; padding: .3rem .5rem; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 th { font-size: .875rem; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-td small { display: block; white-space: nowrap; }
+td small { display: block; white-space: nowrap; font-size: .78rem; }
 figure { margin: 0; }
 img { display: block; max-width: 100%; height: auto; border-radius: 6px; }
 .plot img { background: #fff; margin: 0 auto; max-height: 90vh; }

@@ -89,7 +89,7 @@ def mask_rows(
 ) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]:
     """For some rows of a split: the picture, landmark masks over it, the network's masks over it.
 
-    Rows without landmark masks are left out.
+    Rows without landmark masks, or without a face, are left out.
     """
     from far_keras.models.forward import compile_forward
 
@@ -98,7 +98,7 @@ def mask_rows(
     shown = []
     for row in rows:
         image, regions = faces[row]
-        if regions is None:
+        if regions is None or not regions.any():
             continue
         size = (loaded.image_size, loaded.image_size)
         small = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
