@@ -29,13 +29,13 @@ def brow_line(x: Array, hair: Hair, male: bool) -> Array:
     line = np.interp(
         x, knots, (0.012, 0.016, 0.024 + 0.4 * (peak - 0.024), peak, 0.65 * peak, -0.012)
     )
-    return np.asarray((7.495 if male else 7.51) + line)
+    return np.asarray((7.495 if male else 7.52) + line)
 
 
 def brow_density(rest: Array, hair: Hair, male: bool) -> Array:
     """How densely brows grow at points (N, 3) of the rest head: (N,) in [0, 1], soft edges."""
     x = np.abs(rest[:, 0])
-    thickness = (0.021 + 0.036 * hair.brow_thickness) * (1.12 if male else 0.9)
+    thickness = (0.021 + 0.036 * hair.brow_thickness) * (1.12 if male else 0.8)
     half = thickness * np.interp(x, (INNER, 0.17, 0.3, 0.43, OUTER), (0.6, 0.95, 1.0, 0.75, 0.25))
     offset = np.abs(rest[:, 1] - brow_line(x, hair, male)) / half
     across = np.clip((1.25 - offset) / 0.6, 0, 1)
