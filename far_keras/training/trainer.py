@@ -253,11 +253,10 @@ def _named(figures: dict[str, Any], prefix: str = "") -> dict[str, float]:
 def _thresholds(
     model: keras.Model, validation: tf.data.Dataset, schema: AttributeSchema
 ) -> dict[str, float]:
-    labels, logits = [], []
-    for images, targets in validation:
-        labels.append(targets["attributes"].numpy())
-        logits.append(model.predict_on_batch(images)["attributes"])
-    probabilities = 1 / (1 + np.exp(-np.concatenate(logits).astype("float64")))
+    # `predict` knows how to spread batches over replicas, which `predict_on_batch` does not.
+    logits = model.predict(validation.map(lambda images, _: images), verbose=0)["attributes"]
+    labels = [targets["attributes"].numpy() for _, targets in validation]
+    probabilities = 1 / (1 + np.exp(-logits.astype("float64")))
     fitted = fit_thresholds(np.concatenate(labels), probabilities)
     return dict(zip(schema.attributes, fitted.tolist(), strict=True))
 
