@@ -61,8 +61,8 @@ Weights = defaultdict[str, float]
 
 
 def old_fraction(age: float) -> float:
-    """How far a face of this age (years) has gone from 28 to a very old face, 0 .. 1.15."""
-    return min(max((age - 28.0) / 40.0, 0.0) ** 0.8, 1.15)
+    """How far a face of this age (years) has gone from 30 to a very old face, 0 .. 1.15."""
+    return min(max((age - 30.0) / 32.0, 0.0) ** 0.85, 1.15)
 
 
 def _signed(weights: Weights, known: Mapping[str, int], name: str, strength: float) -> None:
@@ -112,7 +112,7 @@ def _sex_traits(face: Face) -> dict[str, float]:
     m = 2 * face.masculinity - 1  # -1 feminine .. 1 masculine
     man, woman = max(m, 0.0), max(-m, 0.0)
     return {
-        "chin-width": 0.5 * man - 0.7 * woman,
+        "chin-width": 0.5 * man - 0.9 * woman,
         "chin-prominent": 0.35 * man,
         "chin-bones": 0.6 * man - 0.6 * woman,
         "forehead-nubian": -0.25 * man + 0.1 * woman,
@@ -127,7 +127,8 @@ def _sex_traits(face: Face) -> dict[str, float]:
         "eye-height2": 0.1 + 0.35 * woman,
         "eye-height3": 0.1 + 0.2 * woman,
         "eye-corner2": 0.25 * woman,
-        "nose-scale-horiz": 0.35 * man - 0.45 * woman,
+        "nose-scale-horiz": 0.35 * man - 0.55 * woman,
+        "nose-volume": -0.25 * woman,
         "nose-scale-depth": 0.15 * man - 0.15 * woman,
         "nose-hump": 0.3 * man - 0.1 * woman,
         "nose-curve": 0.15 * man - 0.1 * woman,
@@ -143,21 +144,27 @@ def _sex_traits(face: Face) -> dict[str, float]:
 def _age_traits(face: Face, age: float) -> dict[str, float]:
     """Sagging, thinner lips, longer nose and ears: what years do beyond the macro targets."""
     old = old_fraction(age)
+    # Noses, ears and brows coarsen less in women; else a model trained on photographs takes every
+    # second old woman for a man.
+    coarse = old * (0.25 + 0.75 * face.masculinity)
     return {
-        "head-age": 1.25 * old - 0.15,
-        "mouth-upperlip-height": -0.45 * old,
-        "mouth-lowerlip-height": -0.35 * old,
-        "mouth-angles": -0.5 * old,
-        "nose-scale-vert": 0.15 * old,
-        "nose-point": -0.2 * old,
+        "head-age": (1.6 - 0.35 * face.masculinity) * old - 0.15,
+        "mouth-upperlip-height": -0.25 * old - 0.2 * coarse,
+        "mouth-lowerlip-height": -0.15 * old - 0.2 * coarse,
+        "mouth-angles": -0.3 * old - 0.2 * coarse,
+        "nose-scale-vert": 0.15 * coarse,
+        "nose-point": -0.2 * coarse,
         "neck-double": 0.35 * old,
         "cheek-trans": -0.7 * old,
         "cheek-volume": -0.5 * old * (1 - face.weight),
         "eye-bag": 1.0 * old,
         "eye-eyefold": -0.6 * old,
-        "eye-height3": -0.3 * old,
-        "ear-scale": 0.35 * old,
-        "ear-lobe": 0.5 * old,
+        "eye-height2": -0.2 * coarse,
+        "eye-height3": -0.15 * old - 0.25 * coarse,
+        "eye-scale": -0.3 * coarse,
+        "eyebrows-trans": -0.3 * coarse,
+        "ear-scale": 0.35 * coarse,
+        "ear-lobe": 0.5 * coarse,
     }
 
 
@@ -225,7 +232,8 @@ def shape_weights(mesh: HeadMesh, person: Person) -> dict[str, float]:
         for side in sides:
             _signed(weights, known, side + name, strength)
     outline = "head-oval" if face.outline == "oval" else f"head-{face.outline}"
-    weights[outline] += 0.45 if face.outline != "oval" else 0.0
+    # A woman's outline is softer.
+    weights[outline] += (0.25 + 0.2 * face.masculinity) if face.outline != "oval" else 0.0
     weights["head-oval"] += 0.9 * face.oval
     _asymmetry(weights, mesh, face)
     return {name: value for name, value in weights.items() if value}

@@ -16,7 +16,7 @@ LEFT, TOP = -1.0, 8.5  # rest coordinates of the map's first texel
 TEXELS = 128  # texels a decimetre
 WIDTH, HEIGHT = 256, 384
 KNOTS = 24  # points of a stroke
-DEPTH = 1.6  # of all grooves
+DEPTH = 2.0  # of all grooves
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +212,8 @@ def detail_map(person: Person, expression: Expression) -> DetailMap:
     lower = max(0.0, -expression.brow_raise)
     _folds(
         strokes,
-        old_fraction(person.age),
+        # Finer skin folds more.
+        old_fraction(person.age) * (1.35 - 0.35 * person.face.masculinity),
         expression.smile,
         max(0.0, expression.brow_raise),
         lower,

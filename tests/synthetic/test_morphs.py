@@ -97,8 +97,8 @@ def test_variation_belongs_to_the_person(make_person):
     assert first != shape_weights(mesh, make_person(seed=2))
 
 
-def test_old_fraction_rises_from_28_and_saturates():
-    values = [old_fraction(age) for age in (18, 28, 40, 55, 70, 99)]
+def test_old_fraction_rises_from_30_and_saturates():
+    values = [old_fraction(age) for age in (18, 30, 40, 50, 60, 99)]
     assert values[0] == values[1] == 0
     assert all(a < b for a, b in pairwise(values[1:]))
     assert values[-1] == 1.15
