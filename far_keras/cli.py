@@ -236,7 +236,7 @@ def _synthesize(options: argparse.Namespace) -> None:
 
 
 def _annotate(options: argparse.Namespace) -> None:
-    from far_keras.datasets.dataset import open_dataset
+    from far_keras.datasets.opening import open_dataset
     from far_keras.datasets.annotate import annotate
 
     print(annotate(open_dataset(options.dataset), options.records, workers=options.workers))

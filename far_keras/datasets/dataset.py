@@ -11,7 +11,7 @@ import numpy as np
 from far_keras.errors import DatasetError
 from far_keras.schema import MISSING
 
-__all__ = ["NO_IDENTITY", "SPLITS", "FaceDataset", "open_dataset"]
+__all__ = ["NO_IDENTITY", "SPLITS", "FaceDataset"]
 
 SPLITS = ("train", "valid", "test")
 """The splits, in the order of CelebA's partition numbers 0, 1, 2."""
@@ -138,41 +138,6 @@ class FaceDataset:
         if self.region_folder is None:
             return None
         return self.region_folder / f"{self.files[row].stem}.png"
-
-
-def open_dataset(path: str | Path) -> FaceDataset:
-    """Opens a set of labelled pictures: the reader is chosen by what is there.
-
-    - a folder with ``list_attr_celeba.txt`` or ``.csv`` (also under ``Anno/`` or ``Eval/``):
-      CelebA as downloaded, or a rendered set; see `read_celeba`
-    - a ``.csv`` file, or a folder with ``labels.csv``: own pictures; see `read_table`
-
-    Raises:
-        DatasetError: Nothing of that kind is there, or its files contradict each other.
-    """
-    from far_keras.datasets.celeba import ATTRIBUTE_FILES, find_table, read_celeba
-    from far_keras.datasets.table import read_table
-
-    path = Path(path)
-    if path.is_file():
-        if path.suffix.lower() == ".csv":
-            return read_table(path)
-        raise DatasetError(
-            f"{path}: expected a folder or a .csv table of pictures. Received: a file of another "
-            "kind"
-        )
-    if not path.is_dir():
-        raise DatasetError(f"{path}: there is no such folder or .csv table")
-    if find_table(path, ATTRIBUTE_FILES) is not None:
-        return read_celeba(path)
-    if (path / "labels.csv").is_file():
-        return read_table(path / "labels.csv")
-    found = sorted(entry.name for entry in path.iterdir())[:8]
-    raise DatasetError(
-        f"{path}: found no data set. Looked for CelebA's list_attr_celeba.txt (or .csv; also in "
-        f"Anno/ and Eval/) and for labels.csv. The folder holds: {found or 'nothing'}. "
-        "See docs/datasets.md for the layouts."
-    )
 
 
 def _frozen(array: np.ndarray, dtype: type) -> np.ndarray:

@@ -17,7 +17,8 @@ import far_keras
 from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.datasets.annotate import annotate
 from far_keras.datasets.annotation_workers import annotate_chunks
-from far_keras.datasets.dataset import FaceDataset, open_dataset
+from far_keras.datasets.dataset import FaceDataset
+from far_keras.datasets.opening import open_dataset
 from far_keras.datasets.manifest import read_manifest
 from far_keras.datasets.picture import PictureTask
 from far_keras.datasets.pipeline import load_records
@@ -200,7 +201,7 @@ import sys
 from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.datasets.annotate import annotate
 from far_keras.datasets.annotation_workers import annotate_chunks
-from far_keras.datasets.dataset import open_dataset
+from far_keras.datasets.opening import open_dataset
 
 if __name__ == "__main__":
     root, folder = sys.argv[1:]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from far_keras.datasets.celeba import read_celeba
-from far_keras.datasets.dataset import open_dataset
+from far_keras.datasets.opening import open_dataset
 from far_keras.errors import DatasetError
 
 NAMES = ["000001.jpg", "000002.jpg", "000003.jpg"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from far_keras.datasets.dataset import open_dataset
+from far_keras.datasets.opening import open_dataset
 from far_keras.datasets.table import assign_split, read_table
 from far_keras.errors import DatasetError
 
