@@ -236,8 +236,8 @@ def _synthesize(options: argparse.Namespace) -> None:
 
 
 def _annotate(options: argparse.Namespace) -> None:
-    from far_keras.datasets.opening import open_dataset
     from far_keras.datasets.annotate import annotate
+    from far_keras.datasets.opening import open_dataset
 
     print(annotate(open_dataset(options.dataset), options.records, workers=options.workers))
 

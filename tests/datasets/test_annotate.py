@@ -18,8 +18,8 @@ from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.datasets.annotate import annotate
 from far_keras.datasets.annotation_workers import annotate_chunks
 from far_keras.datasets.dataset import FaceDataset
-from far_keras.datasets.opening import open_dataset
 from far_keras.datasets.manifest import read_manifest
+from far_keras.datasets.opening import open_dataset
 from far_keras.datasets.picture import PictureTask
 from far_keras.datasets.pipeline import load_records
 from far_keras.datasets.records import read_shard
