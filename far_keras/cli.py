@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from far_keras import __version__
 from far_keras.errors import FarError
+from far_keras.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,9 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 a `FarError` (printed in one line), 130 interrupted.
     """
-    # TensorFlow prints start-up notices that no user can act upon.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     options = build_parser().parse_args(arguments)
     try:
         options.run(options)
@@ -207,6 +205,7 @@ def _forced(text: str) -> tuple[str, int]:
 
 
 def _quickstart(options: argparse.Namespace) -> None:
+    load_tensorflow()
     from far_keras.quickstart import quickstart
 
     quickstart(options.directory, count=options.count, seed=options.seed)
@@ -243,6 +242,7 @@ def _annotate(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    load_tensorflow()
     from far_keras.training.config import TrainConfig
     from far_keras.training.trainer import train
 
@@ -265,6 +265,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    load_tensorflow()
     from far_keras.evaluation.evaluate import evaluate
     from far_keras.evaluation.report import tables, write_report
 
@@ -279,6 +280,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    load_tensorflow()
     from far_keras.prediction import predict_files, tables
     from far_keras.recognizer import Recognizer
 

@@ -15,7 +15,8 @@ from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.errors import AssetError
 from far_keras.faces.alignment import eye_centers
 from far_keras.faces.landmarks import FaceLandmarker
-from far_keras.faces.mediapipe_tasks import create_task, quiet, to_mediapipe_image
+from far_keras.faces.mediapipe_tasks import create_task, to_mediapipe_image
+from far_keras.quiet import quiet
 
 __all__ = ["DetectedFace", "FaceDetector"]
 

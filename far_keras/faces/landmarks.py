@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from far_keras.assets import FACE_LANDMARKER, find_asset
-from far_keras.faces.mediapipe_tasks import create_task, quiet, to_mediapipe_image
+from far_keras.faces.mediapipe_tasks import create_task, to_mediapipe_image
+from far_keras.quiet import quiet
 
 __all__ = ["NUM_LANDMARKS", "FaceLandmarker"]
 

@@ -7,30 +7,25 @@ network, as its package description says; pictures and landmarks stay on this ma
 from __future__ import annotations
 
 import atexit
-import os
 import re
 import sys
-import threading
 import types
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from far_keras.errors import ImageError, SystemLibraryError
+from far_keras.quiet import quiet
 
-__all__ = ["create_task", "quiet", "to_mediapipe_image"]
+__all__ = ["create_task", "to_mediapipe_image"]
 
 SYSTEM_LIBRARIES = (
     "mediapipe needs the system libraries libEGL.so.1, libGLESv2.so.2 and libGL.so.1, and its "
     "OpenCV needs libgthread-2.0.so.0; on Debian/Ubuntu: "
     "apt-get install libegl1 libgles2 libgl1 libglib2.0-0"
 )
-
-_stderr_lock = threading.RLock()
 
 
 def create_task(name: str, model: Path | bytes, **options: Any) -> Any:
@@ -87,30 +82,6 @@ def _spare_tensorflow() -> None:
             do_not_generate_docs=lambda documented: documented
         )
         sys.modules[name] = stub
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Drops what native code writes to standard error within the block.
-
-    MediaPipe greets every model with a dozen lines that no setting turns off. Standard error is
-    the process's: other threads' lines within the block are dropped too, so keep blocks short.
-    """
-    with _stderr_lock:
-        sys.stderr.flush()
-        try:
-            saved = os.dup(2)
-        except OSError:  # standard error is closed: nothing to hide
-            yield
-            return
-        sink = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(sink, 2)
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            os.close(sink)
 
 
 def to_mediapipe_image(image: np.ndarray) -> Any:

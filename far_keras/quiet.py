@@ -1,0 +1,50 @@
+"""Keeps native libraries from writing start-up notices that no user can act upon."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["load_tensorflow", "quiet"]
+
+_stderr_lock = threading.RLock()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drops what native code writes to standard error within the block.
+
+    MediaPipe greets every model, and TensorFlow every process, with a dozen lines that no setting
+    turns off. Standard error is the process's: other threads' lines within the block are dropped
+    too, so keep blocks short.
+    """
+    with _stderr_lock:
+        sys.stderr.flush()
+        try:
+            saved = os.dup(2)
+        except OSError:  # standard error is closed: nothing to hide
+            yield
+            return
+        sink = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(sink, 2)
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            os.close(sink)
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow and looks for devices, without the notices that both print.
+
+    Optional: whatever imports TensorFlow afterwards finds it loaded.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with quiet():
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
