@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from far_keras.synthetic import palette
 from far_keras.synthetic.margins import MARGINS
 from far_keras.synthetic.parameters import (
     RGB,
@@ -27,7 +28,7 @@ from far_keras.synthetic.parameters import (
     Person,
     Shot,
 )
-from far_keras.synthetic.population_table import AGE_BANDS, HAIR_COLORS, HAIR_STYLES, MALE
+from far_keras.synthetic.population_table import AGE_BANDS, HAIR_COLORS, HAIR_STYLES, MALE, RULES
 
 __all__ = ["DOUBTFUL", "HAIR_COLOR_NAMES", "draw_ancestry_and_color", "draw_person", "draw_shot"]
 
@@ -39,34 +40,16 @@ COLOR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "auburn")
 ANCESTRIES = ("caucasian", "african", "asian")
 ANCESTRY_SHARES = (0.5, 0.25, 0.25)  # our choice: no group is rare
 
-# sRGB, 0 .. 255, darkest and lightest hair of a name; a person's lies on the line between.
-HAIR_TONES = {
-    "Black_Hair": ((22, 19, 18), (42, 36, 34)),
-    "Brown_Hair": ((70, 46, 32), (122, 84, 56)),
-    "Blond_Hair": ((176, 138, 90), (226, 196, 146)),
-    "auburn": ((110, 48, 28), (158, 76, 42)),
-    "Gray_Hair": ((122, 120, 119), (216, 214, 212)),
-}
-# Tones that two people would name differently: the darker of the two names, and the tone.
-DOUBTFUL_TONES = {
-    "Black_Hair": (57, 42, 34),
-    "Brown_Hair": (150, 112, 74),
-    "Gray_Hair": (114, 101, 92),
-}
 # Within what counts as a no, women and men differ: fuller lips, wider eyes, thinner brows.
 TYPICAL = {
     "Big_Lips": ((-0.3, 0.2), (-0.8, 0.0)),
-    "Big_Nose": ((-0.8, 0.0), (-0.5, 0.2)),
+    "Big_Nose": ((-0.8, -0.1), (-0.5, 0.2)),
+    "Arched_Eyebrows": ((0.1, 0.3), (0.0, 0.2)),
     "Bushy_Eyebrows": ((0.1, 0.38), (0.28, 0.5)),
     "Narrow_Eyes": ((0.1, 0.6), (-0.2, 0.35)),
 }
-LIPSTICKS = ((170, 20, 40), (140, 25, 50), (205, 75, 95), (120, 25, 35), (190, 60, 50))
-EYESHADOWS = ((90, 58, 64), (66, 66, 104), (112, 78, 50), (70, 50, 45), (50, 80, 80))
-IRISES = {
-    "dark": ((46, 30, 22), (84, 56, 36)),
-    "light": ((70, 104, 140), (112, 128, 92)),
-}
-METALS = ((212, 175, 100), (200, 200, 205), (190, 140, 110))
+
+_PERCENT = {rule.name: list(rule.percent) for rule in RULES}
 
 
 def draw_ancestry_and_color(
@@ -119,12 +102,13 @@ def draw_person(
         margin = MARGINS[name]
         if name in TYPICAL:
             margin = replace(margin, no=TYPICAL[name][male])
-        return margin.draw(rng, bool(drawn[name]), 0.0 if name in sure else DOUBTFUL)
+        return margin.draw(rng, bool(drawn[name]), _doubt(name, drawn, sure))
 
     male = bool(drawn["Male"])
     age = _draw_age(rng, drawn, sure)
     ancestry: RGB = drawn["ancestry"]
-    hair_color = _hair_color(rng, drawn["hair_color"], sure)
+    doubt = 0.0 if sure & set(HAIR_COLOR_NAMES) else DOUBTFUL
+    hair_color = palette.hair_color(rng, drawn["hair_color"], doubt)
     melanin = float(np.clip(np.dot(ancestry, (0.24, 0.82, 0.40)) + rng.normal(0, 0.09), 0.12, 1))
     if drawn["Pale_Skin"]:
         melanin = MARGINS["Pale_Skin"].draw(rng, True)
@@ -132,7 +116,7 @@ def draw_person(
     outline = "oval" if drawn["Oval_Face"] else str(rng.choice(outlines))
     high = drawn["High_Cheekbones"]
     face = Face(
-        masculinity=float(np.clip(rng.normal(0.97 if male else 0.03, 0.04), 0, 1)),
+        masculinity=float(np.clip(rng.normal(0.97 if male else 0.12, 0.05), 0, 1)),
         ancestry=ancestry,
         weight=strength("Chubby"),
         nose_size=strength("Big_Nose"),
@@ -166,7 +150,7 @@ def draw_person(
         sideburns=strength("Sideburns"),
         brow_thickness=strength("Bushy_Eyebrows"),
         brow_arch=strength("Arched_Eyebrows"),
-        brow_color=_brow_color(rng, drawn["hair_color"], hair_color),
+        brow_color=palette.brow_color(rng, drawn["hair_color"], hair_color),
     )
     return Person(
         identity=identity,
@@ -176,7 +160,7 @@ def draw_person(
         melanin=melanin,
         skin_redness=float(np.clip(rng.normal(0.45, 0.2), 0, 1)),
         freckles=float(rng.uniform(0.3, 1)) if melanin < 0.3 and rng.random() < 0.15 else 0.0,
-        iris_color=_iris_color(rng, melanin, drawn["hair_color"]),
+        iris_color=palette.iris_color(rng, melanin, drawn["hair_color"]),
         hair=hair,
         beard=_draw_beard(rng, drawn, strength, hair_color),
     )
@@ -188,13 +172,13 @@ def draw_shot(
     """One picture of `person` with the attributes `drawn`."""
 
     def strength(name: str) -> float:
-        return MARGINS[name].draw(rng, bool(drawn[name]), 0.0 if name in sure else DOUBTFUL)
+        return MARGINS[name].draw(rng, bool(drawn[name]), _doubt(name, drawn, sure))
 
     smile = strength("Smiling")
     mouth_open = bool(drawn["Mouth_Slightly_Open"])
     expression = Expression(
         smile=smile,
-        jaw_open=float(0.15 + 0.35 * rng.beta(1.2, 2.4)) if mouth_open else 0.0,
+        jaw_open=float(0.13 + 0.32 * rng.beta(1.2, 2.4)) if mouth_open else 0.0,
         brow_raise=float(np.clip(rng.normal(0.1, 0.2), -0.3, 0.6)),
         squint=float(np.clip(0.35 * smile * rng.random() + rng.uniform(0, 0.1), 0, 1)),
         blink=float(rng.uniform(0, 0.15)),
@@ -203,12 +187,12 @@ def draw_shot(
     )
     heavy = strength("Heavy_Makeup")
     # Who wears lipstick mostly wears some mascara: that alone is no heavy makeup.
-    light = rng.uniform(0.1, 0.45) if drawn["Wearing_Lipstick"] else 0.0
+    light = rng.uniform(0.2, 0.55) if drawn["Wearing_Lipstick"] else 0.0
     makeup = Makeup(
         lipstick=strength("Wearing_Lipstick"),
-        lipstick_color=_tone(rng, LIPSTICKS),
+        lipstick_color=palette.tone(rng, palette.LIPSTICKS),
         eyeshadow=heavy,
-        eyeshadow_color=_tone(rng, EYESHADOWS),
+        eyeshadow_color=palette.tone(rng, palette.EYESHADOWS),
         eyeliner=float(np.clip(max(heavy * rng.uniform(0.7, 1.2), light), 0, 1)),
         blush=strength("Rosy_Cheeks"),
         foundation=float(np.clip(heavy * rng.uniform(0.6, 1.1), 0, 1)),
@@ -237,6 +221,13 @@ def draw_shot(
             )
         ),
     )
+
+
+def _doubt(name: str, drawn: Mapping[str, Any], sure: frozenset[str]) -> float:
+    """How probably a strength is doubtful: never where forced, nor on men a trace of lipstick."""
+    columns = slice(3, 6) if drawn["Male"] else slice(0, 3)
+    unheard_of = name in _PERCENT and all(percent < 2 for percent in _PERCENT[name][columns])
+    return 0.0 if name in sure or unheard_of else DOUBTFUL
 
 
 def _draw_age(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]) -> float:
@@ -320,9 +311,11 @@ def _draw_accessories(
     hats = ("cap", "beanie", "brimmed")
     return Accessories(
         glasses=glasses,  # type: ignore[arg-type]
-        glasses_color=_tone(rng, ((15, 15, 18), (70, 40, 20), (120, 110, 100), (40, 20, 60))),
+        glasses_color=palette.tone(
+            rng, ((15, 15, 18), (70, 40, 20), (120, 110, 100), (40, 20, 60))
+        ),
         hat=str(rng.choice(hats)) if drawn["Wearing_Hat"] else None,  # type: ignore[arg-type]
-        hat_color=_any_color(rng),
+        hat_color=palette.any_color(rng),
         earrings=(
             str(rng.choice(("stud", "hoop", "drop"), p=(0.2, 0.4, 0.4)))  # type: ignore[arg-type]
             if drawn["Wearing_Earrings"]
@@ -333,11 +326,11 @@ def _draw_accessories(
             if necklace
             else None
         ),
-        jewellery_color=_tone(rng, METALS),
+        jewellery_color=palette.tone(rng, palette.METALS),
         clothing=clothing,  # type: ignore[arg-type]
         necktie=necktie,
-        clothing_color=_any_color(rng),
-        necktie_color=_any_color(rng),
+        clothing_color=palette.any_color(rng),
+        necktie_color=palette.any_color(rng),
     )
 
 
@@ -350,10 +343,10 @@ def _draw_light(rng: np.random.Generator) -> Light:
     fill = key * rng.uniform(0.15, 0.45)
     ambient = np.array([1 - warm / 2, 1.0, 1 + warm / 2]) * rng.uniform(0.25, 0.45)
     return Light(
-        key_direction=_rgb(direction),
-        key_color=_rgb(key),
-        fill_color=_rgb(fill),
-        ambient_color=_rgb(ambient),
+        key_direction=palette.rgb(direction),
+        key_color=palette.rgb(key),
+        fill_color=palette.rgb(fill),
+        ambient_color=palette.rgb(ambient),
         rim=float(rng.uniform(0, 0.6)) if rng.random() < 0.4 else 0.0,
     )
 
@@ -363,46 +356,3 @@ def _draw_yaw(rng: np.random.Generator, sure: frozenset[str]) -> float:
     if rng.random() < 0.9 or sure & {"Wearing_Necktie", "Wearing_Necklace"}:
         return float(np.clip(rng.normal(0, 10), -20, 20))
     return float(rng.choice((-1, 1)) * rng.uniform(20, 45))
-
-
-def _hair_color(rng: np.random.Generator, name: str, sure: frozenset[str]) -> RGB:
-    if name in DOUBTFUL_TONES and not sure & set(HAIR_COLOR_NAMES) and rng.random() < DOUBTFUL:
-        return _linear(np.array(DOUBTFUL_TONES[name]))
-    dark, light = np.array(HAIR_TONES.get(name, HAIR_TONES["Brown_Hair"]), float)
-    return _linear(dark + (light - dark) * rng.random())
-
-
-def _brow_color(rng: np.random.Generator, name: str, hair: RGB) -> RGB:
-    brown = np.array(_linear(np.array((72, 50, 36))))
-    factor = {"Gray_Hair": 0.45, "Blond_Hair": 0.35}.get(name, 0.75)
-    mixed = factor * np.array(hair)
-    if name == "Blond_Hair":
-        mixed = 0.5 * mixed + 0.5 * brown
-    return _rgb(mixed * rng.uniform(0.85, 1.15))
-
-
-def _iris_color(rng: np.random.Generator, melanin: float, hair: str) -> RGB:
-    light = melanin < 0.35 and rng.random() < (0.6 if hair in ("Blond_Hair", "auburn") else 0.35)
-    low, high = np.array(IRISES["light" if light else "dark"], float)
-    return _linear(low + (high - low) * rng.random())
-
-
-def _tone(rng: np.random.Generator, tones: tuple[tuple[int, int, int], ...]) -> RGB:
-    return _linear(np.array(tones[int(rng.integers(len(tones)))]) * rng.uniform(0.85, 1.1))
-
-
-def _any_color(rng: np.random.Generator) -> RGB:
-    """Cloth: greys and dark colours more often than bright ones."""
-    gray = rng.uniform(20, 225)
-    saturation = rng.beta(1.2, 2.5)
-    return _linear(gray * (1 - saturation) + saturation * rng.uniform(10, 230, size=3))
-
-
-def _linear(srgb: np.ndarray) -> RGB:
-    """sRGB in 0 .. 255 to linear RGB in [0, 1], by the power 2.2."""
-    return _rgb(np.clip(srgb / 255, 0, 1) ** 2.2)
-
-
-def _rgb(values: np.ndarray) -> RGB:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue

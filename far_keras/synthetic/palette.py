@@ -1,0 +1,90 @@
+"""Colours of hair, eyes, makeup, metal and cloth; linear RGB as in `parameters`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from far_keras.synthetic.parameters import RGB
+
+__all__ = [
+    "EYESHADOWS",
+    "LIPSTICKS",
+    "METALS",
+    "any_color",
+    "brow_color",
+    "hair_color",
+    "iris_color",
+    "linear",
+    "rgb",
+    "tone",
+]
+
+# sRGB, 0 .. 255, darkest and lightest hair of a name; a person's lies on the line between.
+HAIR_TONES = {
+    "Black_Hair": ((22, 19, 18), (42, 36, 34)),
+    "Brown_Hair": ((70, 46, 32), (122, 84, 56)),
+    "Blond_Hair": ((176, 138, 90), (226, 196, 146)),
+    "auburn": ((110, 48, 28), (158, 76, 42)),
+    "Gray_Hair": ((122, 120, 119), (216, 214, 212)),
+}
+# Tones that two people would name differently: the darker of the two names, and the tone.
+DOUBTFUL_TONES = {
+    "Black_Hair": (57, 42, 34),
+    "Brown_Hair": (150, 112, 74),
+    "Gray_Hair": (114, 101, 92),
+}
+LIPSTICKS = ((170, 20, 40), (140, 25, 50), (205, 75, 95), (120, 25, 35), (190, 60, 50))
+EYESHADOWS = ((90, 58, 64), (66, 66, 104), (112, 78, 50), (70, 50, 45), (50, 80, 80))
+IRISES = {
+    "dark": ((46, 30, 22), (84, 56, 36)),
+    "light": ((70, 104, 140), (112, 128, 92)),
+}
+METALS = ((212, 175, 100), (200, 200, 205), (190, 140, 110))
+
+
+def hair_color(rng: np.random.Generator, name: str, doubtful: float) -> RGB:
+    """Hair of a named colour, or with probability `doubtful` between two names."""
+    if name in DOUBTFUL_TONES and rng.random() < doubtful:
+        return linear(np.array(DOUBTFUL_TONES[name]))
+    dark, light = np.array(HAIR_TONES.get(name, HAIR_TONES["Brown_Hair"]), float)
+    return linear(dark + (light - dark) * rng.random())
+
+
+def brow_color(rng: np.random.Generator, name: str, hair: RGB) -> RGB:
+    """Brows are darker than the hair, those of blond people browner too."""
+    brown = np.array(linear(np.array((72, 50, 36))))
+    factor = {"Gray_Hair": 0.45, "Blond_Hair": 0.35}.get(name, 0.75)
+    mixed = factor * np.array(hair)
+    if name == "Blond_Hair":
+        mixed = 0.5 * mixed + 0.5 * brown
+    return rgb(mixed * rng.uniform(0.85, 1.15))
+
+
+def iris_color(rng: np.random.Generator, melanin: float, hair: str) -> RGB:
+    """Brown, or with fair skin sometimes blue, grey or green."""
+    light = melanin < 0.35 and rng.random() < (0.6 if hair in ("Blond_Hair", "auburn") else 0.35)
+    low, high = np.array(IRISES["light" if light else "dark"], float)
+    return linear(low + (high - low) * rng.random())
+
+
+def tone(rng: np.random.Generator, tones: tuple[tuple[int, int, int], ...]) -> RGB:
+    """One of `tones` (sRGB, 0 .. 255), a little darker or lighter."""
+    return linear(np.array(tones[int(rng.integers(len(tones)))]) * rng.uniform(0.85, 1.1))
+
+
+def any_color(rng: np.random.Generator) -> RGB:
+    """Cloth: greys and dark colours more often than bright ones."""
+    gray = rng.uniform(20, 225)
+    saturation = rng.beta(1.2, 2.5)
+    return linear(gray * (1 - saturation) + saturation * rng.uniform(10, 230, size=3))
+
+
+def linear(srgb: np.ndarray) -> RGB:
+    """sRGB in 0 .. 255 to linear RGB in [0, 1], by the power 2.2."""
+    return rgb(np.clip(srgb / 255, 0, 1) ** 2.2)
+
+
+def rgb(values: np.ndarray) -> RGB:
+    """Three numbers as a tuple of plain floats."""
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
