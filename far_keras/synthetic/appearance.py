@@ -116,7 +116,7 @@ def draw_person(
     outline = "oval" if drawn["Oval_Face"] else str(rng.choice(outlines))
     high = drawn["High_Cheekbones"]
     face = Face(
-        masculinity=float(np.clip(rng.normal(0.97 if male else 0.12, 0.05), 0, 1)),
+        masculinity=float(np.clip(rng.normal(0.97 if male else 0.15, 0.05), 0, 1)),
         ancestry=ancestry,
         weight=strength("Chubby"),
         nose_size=strength("Big_Nose"),
@@ -187,7 +187,7 @@ def draw_shot(
     )
     heavy = strength("Heavy_Makeup")
     # Who wears lipstick mostly wears some mascara: that alone is no heavy makeup.
-    light = rng.uniform(0.2, 0.55) if drawn["Wearing_Lipstick"] else 0.0
+    light = rng.uniform(0.3, 0.6) if drawn["Wearing_Lipstick"] else 0.0
     makeup = Makeup(
         lipstick=strength("Wearing_Lipstick"),
         lipstick_color=palette.tone(rng, palette.LIPSTICKS),

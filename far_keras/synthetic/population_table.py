@@ -120,7 +120,7 @@ HAIR_COLORS: dict[str, dict[str, tuple[float, float, float, float]]] = {
 }
 
 HAIR_STYLES: dict[str, dict[str, float]] = {
-    "women": {"long": 0.54, "medium": 0.24, "bun": 0.06, "ponytail": 0.09, "short": 0.07},
+    "women": {"long": 0.55, "medium": 0.27, "bun": 0.05, "ponytail": 0.06, "short": 0.07},
     "men": {
         "short": 0.64,
         "buzzed": 0.17,
