@@ -1,4 +1,9 @@
-"""The losses of training: attributes with unknown labels, masks with unknown pictures."""
+"""The losses of training: attributes with unknown labels, masks with unknown pictures.
+
+Both return one value a picture, which Keras averages, instead of their mean over what is known: a
+scalar would escape the scaling that Keras does for several replicas. What is unknown counts 0, and
+the rest is scaled up by the share that is known.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +38,8 @@ class AttributeLoss(keras.losses.Loss):
         logits = ops.cast(y_pred, "float32")
         labels = ops.cast(y_true, "float32")
         known = ops.cast(ops.not_equal(labels, MISSING), "float32")
-        losses = _cross_entropy(labels * known, logits)  # (B, A)
-        return ops.sum(losses * known) / ops.maximum(ops.sum(known), 1.0)
+        losses = ops.mean(_cross_entropy(labels * known, logits) * known, axis=1)  # (B,)
+        return losses / ops.maximum(ops.mean(known), 1e-7)
 
 
 @keras.saving.register_keras_serializable(package="far_keras")
@@ -68,8 +73,8 @@ class MaskLoss(keras.losses.Loss):
         overlap = ops.sum(predicted * masks, axis=(1, 2))  # (B, G)
         total = ops.sum(predicted, axis=(1, 2)) + ops.sum(masks, axis=(1, 2))  # (B, G)
         dice = ops.mean(1 - (2 * overlap + 1) / (total + 1), axis=1)  # (B,)
-        losses = cross_entropy + self.dice_weight * dice
-        return ops.sum(losses * known) / ops.maximum(ops.sum(known), 1.0)
+        losses = (cross_entropy + self.dice_weight * dice) * known  # (B,)
+        return losses / ops.maximum(ops.mean(known), 1e-7)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "dice_weight": self.dice_weight}

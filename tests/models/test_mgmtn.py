@@ -134,3 +134,15 @@ def test_backbone_without_pyramid_is_refused():
 def test_too_small_images_are_refused(backbone):
     with pytest.raises(ModelError, match="at least 32"):
         mgmtn(backbone, image_size=31)
+
+
+def test_exported_model_answers_like_predict(backbone, schema, tmp_path):
+    """Batch normalisation and dropout must not be exported in training mode."""
+    model = mgmtn(backbone, schema, 64, dropout=0.5)
+    for weight in model.weights:
+        weight.assign(RNG.uniform(0.1, 0.5, weight.shape))
+    model.export(tmp_path / "saved_model", verbose=False)
+    served = tf.saved_model.load(tmp_path / "saved_model").serve(IMAGES)
+    expected = model.predict(IMAGES, verbose=0)
+    for key, value in served.items():
+        np.testing.assert_allclose(value, expected[key], rtol=1e-4, atol=1e-4)  # float32

@@ -64,3 +64,9 @@ def schema_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("schema") / "schema.json"
     path.write_text(json.dumps(SCHEMA.to_dict()))
     return path
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    """One strategy for all tests: TensorFlow's CPU collectives mix up those of several."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

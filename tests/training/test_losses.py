@@ -1,3 +1,6 @@
+import contextlib
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -88,3 +91,23 @@ def test_losses_reload_from_their_config():
     assert isinstance(copy, MaskLoss) and copy.dice_weight == 0.25 and copy.name == "mine"
     copy = keras.losses.deserialize(keras.losses.serialize(AttributeLoss()))
     assert isinstance(copy, AttributeLoss)
+
+
+@pytest.mark.parametrize(
+    "loss, shape", [(AttributeLoss(), (8, 3)), (MaskLoss(), (8, 2, 2, 3))], ids=["labels", "masks"]
+)
+def test_two_replicas_step_like_one(two_replicas, loss, shape):
+    inputs = RNG.normal(size=(8, 4)).astype("float32")
+    targets = RNG.integers(0, 2, shape).astype("float32")
+    results = []
+    for strategy in (None, two_replicas):
+        keras.utils.set_random_seed(0)
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            x = keras.Input((4,))
+            y = keras.layers.Reshape(shape[1:])(keras.layers.Dense(math.prod(shape[1:]))(x))
+            model = keras.Model(x, y)
+            model.compile(keras.optimizers.SGD(0.1), loss=loss, jit_compile=False)
+        history = model.fit(inputs, targets, batch_size=8, shuffle=False, verbose=0).history
+        results.append([history["loss"][0], *model.get_weights()])
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-6)  # float32 sums of halves

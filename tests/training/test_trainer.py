@@ -143,6 +143,7 @@ def test_training_learns_and_writes_the_whole_folder(make_config, tmp_path):
     assert float(metric.result()) == pytest.approx(best, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_uninterrupted(make_config, whole, tmp_path, capsys):
     config = make_config(tmp_path / "stopped")
     for method, count in (
@@ -166,6 +167,7 @@ def test_stopped_and_resumed_equals_uninterrupted(make_config, whole, tmp_path, 
     assert [row["val_loss"] for row in resumed.history] == pytest.approx(losses, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(make_config, whole, tmp_path):
     config = make_config(tmp_path / "killed")
     config.write(tmp_path / "config.json")
@@ -244,12 +246,10 @@ def test_missing_records_are_named(make_config, tmp_path):
         train(make_config(tmp_path / "model", records=tmp_path / "nowhere"), progress=False)
 
 
-def test_two_replicas_equal_one(make_config, tmp_path):
-    """Without dropout and batch statistics nothing tells halves of a batch from the whole."""
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_two_replicas_train_like_one(make_config, tmp_path, two_replicas):
     same = {"augment": False, "epochs": 1, "variant": "baseline_small", "model": {"dropout": 0.0}}
     one = train(make_config(tmp_path / "one", **same), progress=False)
-    two = train(make_config(tmp_path / "two", **same), progress=False, strategy=strategy)
+    two = train(make_config(tmp_path / "two", **same), progress=False, strategy=two_replicas)
     assert load_model(two.folder).provenance["devices"] == 2
     # Batch normalisation sees halves of a batch: near, not equal.
     assert two.history[0]["loss"] == pytest.approx(one.history[0]["loss"], rel=0.2)

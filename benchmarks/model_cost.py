@@ -1,0 +1,129 @@
+"""What masks and fusion cost over the bare backbone with one dense layer.
+
+    python benchmarks/model_cost.py
+
+Both networks run in turn in one process, so that a busy machine slows both; the figures are medians
+of each pass and the ratio of them. GFLOPs are counted by TensorFlow's profiler on the forward pass
+of one picture (a multiplication and an addition are two).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import keras
+import tensorflow as tf
+
+from far_keras.models.variants import ModelConfig, build_model
+from far_keras.training.losses import AttributeLoss, MaskLoss
+from far_keras.training.optimizer import build_optimizer
+
+BASE, FULL = "baseline_efficientnetlite0", "mgmtn_efficientnetlite0"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
+    options = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+
+    models = {
+        name: build_model(ModelConfig(name, {"image_size": options.image_size}))
+        for name in (BASE, FULL)
+    }
+    report = {}
+    for name, model in models.items():
+        report[name] = {
+            "parameters": model.count_params(),
+            "gflops": round(forward_flops(model) / 1e9, 4),
+        }
+    passes = {
+        "forward": {name: forward_pass(model, options) for name, model in models.items()},
+        "training_step": {name: training_step(model, options) for name, model in models.items()},
+    }
+    for kind, functions in passes.items():
+        for name, seconds in alternate(functions, options.rounds).items():
+            report[name][f"{kind}_ms"] = round(1000 * statistics.median(seconds), 1)
+    report["ratio"] = {key: round(report[FULL][key] / report[BASE][key], 3) for key in report[BASE]}
+    print(json.dumps(report, indent=1))
+
+
+def pictures(options: argparse.Namespace) -> tf.Tensor:
+    shape = (options.batch_size, options.image_size, options.image_size, 3)
+    return tf.random.uniform(shape, 0, 255)
+
+
+def forward_pass(model: keras.Model, options: argparse.Namespace) -> Callable[[], object]:
+    images = pictures(options)
+    function = tf.function(lambda: model(images, training=False))
+    return lambda: {key: value.numpy() for key, value in function().items()}
+
+
+def training_step(model: keras.Model, options: argparse.Namespace) -> Callable[[], object]:
+    images = pictures(options)
+    losses = {"attributes": AttributeLoss(), "masks": MaskLoss()}
+    targets = {
+        key: tf.cast(tf.random.uniform((options.batch_size, *output.shape[1:])) > 0.5, tf.float32)
+        for key, output in model.output.items()
+    }
+    optimizer = build_optimizer(1e-4, 0.01, 10_000, 0.0)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            outputs = model(images, training=True)
+            loss = tf.add_n([losses[key](targets[key], outputs[key]) for key in outputs])
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        return loss
+
+    return lambda: step().numpy()
+
+
+def alternate(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each call, the functions taking turns; the first two rounds are for warming up."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(rounds + 2):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            function()
+            if turn >= 2:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def forward_flops(model: keras.Model) -> int:
+    """Floating point operations of one picture, counted on the frozen graph."""
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2_as_graph,
+    )
+
+    spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
+    concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
+    _, graph_def = convert_variables_to_constants_v2_as_graph(concrete)
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(graph_def, name="")
+        profile = tf.compat.v1.profiler
+        options = profile.ProfileOptionBuilder.float_operation()
+        options["output"] = "none"
+        return profile.profile(
+            graph, run_meta=tf.compat.v1.RunMetadata(), cmd="op", options=options
+        ).total_float_ops
+
+
+if __name__ == "__main__":
+    main()
