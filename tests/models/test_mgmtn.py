@@ -142,7 +142,8 @@ def test_exported_model_answers_like_predict(backbone, schema, tmp_path):
     for weight in model.weights:
         weight.assign(RNG.uniform(0.1, 0.5, weight.shape))
     model.export(tmp_path / "saved_model", verbose=False)
-    served = tf.saved_model.load(tmp_path / "saved_model").serve(IMAGES)
+    loaded = tf.saved_model.load(tmp_path / "saved_model")  # kept: it holds the variables
+    served = loaded.serve(IMAGES)
     expected = model.predict(IMAGES, verbose=0)
     for key, value in served.items():
         np.testing.assert_allclose(value, expected[key], rtol=1e-4, atol=1e-4)  # float32
