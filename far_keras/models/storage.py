@@ -81,6 +81,8 @@ def save_model(
             of one of the schema's attributes.
         OSError: The folder cannot be written.
     """
+    import keras
+
     folder = Path(folder)
     if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
         raise ModelError(
@@ -97,7 +99,8 @@ def save_model(
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.tmp")
     temporary.mkdir()
     try:
-        model.save_weights(temporary / WEIGHTS)
+        # A model that was compiled would put its optimiser's state, twice its size, into the file.
+        keras.Model(model.inputs, model.output).save_weights(temporary / WEIGHTS)
         _write(temporary / SCHEMA, schema.to_dict())
         _write(
             temporary / THRESHOLDS,

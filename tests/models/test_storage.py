@@ -189,3 +189,16 @@ def test_unknown_variants_and_arguments_are_refused():
         build_model(ModelConfig("baseline_efficientnetlite0", {"name": "x"}))
     with pytest.raises(ModelError, match="mode must be one of"):
         build_model(ModelConfig("mgmtn_efficientnetlite0", {"fusion": "magic"}))
+
+
+def test_the_optimiser_is_not_stored(saved, schema, tmp_path):
+    model, folder = saved
+    model.compile("adam", "mse", jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    config = load_model(folder).config
+    again = save_model(model, tmp_path / "again", config=config, schema=schema)
+    sizes = [(path / "model.weights.h5").stat().st_size for path in (folder, again)]
+    assert sizes[0] == sizes[1]
+    expected = model.predict(IMAGES, verbose=0)["attributes"]
+    outputs = load_model(again).model.predict(IMAGES, verbose=0)["attributes"]
+    np.testing.assert_array_equal(outputs, expected)
