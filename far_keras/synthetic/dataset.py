@@ -108,7 +108,7 @@ def synthesize(
     settings.population()  # refuses wrong settings before anything is written
     if not isinstance(count, int) or count < 1:
         raise DatasetError(f"count: expected an integer of at least 1. Received: {count!r}")
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    workers = _usable_cores() if workers is None else workers
     if workers < 1:
         raise DatasetError(f"workers: expected at least 1. Received: {workers!r}")
     directory = Path(directory)
@@ -127,6 +127,12 @@ def synthesize(
         identities=len({row.identity for row in rows}),
         seconds=time.monotonic() - started,
     )
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: fewer than all in a container
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _prepare(directory: Path, count: int, settings: Settings) -> None:
