@@ -14,7 +14,7 @@ def test_too_few_faces_are_refused_at_once(tmp_path):
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
-    journal = {"settings": {"count": 300, "seed": 0, "epochs": 8}, "seconds": {}, "finished": []}
+    journal = {"settings": {"count": 300, "seed": 0, "epochs": 12}, "seconds": {}, "finished": []}
     (tmp_path / "quickstart.json").write_text(json.dumps(journal))
     with pytest.raises(DatasetError, match=r"other settings.*300.*not.*400"):
         quickstart(tmp_path, 400)
