@@ -93,8 +93,8 @@ def draw_lashes(scene: Scene) -> None:
     distance = np.linalg.norm(rest - own, axis=1)
     tip = _fade(0.165, 0.225, distance)
     upper = rest[:, 1] > own[:, 1] + 0.0
-    base = 0.85 if not person.male else 0.55
-    strength = np.where(upper, base, 0.3 * base) + 0.4 * makeup.eyeliner
+    base = 1.0 - 0.45 * person.face.masculinity
+    strength = np.where(upper, base, 0.4 * base) + 0.4 * makeup.eyeliner
     alpha = np.zeros(len(mesh.vertices), np.float32)
     alpha[used] = np.clip(strength * (1 - 0.85 * tip), 0, 1)
     color = 0.25 * np.array(person.hair.brow_color, np.float32) * (1 - makeup.eyeliner) + 0.004

@@ -110,9 +110,9 @@ def _base_shape(weights: Weights, face: Face, age: float) -> None:
 def _sex_traits(face: Face) -> dict[str, float]:
     """What makes a face a man's or a woman's beyond the macro targets; signed strengths."""
     m = 2 * face.masculinity - 1  # -1 feminine .. 1 masculine
-    man, woman = max(m, 0.0), max(-m, 0.0)
+    man, woman = max(m, 0.0), 1.2 * max(-m, 0.0)
     return {
-        "chin-width": 0.5 * man - 0.9 * woman,
+        "chin-width": 0.5 * man - 0.7 * woman,
         "chin-prominent": 0.35 * man,
         "chin-bones": 0.6 * man - 0.6 * woman,
         "forehead-nubian": -0.25 * man + 0.1 * woman,
@@ -127,13 +127,15 @@ def _sex_traits(face: Face) -> dict[str, float]:
         "eye-height2": 0.1 + 0.35 * woman,
         "eye-height3": 0.1 + 0.2 * woman,
         "eye-corner2": 0.25 * woman,
-        "nose-scale-horiz": 0.35 * man - 0.55 * woman,
-        "nose-volume": -0.25 * woman,
+        "nose-scale-horiz": 0.35 * man - 0.75 * woman,
+        "nose-volume": -0.45 * woman,
         "nose-scale-depth": 0.15 * man - 0.15 * woman,
         "nose-hump": 0.3 * man - 0.1 * woman,
         "nose-curve": 0.15 * man - 0.1 * woman,
-        "mouth-upperlip-height": -0.3 * man + 0.4 * woman,
-        "mouth-lowerlip-height": -0.25 * man + 0.4 * woman,
+        "mouth-upperlip-height": -0.3 * man + 0.55 * woman,
+        "mouth-lowerlip-height": -0.25 * man + 0.55 * woman,
+        "cheek-bones": 0.35 * woman,
+        "cheek-volume": -0.3 * woman,
         "mouth-scale-horiz": 0.2 * man - 0.15 * woman,
         "measure-neck-height": -0.2 - 0.65 * man,
         "neck-scale-horiz": 0.7 * man - 0.35 * woman,

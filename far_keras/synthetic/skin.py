@@ -83,11 +83,13 @@ def _make_up(scene: Scene, albedo: np.ndarray, fragments: Fragments) -> None:
     if makeup.eyeshadow:
         lid = np.clip(1.25 * spot(rest, 0.32, 7.365, 0.17, 0.055), 0, 1) * (rest[:, 1] > 7.27)
         _blend(albedo, np.array(makeup.eyeshadow_color), 0.75 * makeup.eyeshadow * lid)
-    if makeup.eyeliner:
+    # The roots of dense lashes draw a line too.
+    liner = max(makeup.eyeliner, 0.35 * (1 - scene.person.face.masculinity))
+    if liner > 0.01:
         x = np.abs(rest[:, 0])
         upper = np.interp(x, (0.17, 0.24, 0.33, 0.42, 0.50), (7.275, 7.325, 7.345, 7.325, 7.29))
         line = np.exp(-(((rest[:, 1] - upper) / 0.014) ** 2)) * (x > 0.17) * (x < 0.52)
-        _blend(albedo, np.full(3, 0.01), 0.9 * makeup.eyeliner * line * (rest[:, 2] > 1.0))
+        _blend(albedo, np.full(3, 0.01), 0.9 * liner * line * (rest[:, 2] > 1.0))
 
 
 def _stubble(person: Person, albedo: np.ndarray, rest: np.ndarray, fine: np.ndarray) -> None:
