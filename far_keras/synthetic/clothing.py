@@ -105,7 +105,13 @@ def draw_clothing(scene: Scene) -> None:
     elif worn.clothing in ("crew", "vneck"):
         draw_rib(scene, drape, color, worn.clothing)
     else:
-        draw_collar(scene, drape, shirt_color(scene), open_collar=not worn.necktie)
+        draw_collar(
+            scene,
+            drape,
+            shirt_color(scene),
+            open_collar=not worn.necktie,
+            under_jacket=worn.clothing == "suit",
+        )
         if worn.necktie:
             draw_necktie(scene, drape)
         if worn.clothing == "suit":

@@ -52,13 +52,16 @@ def draw_turtleneck(scene: Scene, drape: Drape, color: np.ndarray) -> None:
     draw_cloth(scene, points, shades, Region.CLOTHING)
 
 
-def draw_collar(scene: Scene, drape: Drape, color: np.ndarray, *, open_collar: bool) -> None:
+def draw_collar(
+    scene: Scene, drape: Drape, color: np.ndarray, *, open_collar: bool, under_jacket: bool
+) -> None:
     """A shirt's collar: a band around the neck and a flap that folds down to two wings.
 
     Args:
         scene, drape: the person.
         color: of the shirt.
         open_collar: the top button is open, and the wings lie apart.
+        under_jacket: lapels press the wings flat.
     """
     gap = 0.34 if open_collar else 0.06  # radians from the middle to the collar's front edge
     angle = np.linspace(gap, 2 * np.pi - gap, 100)[None]
@@ -71,7 +74,7 @@ def draw_collar(scene: Scene, drape: Drape, color: np.ndarray, *, open_collar: b
     draw_cloth(scene, band, color * 0.72, Region.CLOTHING)
     # The flap is longest at the wings' tips, a little beside the front edge.
     tip = np.interp(turn, (0, 0.10, 0.16, 0.3, 0.5, 1), (0.24, 0.38, 0.33, 0.21, 0.2, 0.2))
-    lean = 0.045 + 0.06 * t + 0 * angle
+    lean = (0.03 + 0.015 * t if under_jacket else 0.045 + 0.06 * t) + 0 * angle
     swing = np.sign(angle) * np.interp(turn, (0, 0.25, 0.5), (0.35, 0.1, 0.0)) * t
     flap = drape.around(angle + swing, top + 0.01 - tip * t, lean)
     edge = 1 - 0.25 * np.clip(1 - np.abs(t - 0.93) / 0.07, 0, 1)  # the seam
@@ -83,7 +86,7 @@ def draw_lapels(scene: Scene, drape: Drape, color: np.ndarray) -> None:
     t = np.linspace(0, 1, 40)[:, None]  # down the opening
     s = np.linspace(0, 1, 12)[None]  # from the opening outward
     for side in (-1, 1):
-        inner = np.interp(t, (0, 1), (0.36, 0.02))
+        inner = np.interp(t, (0, 1), (0.34, 0.02))
         y = np.interp(t, (0, 1), (6.02, 5.20))
         # The notch between collar and lapel.
         width = np.interp(t, (0, 0.22, 0.30, 0.36, 0.44, 1), (0.12, 0.17, 0.19, 0.10, 0.25, 0.16))
