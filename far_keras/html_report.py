@@ -146,7 +146,8 @@ def _means(evaluation: Mapping[str, Any]) -> str:
     notes = [
         "Accuracy is that of the more probable answer; balanced accuracy and F1 are taken at "
         "thresholds fitted on the validation split. The majority never looks at the picture. "
-        "A difference whose interval holds 0 is no difference that this test can see."
+        "A difference whose interval holds 0 is no difference that this test can see; and every "
+        "network was trained once: another seed gives somewhat other figures."
     ]
     if left_out := evaluation["left_out_of_means"]:
         names = ", ".join(map(_words, left_out))
@@ -313,7 +314,7 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 1rem; }
+main { max-width: 1180px; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 1rem 0 .5rem; }
 h2 { font-size: 1.25rem; margin: 0 0 .75rem; }
 h3 { font-size: 1rem; margin: 1.25rem 0 .5rem; }
@@ -324,7 +325,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .note, figcaption, small { color: var(--faint); font-size: .875rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .3rem .5rem; border-bottom: 1px solid var(--line);
+th, td { text-align: right; padding: .3rem .4rem; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 th { font-size: .875rem; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
