@@ -20,7 +20,7 @@ from far_keras.synthetic.rasterizer import vertex_normals
 __all__ = ["UV_MASKS", "HeadMesh", "Material", "SurfaceSamples", "load_head", "surface_samples"]
 
 ASSETS = Path(__file__).parent / "assets"
-UV_MASKS = ("lips", "ears", "eyelids", "inside_mouth", "face")
+UV_MASKS = ("lips", "ears", "inside_mouth")
 
 
 class Material(IntEnum):

