@@ -50,7 +50,7 @@ class TrainConfig:
 
     Example:
         >>> TrainConfig(records="records", output="models/first", epochs=4).learning_rate
-        0.001
+        0.002
     """
 
     records: str
@@ -64,8 +64,8 @@ class TrainConfig:
     mask_weight: float = 1.0
     augment: bool = True
     batch_size: int = 32
-    epochs: int = 8
-    learning_rate: float = 1e-3
+    epochs: int = 14
+    learning_rate: float = 2e-3
     warmup: float = 0.05
     weight_decay: float = 0.01
     precision: str = "float32"
