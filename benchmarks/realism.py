@@ -23,7 +23,7 @@ from rich.table import Table
 
 from far_keras.schema import CELEBA, MISSING
 from far_keras.synthetic.labels import visible_labels
-from far_keras.synthetic.population import Population
+from far_keras.synthetic.people.population import Population
 
 SEED = 20_000  # far from the seeds that anything was tuned on
 # Where a face detector's box lies in a picture aligned like CelebA's: top, right, bottom, left.

@@ -18,7 +18,7 @@ import time
 import numpy as np
 
 from far_keras.synthetic.labels import visible_labels
-from far_keras.synthetic.population import Population
+from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.renderer import render
 
 

@@ -15,7 +15,7 @@ _PUBLIC = {
     "AttributeSchema": "far_keras.schema",
     "FarError": "far_keras.errors",
     "Group": "far_keras.schema",
-    "Recognizer": "far_keras.recognizer",
+    "Recognizer": "far_keras.recognition.recognizer",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

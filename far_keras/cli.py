@@ -206,7 +206,7 @@ def _forced(text: str) -> tuple[str, int]:
 
 def _quickstart(options: argparse.Namespace) -> None:
     load_tensorflow()
-    from far_keras.quickstart import quickstart
+    from far_keras.quickstart.quickstart import quickstart
 
     quickstart(options.directory, count=options.count, seed=options.seed)
 
@@ -281,8 +281,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     load_tensorflow()
-    from far_keras.prediction import predict_files, tables
-    from far_keras.recognizer import Recognizer
+    from far_keras.recognition.prediction import predict_files, tables
+    from far_keras.recognition.recognizer import Recognizer
 
     console = _console()
     with Recognizer.load(options.model) as recognizer:

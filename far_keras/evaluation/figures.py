@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from far_keras.evaluation.bootstrap import Answers, interval, resample_means, resample_scores
 from far_keras.evaluation.scores import attribute_scores, mean_over_attributes, prevalence
 
-__all__ = ["FIGURES", "MAJORITY", "Difference", "Evaluation", "Figure", "ModelScores", "score"]
+__all__ = [
+    "FIGURES",
+    "MAJORITY",
+    "Difference",
+    "Evaluation",
+    "Figure",
+    "ModelScores",
+    "describe_data",
+    "score",
+]
 
 # Figure: (metric of `attribute_scores`, whether it is taken at the model's fitted thresholds)
 FIGURES: dict[str, tuple[str, bool]] = {
@@ -119,6 +128,17 @@ class Evaluation:
             if scores.name == name:
                 return scores
         raise KeyError(f"no model {name!r}; there are {[scores.name for scores in self.models]}")
+
+
+def describe_data(evaluation: Evaluation) -> str:
+    """One line that says which pictures were measured."""
+    data = evaluation.data
+    kind = "synthetic (rendered) faces" if data.get("synthetic") else "pictures"
+    people = f" of {data['identities']:,} persons" if data.get("identities") else ""
+    return (
+        f"{data.get('pictures', 0):,} {kind}{people}, {data.get('split', '?')} split of "
+        f"{data.get('name', '?')!r}; 95% intervals by resampling {data['resampled']}"
+    )
 
 
 def score(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from far_keras.overlay import overlay_masks
+from far_keras.recognition.overlay import overlay_masks
 from far_keras.schema import MISSING, REGIONS, AttributeSchema
 
 if TYPE_CHECKING:

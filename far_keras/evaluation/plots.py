@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from far_keras.atomic import atomic_path
-from far_keras.evaluation.figures import MAJORITY, Evaluation
+from far_keras.evaluation.figures import MAJORITY, Evaluation, describe_data
 
 __all__ = ["plot_attributes", "plot_curves"]
 
@@ -75,7 +75,7 @@ def plot_attributes(evaluation: Evaluation, path: str | Path) -> Path:
         # Wide enough for all values; the interval of a rare attribute may leave the panel.
         lowest = (s.attributes[n][key].value - 0.02 for s in models for n in names)
         axes.set_xlim(min([0.48, *lowest]), 1.005)
-    canvas.suptitle(_title(evaluation), fontsize=10, x=0.01, ha="left")
+    canvas.suptitle(describe_data(evaluation), fontsize=10, x=0.01, ha="left")
     return _save(canvas, path)
 
 
@@ -116,12 +116,6 @@ def plot_curves(
         handles, labels = panels[0].get_legend_handles_labels()
         canvas.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return _save(canvas, path)
-
-
-def _title(evaluation: Evaluation) -> str:
-    from far_keras.evaluation.report import describe_data
-
-    return describe_data(evaluation)
 
 
 def _save(canvas: Any, path: str | Path) -> Path:

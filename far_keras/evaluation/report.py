@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far_keras.atomic import atomic_path
-from far_keras.evaluation.figures import MAJORITY, Evaluation, Figure, ModelScores
+from far_keras.evaluation.figures import (
+    MAJORITY,
+    Evaluation,
+    Figure,
+    ModelScores,
+    describe_data,
+)
+from far_keras.evaluation.plots import plot_attributes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["EVALUATION_FILE", "describe_data", "format_figure", "tables", "to_dict", "write_report"]
+__all__ = ["EVALUATION_FILE", "format_figure", "tables", "to_dict", "write_report"]
 
 EVALUATION_FILE = "evaluation.json"
 HEADLINE = {
@@ -59,25 +66,12 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
 
 def write_report(evaluation: Evaluation, folder: str | Path) -> list[Path]:
     """Writes ``evaluation.json`` and ``evaluation.png`` and returns their paths."""
-    from far_keras.evaluation.plots import plot_attributes
-
     folder = Path(folder)
     with atomic_path(folder / EVALUATION_FILE) as temporary:
         text = json.dumps(to_dict(evaluation), indent=1, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     plot_attributes(evaluation, folder / "evaluation.png")
     return [folder / EVALUATION_FILE, folder / "evaluation.png"]
-
-
-def describe_data(evaluation: Evaluation) -> str:
-    """One line that says which pictures were measured."""
-    data = evaluation.data
-    kind = "synthetic (rendered) faces" if data.get("synthetic") else "pictures"
-    people = f" of {data['identities']:,} persons" if data.get("identities") else ""
-    return (
-        f"{data.get('pictures', 0):,} {kind}{people}, {data.get('split', '?')} split of "
-        f"{data.get('name', '?')!r}; 95% intervals by resampling {data['resampled']}"
-    )
 
 
 def format_figure(figure: Figure, digits: int = 3) -> str:

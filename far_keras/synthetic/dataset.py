@@ -47,7 +47,7 @@ from far_keras.synthetic.celeba_layout import (
     write_lists,
 )
 from far_keras.synthetic.dataset_worker import Settings, make_pictures, start_worker
-from far_keras.synthetic.population import Correlations
+from far_keras.synthetic.people.population import Correlations
 
 __all__ = ["Synthesis", "synthesize"]
 

@@ -23,7 +23,7 @@ from far_keras.synthetic.celeba_layout import (
 )
 from far_keras.synthetic.labels import no_face_labels, visible_labels
 from far_keras.synthetic.negatives import render_without_face
-from far_keras.synthetic.population import Correlations, Population, Subject
+from far_keras.synthetic.people.population import Correlations, Population, Subject
 
 __all__ = ["SIZE", "Settings", "make_pictures", "start_worker"]
 

@@ -36,8 +36,8 @@ import colorsys
 import numpy as np
 
 from far_keras.schema import CELEBA, MISSING
-from far_keras.synthetic.margins import MARGINS
 from far_keras.synthetic.parameters import RGB, Person, Shot
+from far_keras.synthetic.people.margins import MARGINS
 from far_keras.synthetic.regions import Region
 
 __all__ = ["SMILE_LIFTS_CHEEKS", "VISIBLE", "hair_color_labels", "no_face_labels", "visible_labels"]

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from far_keras.synthetic.anatomy import head_regions
-from far_keras.synthetic.background import draw_background
-from far_keras.synthetic.beard import draw_beard
-from far_keras.synthetic.brows import draw_brows
-from far_keras.synthetic.clothing import draw_clothing, paint_clothing
-from far_keras.synthetic.eyes import draw_lashes, paint_eyes, paint_mouth
-from far_keras.synthetic.film import develop
-from far_keras.synthetic.fragments import Fragments, head_fragments
-from far_keras.synthetic.glasses import draw_glasses
-from far_keras.synthetic.hair import draw_hair
-from far_keras.synthetic.hats import draw_hat
-from far_keras.synthetic.jewellery import draw_jewellery
-from far_keras.synthetic.mesh import Material
+from far_keras.synthetic.face.anatomy import head_regions
+from far_keras.synthetic.face.eyes import draw_lashes, paint_eyes, paint_mouth
+from far_keras.synthetic.face.skin import paint_skin
+from far_keras.synthetic.hair.beard import draw_beard
+from far_keras.synthetic.hair.brows import draw_brows
+from far_keras.synthetic.hair.hair import draw_hair
+from far_keras.synthetic.head.mesh import Material
 from far_keras.synthetic.parameters import Person, Shot
-from far_keras.synthetic.scene import Scene, build_scene
-from far_keras.synthetic.shading import Surface, ambient_occlusion, shade
-from far_keras.synthetic.skin import paint_skin
+from far_keras.synthetic.stage.background import draw_background
+from far_keras.synthetic.stage.film import develop
+from far_keras.synthetic.stage.fragments import Fragments, head_fragments
+from far_keras.synthetic.stage.scene import Scene, build_scene
+from far_keras.synthetic.stage.shading import Surface, ambient_occlusion, shade
+from far_keras.synthetic.worn.clothing import draw_clothing, paint_clothing
+from far_keras.synthetic.worn.glasses import draw_glasses
+from far_keras.synthetic.worn.hats import draw_hat
+from far_keras.synthetic.worn.jewellery import draw_jewellery
 
 __all__ = ["SIZE", "Rendering", "render"]
 

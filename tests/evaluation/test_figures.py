@@ -7,9 +7,9 @@ from PIL import Image
 from rich.console import Console
 
 from far_keras.evaluation.bootstrap import Answers
-from far_keras.evaluation.figures import FIGURES, MAJORITY, score
+from far_keras.evaluation.figures import FIGURES, MAJORITY, describe_data, score
 from far_keras.evaluation.plots import plot_attributes, plot_curves
-from far_keras.evaluation.report import describe_data, tables, to_dict, write_report
+from far_keras.evaluation.report import tables, to_dict, write_report
 from far_keras.evaluation.scores import attribute_scores
 
 NAMES = ("First", "Second", "Rare", "One_Class", "Unknown")

@@ -5,7 +5,7 @@ import pytest
 from far_keras.faces.detector import FaceDetector
 from far_keras.faces.landmarks import FaceLandmarker
 from far_keras.synthetic.parameters import Accessories
-from far_keras.synthetic.population import Population
+from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.renderer import render
 
 FORCED = {"Wearing_Hat": 0, "Eyeglasses": 0, "Blurry": 0, "Bangs": 0}

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from far_keras.synthetic.background import KINDS
 from far_keras.synthetic.parameters import Camera, Expression, Light
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import SIZE, render
+from far_keras.synthetic.stage.background import KINDS
 
 
 @pytest.fixture

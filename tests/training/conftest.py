@@ -11,11 +11,6 @@ from far_keras.datasets.manifest import Manifest, Shard
 from far_keras.datasets.records import FaceRecord, write_shard
 from far_keras.schema import REGIONS, AttributeSchema, Group
 
-# Two logical devices, for tests of replicas. Must happen before TensorFlow is first used.
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
-
 SCHEMA = AttributeSchema(
     "three",
     ("Bright", "Red", "Unknown"),

@@ -1,0 +1,1 @@
+"""Photographs in, faces with attributes and masks out."""

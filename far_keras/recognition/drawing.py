@@ -1,0 +1,228 @@
+"""Draws answers: a photograph with boxes and group masks, and a card of answers for each face.
+
+Text never lies on the photograph: each face bears a number, and its answers stand on a card of
+that number beside or below the picture. So nothing overlaps, however many faces there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from far_keras.recognition.overlay import (
+    INK,
+    PAPER,
+    Color,
+    Picture,
+    group_colors,
+    legend,
+    overlay_masks,
+)
+from far_keras.recognition.results import FaceResult
+
+__all__ = ["draw_faces"]
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_CARD: Color = (38, 41, 47)
+_FAINT: Color = (160, 165, 172)
+_BOX: Color = (0, 230, 160)
+
+_SMALLEST_SIDE = 720  # a smaller picture is enlarged: its faces could not be seen beside the text
+
+
+def draw_faces(
+    image: Picture,
+    faces: Sequence[FaceResult],
+    *,
+    masks: bool = True,
+    attributes: int | None = None,
+) -> Picture:
+    """An annotated copy of a photograph.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the photograph that `faces` were found in.
+        faces: As the recogniser returned them.
+        masks: Whether to draw the group masks over the faces.
+        attributes: How many "yes" answers a card lists at most, each with
+            `FaceResult.certainty`, most certain first; default: 16 for one face, 10 for a few, 6
+            for many.
+
+    Returns:
+        uint8 RGB, larger than `image`: cards stand to the right or below, whichever makes the
+        smaller and squarer sheet. A picture whose longer side is below 720 pixels is enlarged
+        first.
+    """
+    scale = max(1.0, _SMALLEST_SIDE / max(image.shape[:2]))
+    picture = Image.fromarray(image)
+    if scale > 1:
+        size = (round(picture.width * scale), round(picture.height * scale))
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    pixels = np.asarray(picture)
+    if masks:
+        for face in faces:
+            if face.masks is not None:
+                pixels = overlay_masks(pixels, face.masks, _rescaled(face.matrix, scale))
+    picture = Image.fromarray(pixels)
+    unit = max(13.0, max(picture.size) / 58)  # the text's height in pixels
+    _draw_boxes(picture, faces, scale, unit)
+    if attributes is None:
+        attributes = 16 if len(faces) == 1 else 10 if len(faces) <= 4 else 6
+    cards = [_face_card(number, face, attributes, unit) for number, face in enumerate(faces, 1)]
+    if masks and (named := next((f for f in faces if f.masks is not None), None)):
+        cards.append(_legend_card(named.groups, unit))
+    if not faces:
+        cards.append(_text_card("No face found", unit))
+    return np.asarray(_beside(picture, cards, round(unit * 0.6)))
+
+
+def _rescaled(matrix: NDArray, scale: float) -> NDArray:
+    """The photograph-to-face matrix of a photograph enlarged by `scale`."""
+    # A pixel centre x of the enlarged picture lies at (x + 0.5) / scale - 0.5 of the original.
+    offset = 0.5 / scale - 0.5
+    shifted = matrix[:, 2] + matrix[:, :2] @ np.array([offset, offset])
+    return np.column_stack([matrix[:, :2] / scale, shifted])
+
+
+def _draw_boxes(
+    picture: Image.Image, faces: Sequence[FaceResult], scale: float, unit: float
+) -> None:
+    pen = ImageDraw.Draw(picture)
+    line = max(2, round(unit / 7))
+    for number, face in enumerate(faces, 1):
+        left, top, right, bottom = (float(side) * scale for side in face.box)
+        left, top = max(left, 0), max(top, 0)
+        right, bottom = min(right, picture.width - 1), min(bottom, picture.height - 1)
+        if right <= left or bottom <= top:
+            continue
+        pen.rectangle((left, top, right, bottom), outline=_BOX, width=line)
+        # The badge of a small face is small too: it must not hide a neighbour.
+        size = min(unit, max(11.0, (right - left) / 3.5))
+        font = ImageFont.load_default(size)
+        text = str(number)
+        wide, high = pen.textlength(text, font) + 0.7 * size, 1.3 * size
+        floor = top + line if top >= high else top + high  # above the box where there is room
+        tag = (left, floor - high, left + wide, floor)
+        pen.rectangle(tag, fill=_BOX)
+        pen.text(((tag[0] + tag[2]) / 2, (tag[1] + tag[3]) / 2), text, (0, 0, 0), font, anchor="mm")
+
+
+def _face_card(number: int, face: FaceResult, attributes: int, unit: float) -> Image.Image:
+    yes = [name for name, decision in face.decisions.items() if decision]
+    yes.sort(key=lambda name: -face.certainty(name))
+    shown, rest = yes[:attributes], len(yes) - attributes
+    colors = dict(zip(face.groups, group_colors(len(face.groups)), strict=True))
+    line = unit * 1.45
+    height = line * (1.3 + max(1, len(shown)) + (0.9 if rest > 0 else 0)) + unit * 0.7
+    card = Image.new("RGB", (round(unit * 17), round(height)), _CARD)
+    pen = ImageDraw.Draw(card)
+    bold, font = ImageFont.load_default(unit * 1.1), ImageFont.load_default(unit)
+    edge, middle = unit * 0.7, unit * 0.5 + line / 2
+    text = f"{number}"
+    tag = (
+        edge,
+        middle - 0.75 * unit,
+        edge + pen.textlength(text, bold) + 0.8 * unit,
+        middle + 0.75 * unit,
+    )
+    pen.rectangle(tag, fill=_BOX)
+    pen.text(((tag[0] + tag[2]) / 2, middle), text, (0, 0, 0), bold, anchor="mm")
+    pen.text((tag[2] + 0.6 * unit, middle), f"face, {face.confidence:.0%} sure", _FAINT, font, "lm")
+    middle += line * 1.15
+    for name in shown:
+        color = colors.get(face.group_of.get(name, ""), _FAINT)
+        pen.rectangle(
+            (edge, middle - 0.3 * unit, edge + 0.6 * unit, middle + 0.3 * unit), fill=color
+        )
+        share = f"{face.certainty(name):.0%}"
+        room = card.width - 2 * edge - unit - pen.textlength("100%", font) - 0.4 * unit
+        label = _fitted(name.replace("_", " "), room, font, pen)
+        pen.text((edge + unit, middle), label, INK, font, anchor="lm")
+        pen.text((card.width - edge, middle), share, _FAINT, font, anchor="rm")
+        middle += line
+    if not shown:
+        pen.text((edge, middle), "no attribute answered yes", _FAINT, font, anchor="lm")
+    if rest > 0:
+        pen.text((edge + unit, middle), f"and {rest} more", _FAINT, font, anchor="lm")
+    return card
+
+
+def _legend_card(groups: Sequence[str], unit: float) -> Image.Image:
+    strip = legend(groups, unit, round(unit * 15.6))
+    card = Image.new("RGB", (round(unit * 17), strip.height + round(unit * 2.4)), PAPER)
+    ImageDraw.Draw(card).text(
+        (unit * 0.7, unit), "where each group looks", _FAINT, ImageFont.load_default(unit), "lm"
+    )
+    card.paste(strip, (round(unit * 0.7), round(unit * 2)))
+    return card
+
+
+def _text_card(text: str, unit: float) -> Image.Image:
+    card = Image.new("RGB", (round(unit * 17), round(unit * 2.4)), _CARD)
+    font = ImageFont.load_default(unit)
+    ImageDraw.Draw(card).text((unit * 0.7, unit * 1.2), text, INK, font, anchor="lm")
+    return card
+
+
+def _fitted(text: str, room: float, font: Font, pen: ImageDraw.ImageDraw) -> str:
+    if pen.textlength(text, font) <= room:
+        return text
+    while text and pen.textlength(text + "...", font) > room:
+        text = text[:-1]
+    return text + "..."
+
+
+@dataclass
+class _Layout:
+    size: tuple[int, int]
+    places: list[tuple[int, int]]
+
+
+def _beside(picture: Image.Image, cards: Sequence[Image.Image], gap: int) -> Image.Image:
+    """The picture with its cards to the right or below: whichever makes the handier sheet."""
+    right = _columns(cards, picture.height - 2 * gap, gap)
+    below = _columns_of_width(cards, picture.width - 2 * gap, gap)
+    wide = (picture.width + right.size[0] + gap, max(picture.height, right.size[1] + gap))
+    tall = (max(picture.width, below.size[0] + gap), picture.height + below.size[1] + gap)
+    beside = _unwieldiness(*wide) <= _unwieldiness(*tall)
+    sheet = Image.new("RGB", wide if beside else tall, PAPER)
+    sheet.paste(picture, (0, 0))
+    x0, y0 = (picture.width, 0) if beside else (0, picture.height)
+    for card, (x, y) in zip(cards, (right if beside else below).places, strict=True):
+        sheet.paste(card, (x0 + x, y0 + y))
+    return sheet
+
+
+def _unwieldiness(width: int, height: int) -> float:
+    """Grows with the sheet's area and with its distance from a square: a ribbon is hard to view."""
+    return width * height * (max(width, height) / min(width, height)) ** 0.5
+
+
+def _columns(cards: Sequence[Image.Image], height: int, gap: int) -> _Layout:
+    """Fills columns of at most `height` (or of the tallest card) from top to bottom."""
+    height = max(height, *(card.height for card in cards))
+    x, y, places, lowest = gap, gap, [], 0
+    for card in cards:
+        if y > gap and y + card.height > height + gap:
+            x, y = x + card.width + gap, gap
+        places.append((x, y))
+        y += card.height + gap
+        lowest = max(lowest, y)
+    return _Layout((x + cards[0].width, lowest), places)
+
+
+def _columns_of_width(cards: Sequence[Image.Image], width: int, gap: int) -> _Layout:
+    """Puts each card into the shortest of as many columns as fit into `width`."""
+    card_width = cards[0].width
+    count = max(1, min(len(cards), (width + gap) // (card_width + gap)))
+    ends = [gap] * count
+    places = []
+    for card in cards:
+        column = int(np.argmin(ends))
+        places.append((gap + column * (card_width + gap), ends[column]))
+        ends[column] += card.height + gap
+    return _Layout((count * (card_width + gap), max(ends)), places)

@@ -1,0 +1,117 @@
+"""What `far-keras predict` does: photographs in, annotated pictures and tables out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from far_keras.errors import ImageError
+from far_keras.images import list_images, read_image, write_image
+from far_keras.recognition.drawing import draw_faces
+from far_keras.recognition.results import FaceResult, PictureResult
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from far_keras.recognition.recognizer import Recognizer
+
+__all__ = ["Prediction", "predict_files", "tables"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one photograph and where its annotated copy is.
+
+    Args:
+        result: Status and faces.
+        annotated: The written picture, or None if the photograph cannot be read.
+    """
+
+    result: PictureResult
+    annotated: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        annotated = None if self.annotated is None else str(self.annotated)
+        return {**self.result.to_dict(), "annotated": annotated}
+
+
+def predict_files(
+    recognizer: Recognizer, photographs: Iterable[str | Path], output: str | Path
+) -> Iterator[Prediction]:
+    """Answers photographs and writes an annotated copy of each, one after another.
+
+    Args:
+        recognizer: What answers.
+        photographs: Pictures, and folders whose pictures are taken in the order of their names.
+        output: Folder for the annotated copies, ``<name>.png``; made if missing.
+
+    Yields:
+        A prediction a photograph. One that cannot be read has a status that says why.
+
+    Raises:
+        ImageError: A folder holds no pictures.
+    """
+    files: list[Path] = []
+    for entry in map(Path, photographs):
+        files += list_images(entry) if entry.is_dir() else [entry]
+    names = _unique_names(files)
+    for file, name, result in zip(files, names, recognizer.stream(files), strict=True):
+        annotated = None
+        if result.size is not None:
+            try:
+                picture = draw_faces(read_image(file), result.faces)
+            except ImageError:  # it has vanished since it was answered; the answer stands
+                yield Prediction(result, None)
+                continue
+            annotated = Path(output) / name
+            write_image(annotated, picture)
+        yield Prediction(result, annotated)
+
+
+def tables(prediction: Prediction) -> list[RenderableType]:
+    """For `rich`: a line about the photograph, then a table a face."""
+    from rich.text import Text
+
+    result = prediction.result
+    line = Text(result.file, style="bold")
+    if result.ok:
+        count = len(result.faces)
+        line.append(f": {count} face" + ("s" if count > 1 else ""), style="not bold")
+    else:
+        line.append(f": {result.status}", style="not bold red")
+    if prediction.annotated is not None:
+        line.append(f" -> {prediction.annotated}", style="not bold")
+    return [line, *(_face_table(i, face) for i, face in enumerate(result.faces, 1))]
+
+
+def _face_table(number: int, face: FaceResult) -> RenderableType:
+    from rich.table import Table
+
+    left, top, right, bottom = (round(float(side)) for side in face.box)
+    table = Table(
+        title=f"face {number} at x {left}-{right}, y {top}-{bottom}", title_justify="left"
+    )
+    table.add_column("group")
+    table.add_column("yes, with probability")
+    table.add_column("no", style="dim")
+    for group in dict.fromkeys(face.group_of.values()):
+        members = [name for name in face.probabilities if face.group_of[name] == group]
+        yes = [f"{n} {face.probabilities[n]:.0%}" for n in members if face.decisions[n]]
+        no = [n for n in members if not face.decisions[n]]
+        table.add_row(group, "\n".join(yes), ", ".join(no))
+    return table
+
+
+def _unique_names(files: Iterable[Path]) -> list[str]:
+    """A file name a picture: its stem, with a number where several photographs share one."""
+    seen: Counter[str] = Counter()
+    names = []
+    for file in files:
+        seen[file.stem] += 1
+        count = seen[file.stem]
+        names.append(f"{file.stem}.png" if count == 1 else f"{file.stem}-{count}.png")
+    return names

@@ -1,0 +1,1 @@
+"""What a face looks like: its places, skin and eyes."""

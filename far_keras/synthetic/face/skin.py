@@ -1,0 +1,198 @@
+"""The look of skin: its colour by melanin and blood, lips, make-up, stubble, age, its relief."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from far_keras.synthetic.face.anatomy import beard_zone, is_neck, spot
+from far_keras.synthetic.head.hairline import scalp_density
+from far_keras.synthetic.head.morphs import old_fraction
+from far_keras.synthetic.head.wrinkles import DetailMap, detail_map
+from far_keras.synthetic.parameters import Person
+from far_keras.synthetic.stage.fragments import Fragments
+from far_keras.synthetic.stage.noise import noise_texture, sample_noise
+from far_keras.synthetic.stage.scene import Scene
+from far_keras.synthetic.stage.shading import Surface, tilt_normals
+
+__all__ = ["paint_skin", "skin_tone"]
+
+# sRGB of evenly lit skin, by melanin from none to most.
+MELANIN = (0.0, 0.15, 0.35, 0.55, 0.75, 0.9, 1.0)
+TONES = (
+    (230, 194, 177),
+    (220, 176, 150),
+    (203, 155, 122),
+    (168, 117, 83),
+    (124, 81, 55),
+    (88, 56, 40),
+    (64, 41, 31),
+)
+BLOOD = np.array([0.03, 0.20, 0.18], np.float32)  # what blood under the skin takes from the light
+STUBBLE = np.array([0.03, 0.035, 0.04], np.float32)
+
+
+def linear(srgb: np.ndarray) -> np.ndarray:
+    """sRGB values in [0, 1] to linear light."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def skin_tone(melanin: float, redness: float = 0.4) -> np.ndarray:
+    """Linear albedo (3,) float32 of the skin of a forehead.
+
+    Args:
+        melanin: 0 very pale .. 1 very dark.
+        redness: 0 sallow .. 1 ruddy.
+    """
+    tone = np.array([np.interp(melanin, MELANIN, channel) for channel in zip(*TONES, strict=True)])
+    ruddy = redness - 0.4
+    tint = np.array([1 + 0.02 * ruddy, 1 - 0.10 * ruddy, 1 - 0.06 * ruddy])
+    return (linear(tone / 255) * tint).astype(np.float32)
+
+
+def _blend(albedo: np.ndarray, color: np.ndarray, amount: np.ndarray) -> None:
+    """Moves albedo (F, 3) towards a colour by amount (F,), in place."""
+    albedo += amount[:, None] * (color - albedo)
+
+
+def _noises(person: Person, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cloudy, mottled and fine noise (F,) that stays with the person's skin."""
+    shift = (person.face.variation_seed % 997) / 997
+    u = np.arctan2(rest[:, 0], rest[:, 2] - 0.2).astype(np.float32) * 0.8 + shift
+    v = rest[:, 1] - 0.3 * rest[:, 2]
+    clouds = sample_noise(noise_texture(1.6, 1), u * 0.35, v * 0.35)
+    mottles = sample_noise(noise_texture(0.8, 2), u * 0.7, v * 0.7)
+    fine = sample_noise(noise_texture(0.3, 3), u * 1.3, v * 1.3)
+    return clouds, mottles, fine
+
+
+def _blood(person: Person, rest: np.ndarray, ears: np.ndarray) -> np.ndarray:
+    """Where a face is red: cheeks, nose, ears, chin, eyelids; (F,) about 0 to 1.5."""
+    cheeks = spot(rest, 0.42, 6.95, 0.20, 0.17)
+    nose = spot(rest, 0.0, 6.92, 0.15, 0.12, mirrored=False)
+    lids = spot(rest, 0.31, 7.30, 0.19, 0.09)
+    chin = spot(rest, 0.0, 6.38, 0.14, 0.1, mirrored=False)
+    amount = 0.45 * cheeks + 0.55 * nose + 0.45 * ears + 0.45 * lids + 0.2 * chin
+    return amount * (0.45 + 1.1 * person.skin_redness)
+
+
+def _make_up(scene: Scene, albedo: np.ndarray, fragments: Fragments) -> None:
+    makeup, rest = scene.shot.makeup, fragments.rest
+    if makeup.blush:
+        cheeks = spot(rest, 0.47, 6.98, 0.17, 0.12)
+        _blend(albedo, albedo * np.array([1.0, 0.52, 0.55]), 0.95 * makeup.blush * cheeks)
+    if makeup.eyeshadow:
+        lid = np.clip(1.25 * spot(rest, 0.32, 7.365, 0.17, 0.055), 0, 1) * (rest[:, 1] > 7.27)
+        _blend(albedo, np.array(makeup.eyeshadow_color), 0.75 * makeup.eyeshadow * lid)
+    # The roots of dense lashes draw a line too.
+    liner = max(makeup.eyeliner, 0.35 * (1 - scene.person.face.masculinity))
+    if liner > 0.01:
+        x = np.abs(rest[:, 0])
+        upper = np.interp(x, (0.17, 0.24, 0.33, 0.42, 0.50), (7.275, 7.325, 7.345, 7.325, 7.29))
+        line = np.exp(-(((rest[:, 1] - upper) / 0.014) ** 2)) * (x > 0.17) * (x < 0.52)
+        _blend(albedo, np.full(3, 0.01), 0.9 * liner * line * (rest[:, 2] > 1.0))
+
+
+def _stubble(person: Person, albedo: np.ndarray, rest: np.ndarray, fine: np.ndarray) -> None:
+    """The shade of shaved or short beard hair under the skin."""
+    beard = person.beard
+    shaven = 0.13 * person.face.masculinity if person.male else 0.0
+    strength = max(shaven, 0.62 * beard.shadow)
+    if strength <= 0:
+        return
+    hairs = strength * beard_zone(rest) * np.clip(0.8 + 0.35 * fine, 0, 1.4)
+    color = STUBBLE + 0.25 * np.array(beard.color, np.float32) + 0.12 * albedo.mean(0)
+    _blend(albedo, color.astype(np.float32), np.clip(hairs, 0, 0.85))
+
+
+def _lips(scene: Scene, surface: Surface, lips: np.ndarray, tone: np.ndarray) -> None:
+    makeup, old = scene.shot.makeup, old_fraction(scene.person.age)
+    natural = tone * np.array([0.80, 0.50, 0.50])
+    if scene.person.male:
+        natural = 0.5 * (natural + tone * np.array([0.84, 0.66, 0.64]))
+    amount = np.clip(lips * 1.2, 0, 1) * (0.85 - 0.3 * min(old, 1.0))
+    _blend(surface.albedo, natural, amount)
+    surface.gloss += 0.06 * lips
+    surface.sharpness += 22 * lips
+    if makeup.lipstick:
+        color = np.array(makeup.lipstick_color)
+        _blend(surface.albedo, color, np.clip(lips * 1.3, 0, 1) * 0.95 * makeup.lipstick)
+        surface.gloss += 0.10 * makeup.lipstick * lips
+
+
+def _openings(surface: Surface, fragments: Fragments) -> None:
+    """Nostrils, ear holes and the inside of the mouth are dark."""
+    rest = fragments.rest
+    nostril = spot(rest, 0.095, 6.848, 0.055, 0.026) * (rest[:, 2] > 1.15)
+    ear = spot(rest, 0.755, 7.03, 0.03, 0.05)
+    dark = np.clip(0.92 * nostril + 0.6 * ear, 0, 0.95)
+    surface.albedo *= (1 - dark)[:, None]
+    surface.gloss *= 1 - dark
+    inside = np.clip(1.5 * fragments.mask("inside_mouth"), 0, 1)
+    depth = np.clip((rest[:, 2] - 1.0) / 0.5, 0.05, 1)[:, None]
+    _blend(surface.albedo, np.array([0.22, 0.045, 0.04]) * depth, inside)
+    surface.gloss *= 1 - 0.8 * inside
+
+
+def _relief(
+    scene: Scene,
+    surface: Surface,
+    fragments: Fragments,
+    detail: tuple[np.ndarray, ...],
+    fine: np.ndarray,
+) -> None:
+    """Tilts the normals by wrinkles and pores."""
+    person = scene.person
+    coarse = 0.5 + 0.5 * person.face.masculinity + 0.6 * old_fraction(person.age)
+    pores = 0.028 * coarse * (1 - 0.6 * scene.shot.makeup.foundation)
+    tilt_normals(
+        surface.normal,
+        -detail[1] + pores * fine,
+        -detail[2] + pores * np.roll(fine, 3),
+        scene.head.pose.rotation,
+    )
+
+
+def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
+    """Colour, gloss and relief of the F fragments that are skin (`Material.SKIN`)."""
+    person, rest = scene.person, fragments.rest
+    old = old_fraction(person.age)
+    makeup = scene.shot.makeup
+    surface = Surface.matt(fragments)
+    tone = skin_tone(person.melanin, person.skin_redness)
+    clouds, mottles, fine = _noises(person, rest)
+    rough = (0.6 + 0.4 * person.face.masculinity + 0.8 * old) * (1 - 0.7 * makeup.foundation)
+    shade = 1 + rough * (0.022 * clouds + 0.030 * mottles + 0.030 * fine)
+    # Old skin is sallower and duller.
+    tone = tone * np.array([1 - 0.06 * old, 1 - 0.07 * old, 1 - 0.10 * old], np.float32)
+    surface.albedo = (tone * shade[:, None]).astype(np.float32)
+    ears = fragments.mask("ears")
+    red = _blood(person, rest, ears) + rough * 0.10 * np.clip(mottles, -1, 2)
+    red *= 1 - 0.5 * makeup.foundation
+    surface.albedo *= 1 - np.clip(red, 0, 2)[:, None] * BLOOD
+    # Hollows under the eyes.
+    hollow = 0.16 + 0.30 * old + 0.55 * person.face.eye_bags
+    under = spot(rest, 0.29, 7.145, 0.13, 0.05) * hollow * (1 - 0.6 * makeup.foundation)
+    surface.albedo *= 1 - np.clip(under, 0, 1)[:, None] * np.array([0.45, 0.62, 0.52], np.float32)
+    detail: DetailMap = detail_map(person, scene.shot.expression)
+    relief = detail.at(rest)
+    grooves = np.clip(-relief[0] * 42, 0, 0.62)
+    surface.albedo *= 1 - grooves[:, None] * np.array([0.75, 1.0, 1.0], np.float32)
+    pigment = np.clip(relief[3] * (1 - 0.6 * makeup.foundation), 0, 0.85)
+    surface.albedo *= 1 - pigment[:, None] * np.array([0.5, 0.72, 0.85], np.float32)
+    oily = spot(rest, 0.0, 7.7, 0.4, 0.25, mirrored=False) + spot(rest, 0.0, 7.0, 0.09, 0.2)
+    surface.gloss += (0.055 + 0.05 * oily) * (1 - 0.35 * old) * (1 - 0.3 * is_neck(rest))
+    surface.gloss *= np.clip(1 + 0.25 * mottles, 0.3, 1.8)
+    surface.sharpness += 4 * oily
+    surface.scatter += 1.0
+    _stubble(person, surface.albedo, rest, fine)
+    scalp = scalp_density(rest, person.hair, person.male) * (ears < 0.3)
+    hair = np.array(person.hair.color, np.float32)
+    _blend(surface.albedo, 0.25 * tone + 0.35 * hair, (0.85 * scalp).astype(np.float32))
+    surface.gloss *= (1 - 0.8 * scalp).astype(np.float32)
+    _make_up(scene, surface.albedo, fragments)
+    _lips(scene, surface, fragments.mask("lips"), tone)
+    _relief(scene, surface, fragments, relief, fine)
+    _openings(surface, fragments)
+    for name in ("albedo", "normal", "gloss", "sharpness"):
+        setattr(surface, name, getattr(surface, name).astype(np.float32))
+    return surface

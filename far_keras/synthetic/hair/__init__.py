@@ -1,0 +1,1 @@
+"""Head hair, brows and beards, strand by strand."""

@@ -1,0 +1,223 @@
+"""Head hair: thousands of hairs, grown by the style, lit, and drawn from back to front."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from far_keras.synthetic.hair.haircut import PARTING, Combing, Look, draw_look, unit
+from far_keras.synthetic.hair.hairstyles import comb_fringe, comb_scalp, comb_tail
+from far_keras.synthetic.hair.locks import clump, nearest_guide, wave
+from far_keras.synthetic.hair.projection import project_hairs
+from far_keras.synthetic.hair.roots import choose, scalp_samples
+from far_keras.synthetic.hair.shading import shade_hairs, strand_colors
+from far_keras.synthetic.hair.strands import grow, press
+from far_keras.synthetic.head.form import SKULL_CENTER, HeadForm, head_form
+from far_keras.synthetic.head.hairline import scalp_density
+from far_keras.synthetic.head.mesh import SurfaceSamples
+from far_keras.synthetic.regions import Region
+from far_keras.synthetic.stage.scene import Scene
+from far_keras.synthetic.stage.soft_shadow import cast_shadow
+from far_keras.synthetic.worn.hats import UNDER_HAT, hat_rim
+
+__all__ = ["draw_hair", "grow_hair"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_COUNTS = {
+    "buzzed": 9000,
+    "short": 5500,
+    "medium": 4200,
+    "long": 4200,
+    "bun": 4500,
+    "ponytail": 4500,
+}
+_STEPS = {"buzzed": 4, "short": 12, "medium": 20, "long": 26, "bun": 14, "ponytail": 14}
+_LOCKS = 170
+
+
+def draw_hair(scene: Scene) -> None:
+    """Draws the person's head hair; region HAIR. A bald person gets none."""
+    grown = grow_hair(scene)
+    if not grown:
+        return
+    skull = head_form(scene.head.vertices)
+    rim = hat_rim(scene)
+    rng = scene.rng("hair color")
+    rotation = scene.head.pose.rotation.astype(float)
+    light = scene.light
+    all_points, all_colors, all_widths = [], [], []
+    for points, combing, owner in grown:
+        colors = strand_colors(np.array(scene.person.hair.color), owner, rng)
+        if rim is not None:
+            points = points.copy()
+            press(points, skull.center, skull.radii, rim.normal, rim.offset, UNDER_HAT)
+        depth = combing.lifts / max(float(combing.lifts.max()), 1e-6)
+        shaded = shade_hairs(
+            points,
+            colors,
+            depth,
+            0.5 if points.shape[1] > 12 else 0.65,
+            skull.center,
+            rotation,
+            light.key.astype(float),
+            light.fill.astype(float),
+            light.rim.astype(float),
+            light.ambient.astype(float),
+        )
+        along = np.linspace(0, 1, points.shape[1], dtype=np.float32)
+        # Thin and faint where they leave the skin: a hairline is soft.
+        taper = np.interp(along, (0, 0.12, 1), (0.45, 1, 0.45)).astype(np.float32)
+        thickness = rng.uniform(0.8, 1.25, (len(points), 1)).astype(np.float32)
+        all_points.append(project_hairs(scene, points))
+        all_colors.append(shaded)
+        all_widths.append(combing.width * scene.pixels_per_unit * thickness * taper)
+    for points, colors, widths in zip(all_points, all_colors, all_widths, strict=True):
+        order = np.argsort(-points[:, points.shape[1] // 2, 2])
+        scene.framebuffer.draw_strands(
+            points[order],
+            colors[order],
+            widths[order],
+            Region.HAIR,
+            alpha=0.85,
+            bias=0.03 if rim is None else 0.015,
+        )
+    cast_shadow(scene, scene.framebuffer.region == Region.HAIR, reach=0.22, strength=0.5)
+
+
+def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
+    """The hairs of the head in the head frame: list of (N, K, 3) points, combing, locks (N,)."""
+    person = scene.person
+    hair = person.hair
+    if hair.style == "bald":
+        return []
+    rng = scene.person_rng("hair")
+    look = draw_look(hair, person.male, rng)
+    skull = head_form(
+        scene.head.vertices,
+        ears=hair.style == "long" or (hair.style == "medium" and not person.male),
+    )
+    samples = scalp_samples()
+    density = scalp_density(samples.rest, hair, person.male)
+    grown = []
+    chosen = samples[choose(density, _COUNTS[hair.style], rng)]
+    chosen = chosen[_may_show(scene, chosen, hair.style, rng)]
+    parting = PARTING * hair.parting if hair.style in ("short", "medium", "long") else None
+    locks = _locks(chosen.rest, _LOCKS, parting)
+    combing = comb_scalp(chosen.rest.astype(float), hair, look, person.male, locks, rng)
+    steps = _STEPS[hair.style]
+    grown.append(_grow(scene, skull, scene.head.surface(chosen), combing, locks, steps, rng))
+    if hair.style == "bun":
+        grown.append(_bun(scene, look, skull, hair.volume, rng))
+    if hair.style == "ponytail":
+        count = 900
+        roots = _knot(look, skull) + rng.normal(0, 0.03, (count, 3))
+        locks = nearest_guide(roots, 40)
+        combing = comb_tail(count, hair, look, locks, rng)
+        grown.append(_grow(scene, skull, roots, combing, locks, 20, rng))
+    if hair.bangs > 0.12 and hair.style != "buzzed":
+        x, y, z = np.abs(samples.rest[:, 0]), samples.rest[:, 1], samples.rest[:, 2]
+        front = (z > 0.68) & (y > 7.8) & (x < 0.58)
+        full = 0.45 + 0.55 * hair.bangs
+        chosen = samples[choose(density * front * full, 1500, rng)]
+        if len(chosen) > 1:
+            locks = _locks(chosen.rest, 60, look.fringe_parting)
+            eye_height = float(scene.head.eye_centers[:, 1].mean() - skull.shift[1])
+            rest = chosen.rest.astype(float)
+            combing = comb_fringe(rest, hair, look, eye_height, locks, rng)
+            roots = scene.head.surface(chosen)
+            grown.append(_grow(scene, skull, roots, combing, locks, 14, rng))
+    return grown
+
+
+def _may_show(scene: Scene, roots: SurfaceSamples, style: str, rng: np.random.Generator) -> Array:
+    """(N,) bool: roots whose hairs the camera can see; of hanging hair behind the head, some."""
+    facing = scene.head.pose.rotation[2] @ roots.rest_normal.T
+    keep = 0.5 if style in ("medium", "long") else 0.0
+    return np.asarray((facing > -0.4) | (rng.random(len(roots)) < keep))
+
+
+def _locks(rest: Array, count: int, parting: float | None) -> Array:
+    """(N,) the lock of each root (N, 3); no lock has hairs on both sides of a parting."""
+    keys = rest.astype(float)
+    if parting is not None:
+        keys[:, 0] += np.where(keys[:, 0] < parting, -3.0, 3.0)
+    return nearest_guide(keys, min(count, len(keys)))
+
+
+def _grow(
+    scene: Scene,
+    skull: HeadForm,
+    roots: Array,
+    combing: Combing,
+    locks: Array,
+    steps: int,
+    rng: np.random.Generator,
+) -> tuple[Array, Combing, Array]:
+    points = grow(
+        np.asarray(roots - skull.shift, float),
+        combing.directions,
+        combing.lengths,
+        combing.lifts,
+        combing.cling,
+        combing.weight,
+        combing.face_edge,
+        combing.sideways,
+        SKULL_CENTER,
+        skull.radii,
+        skull.neck,
+        skull.shoulders,
+        steps,
+        combing.cling_until,
+    )
+    clump(points, locks, combing.clump, 0.15)
+    # Crests of neighbouring locks are at one height; curls wind as they like.
+    disorder = rng.normal(0, 0.4 + 1.6 * max(0.0, 0.45 - combing.flat) / 0.3, locks.max() + 1)[
+        locks
+    ]
+    height = roots[:, 1] - skull.shift[1]
+    phase = 1.5 * roots[:, 0] - combing.frequency * height + disorder
+    phase = phase + rng.normal(0, 0.25, len(locks))
+    wave(points, SKULL_CENTER, combing.amplitude, combing.frequency, phase, combing.flat)
+    return points + skull.shift, combing, locks
+
+
+def _knot(look: Look, skull: HeadForm) -> Array:
+    """Where the hair is tied, on this person's head."""
+    direction = unit(look.knot - SKULL_CENTER)
+    return np.asarray(skull.center + direction * (skull.radius(direction) + 0.06))
+
+
+def _bun(
+    scene: Scene, look: Look, skull: HeadForm, volume: float, rng: np.random.Generator
+) -> tuple[Array, Combing, Array]:
+    """Hairs wound around a ball on the knot."""
+    count, steps = 1300, 14
+    axis = unit(_knot(look, skull) - skull.center)
+    radius = 0.2 + 0.12 * volume
+    middle = _knot(look, skull) + axis * radius * 0.6
+    first = unit(np.cross(axis, np.array([0.3, 0.2, 1.0])))
+    second = np.cross(axis, first)
+    tilt = rng.normal(0, 0.35, (count, 1, 1))
+    start = rng.uniform(0, 2 * np.pi, (count, 1, 1))
+    angle = start + np.linspace(0, 2.2, steps)[None, :, None]
+    height = rng.uniform(-0.85, 0.95, (count, 1, 1)) + tilt * np.sin(angle) * 0.5
+    ring = np.sqrt(np.clip(1 - height**2, 0.02, 1))
+    shell = radius * rng.uniform(0.88, 1.0, (count, 1, 1))
+    points = middle + shell * (
+        ring * (np.cos(angle) * first + np.sin(angle) * second) + 0.75 * height * axis
+    )
+    flat = np.zeros(count)
+    combing = Combing(
+        directions=np.zeros((count, 3)),
+        lengths=flat,
+        lifts=shell[:, 0, 0] - 0.8 * radius,
+        cling=flat,
+        weight=flat,
+        face_edge=flat,
+        sideways=flat,
+        amplitude=flat,
+        frequency=flat,
+    )
+    return points, combing, nearest_guide(points[:, 0].copy(), 30)

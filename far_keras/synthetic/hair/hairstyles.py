@@ -1,0 +1,275 @@
+"""How each hair style is combed: direction, length and manner of every hair from its root."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from far_keras.synthetic.hair.haircut import PARTING, Combing, Look, unit
+from far_keras.synthetic.parameters import Hair
+
+__all__ = ["comb_fringe", "comb_scalp", "comb_tail"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def comb_scalp(
+    rest: Array, hair: Hair, look: Look, male: bool, owner: Array, rng: np.random.Generator
+) -> Combing:
+    """Combs the hairs of the whole scalp.
+
+    Args:
+        rest: (N, 3) roots on the rest head.
+        hair: Any style but "bald".
+        look: From `draw_look`.
+        male: Men's short hair is cut close at the sides, women's covers the ears.
+        owner: (N,) lock of each hair: locks share their deviations from the comb.
+        rng: Source of those deviations.
+    """
+    if hair.style == "buzzed":
+        combing = _buzzed(rest, rng)
+    elif hair.style == "short" and male:
+        combing = _short(rest, hair, look, owner, rng)
+    elif hair.style in ("bun", "ponytail"):
+        combing = _tied(rest, hair, look, owner, rng)
+    else:
+        combing = _hanging(rest, hair, look, male, owner, rng)
+    return combing
+
+
+def _skull_normals(rest: Array) -> Array:
+    return unit(rest - np.array([0.0, 7.6, 0.55]))
+
+
+def _per_side(rest: Array, values: tuple[float, float]) -> Array:
+    share = np.clip(rest[:, 0] / 0.1, -1, 1) * 0.5 + 0.5
+    return values[0] * (1 - share) + values[1] * share
+
+
+def _jitter(owner: Array, lock: float, strand: float, rng: np.random.Generator) -> Array:
+    shared = rng.normal(0, lock, (owner.max() + 1, 3))
+    return np.asarray(shared[owner] + rng.normal(0, strand, (len(owner), 3)))
+
+
+def _waves(
+    hair: Hair, look: Look, owner: Array, size: float, rng: np.random.Generator
+) -> tuple[Array, Array, float]:
+    """Amplitude (N,), frequency (N,) and flatness of waves and curls."""
+    curl = np.clip((hair.wave - 0.45) / 0.4, 0, 1)
+    amplitude = size * (0.004 + 0.28 * min(hair.wave, 0.5)) * (1 - 0.35 * curl)
+    frequency = look.frequency * (1 + 1.2 * curl)
+    locks = rng.normal(0, 0.03 + 0.1 * curl, owner.max() + 1)
+    own = 1 + locks[owner] + rng.normal(0, 0.015 + 0.1 * curl, len(owner))
+    strength = rng.uniform(0.6, 1.2, len(owner))
+    return amplitude * strength, frequency * own, float(0.45 - 0.3 * curl)
+
+
+def _buzzed(rest: Array, rng: np.random.Generator) -> Combing:
+    count = len(rest)
+    forward = np.array([0.0, 0.0, 0.9]) * (rest[:, 1:2] > 7.7) + np.array([0, -0.6, -0.1])
+    directions = unit(_skull_normals(rest) * 0.6 + forward + rng.normal(0, 0.25, (count, 3)))
+    flat = np.zeros(count)
+    return Combing(
+        directions=directions,
+        lengths=rng.uniform(0.025, 0.055, count),
+        lifts=rng.uniform(0.005, 0.025, count),
+        cling=flat + 0.4,
+        weight=flat,
+        face_edge=flat + 9,
+        sideways=flat,
+        amplitude=flat,
+        frequency=flat,
+        clump=0.0,
+        width=0.010,
+    )
+
+
+def _short(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator) -> Combing:
+    x, y, z = rest.T
+    count = len(rest)
+    part = PARTING * hair.parting
+    side = np.tanh((x - part) / 0.04)
+    # 0 at the sides and the neck, 1 on top; a soft border, as scissors over a comb leave it.
+    top = np.clip((y - 7.78 - 0.1 * (z < 0)) / 0.3, 0, 1)
+    top = top * top * (3 - 2 * top)
+    ahead = np.clip((z - 0.3) / 0.8, 0, 1)
+    one, zero = np.ones(count), np.zeros(count)
+    combed = {
+        "side": np.stack([side, 0.2 * one, 0.25 - 0.2 * ahead], 1),
+        "forward": np.stack([0.4 * x, 0 * one, one], 1),
+        "back": np.stack([0.25 * x, 0.5 * ahead, -1.0 * one], 1),
+        "up": np.stack([0.35 * look.sweep * one, 0.9 * ahead, 0.5 - 1.2 * ahead], 1),
+        "tousled": np.stack([0.5 * look.sweep * one, 0.3 * one, 0.6 * one], 1),
+    }[look.cut]
+    rough = {"tousled": 0.55, "up": 0.22}.get(look.cut, 0.14) + 0.35 * hair.wave
+    combed = combed + _jitter(owner, rough, 0.07, rng)
+    down = np.stack([zero, -one, np.where(z > 0.55, -0.25, -0.1)], 1)
+    down = down + rng.normal(0, 0.08, (count, 3))
+    curly = np.clip((hair.wave - 0.5) / 0.3, 0, 1)
+    standing = _skull_normals(rest) + _jitter(owner, 0.3, 0.1, rng)
+    directions = unit(down) * (1 - top)[:, None] + unit(combed) * top[:, None]
+    directions = unit(directions) * (1 - 0.75 * curly) + unit(standing) * 0.75 * curly
+    lowest = np.clip((y - 6.7) / 0.7, 0, 1)
+    sides = look.side_length * (0.45 + 0.55 * lowest)
+    long_top = look.top_length * (0.75 + 0.5 * hair.volume) * (1 + 0.2 * curly)
+    sides = sides + 0.5 * curly * (look.top_length - sides) * 0.5
+    lengths = (sides * (1 - top) + long_top * top) * rng.uniform(0.8, 1.12, count)
+    height = 0.05 + 0.16 * hair.volume + (0.08 * ahead if look.cut == "up" else 0)
+    lifts = (0.02 * (1 - top) + height * top) * rng.random(count) ** 0.6
+    lifts = lifts + 0.2 * curly * lengths * rng.random(count)
+    amplitude, frequency, flat = _waves(hair, look, owner, 0.55, rng)
+    edge = 9.0 if look.cut == "forward" or hair.bangs > 0.12 else 0.95
+    if look.cut == "forward":
+        lengths *= 1 - 0.55 * ahead * top
+    return Combing(
+        directions=unit(directions),
+        lengths=lengths,
+        lifts=lifts + 0.006,
+        cling=one * (0.9 - 0.55 * curly),
+        weight=one * 0.9 * (1 - curly),
+        face_edge=zero + edge,
+        sideways=zero,
+        amplitude=amplitude * (0.35 + 0.65 * top),
+        frequency=frequency * 1.25,
+        cling_until=6.5,
+        flat=flat,
+        clump=0.3 + 0.25 * (look.cut == "tousled"),
+    )
+
+
+def _hanging(
+    rest: Array, hair: Hair, look: Look, male: bool, owner: Array, rng: np.random.Generator
+) -> Combing:
+    x, y, z = rest.T
+    count = len(rest)
+    part = PARTING * hair.parting
+    # The parting ends before the crown, where hair falls straight back.
+    side = np.tanh((x - part) / (0.03 + 0.6 * np.clip((0.95 - z) / 0.6, 0, 1)))
+    behind = np.clip((0.35 - z) / 0.5, 0, 1)
+    one = np.ones(count)
+    ahead = np.clip((z - 0.75) / 0.4, 0, 1)
+    combed = np.stack(
+        [
+            side * (1 - behind) + 0.25 * x * behind,
+            0.2 - 0.9 * behind - 1.3 * np.clip((8.15 - y) / 0.5, 0, 1),
+            -0.3 - 0.45 * ahead - 0.1 * behind,
+        ],
+        axis=1,
+    )
+    # Along the skull, whatever the comb's direction, and a little off it.
+    normals = _skull_normals(rest)
+    combed = combed - normals * np.sum(combed * normals, axis=1, keepdims=True)
+    curly = np.clip((hair.wave - 0.5) / 0.4, 0, 1)
+    directions = unit(combed + _jitter(owner, 0.1, 0.05, rng))
+    directions = unit(directions + (0.1 * hair.volume + 0.5 * curly) * normals)
+    # Along the skull a hair from the crown needs more than the height it falls.
+    drop = np.maximum(y - look.end, 0.15)
+    detour = 0.55 * np.clip((y - 7.6) / 0.8, 0, 1) * (1 - np.abs(x) / 0.9)
+    lengths = (drop + detour) * rng.uniform(0.86, 1.06, count)
+    layer = rng.random(count) ** 0.7
+    lifts = (0.05 + 0.22 * hair.volume + 0.10 * min(hair.wave, 0.6)) * layer
+    lifts = lifts * (0.3 + 0.7 * np.tanh(np.abs(x - part) / 0.2))  # flat beside the parting
+    amplitude, frequency, flat = _waves(hair, look, owner, 1.0, rng)
+    return Combing(
+        directions=directions,
+        lengths=lengths,
+        lifts=lifts + 0.01,
+        cling=one * (0.9 - 0.5 * curly),
+        weight=one * (6.0 - 2.5 * curly),
+        face_edge=_per_side(rest, look.face_edge) + rng.normal(0, 0.05, count),
+        sideways=np.where(z > 0.1, _per_side(rest, look.shoulders) * (0.4 if male else 1.0), -0.5),
+        amplitude=amplitude,
+        frequency=frequency,
+        cling_until=6.8 if hair.style == "short" else 7.9,
+        flat=flat,
+        clump=0.5,
+    )
+
+
+def _tied(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator) -> Combing:
+    count = len(rest)
+    normals = _skull_normals(rest)
+    knot = look.knot - np.array([0.0, 7.6, 0.55])
+    towards = look.knot - rest
+    tangent = unit(towards - normals * np.sum(towards * normals, axis=1, keepdims=True))
+    angle = np.arccos(np.clip(normals @ unit(knot), -1, 1))
+    zero = np.zeros(count)
+    amplitude, frequency, flat = _waves(hair, look, owner, 0.25, rng)
+    return Combing(
+        directions=unit(tangent + _jitter(owner, 0.03, 0.03, rng)),
+        lengths=0.92 * angle + 0.06,
+        lifts=(0.02 + 0.07 * hair.volume) * rng.random(count) ** 0.7 + 0.012,
+        cling=zero + 0.97,
+        weight=zero,
+        face_edge=zero + 9,
+        sideways=zero,
+        amplitude=amplitude,
+        frequency=frequency,
+        cling_until=6.0,
+        flat=flat,
+        clump=0.15,
+    )
+
+
+def comb_tail(
+    count: int, hair: Hair, look: Look, owner: Array, rng: np.random.Generator
+) -> Combing:
+    """The free end of a ponytail: `count` hairs from its knot."""
+    zero = np.zeros(count)
+    amplitude, frequency, flat = _waves(hair, look, owner, 1.0, rng)
+    aim = np.array([0.55 * look.sweep, 0.35, -1.0])
+    return Combing(
+        directions=unit(aim + rng.normal(0, 0.3, (count, 3))),
+        lengths=rng.uniform(0.85, 1.1, count) * (look.knot[1] - 6.1),
+        lifts=zero + 0.1,
+        cling=zero,
+        weight=zero + 4.0,
+        face_edge=zero + 9,
+        sideways=zero,
+        amplitude=amplitude,
+        frequency=frequency,
+        flat=flat,
+        clump=0.4,
+    )
+
+
+def comb_fringe(
+    rest: Array,
+    hair: Hair,
+    look: Look,
+    eye_height: float,
+    owner: Array,
+    rng: np.random.Generator,
+) -> Combing:
+    """Bangs: hairs from above the forehead that fall over it, shorter at the outer ends.
+
+    `eye_height` is the eyes' y in the skull's frame: 7.28 on the rest head.
+    """
+    x, y, z = rest.T
+    count = len(rest)
+    sweep = look.sweep
+    aside = np.tanh((x - look.fringe_parting) / 0.08) * max(abs(sweep) - 0.15, 0) * 0.8
+    aim = np.stack([0.35 * x + aside, -0.1 + 0 * x, 1 + 0 * x], 1)
+    directions = unit(aim + _jitter(owner, 0.09, 0.04, rng))
+    # Ends over the brows in the middle, beside the eyes at the outer ends.
+    end = eye_height + 0.30 - 0.1 * np.clip(np.abs(x) / 0.5, 0, 1) ** 2
+    end = end + 0.12 * (1 - hair.bangs) + look.fringe_trim
+    reach = (y - end) + 0.28 * np.clip((1.35 - z) / 0.5, 0, 1) + 0.05
+    lengths = reach * (1 + 0.25 * abs(sweep)) * rng.uniform(0.82, 1.05, count)
+    zero = np.zeros(count)
+    amplitude, frequency, flat = _waves(hair, look, owner, 0.45, rng)
+    return Combing(
+        directions=directions,
+        lengths=np.maximum(lengths, 0.12),
+        lifts=(0.035 + 0.09 * hair.volume) * rng.random(count) ** 0.7 + 0.012,
+        cling=zero + 0.9,
+        weight=zero + 2.0,
+        face_edge=zero + 9,
+        sideways=zero,
+        amplitude=amplitude,
+        frequency=frequency,
+        cling_until=6.5,
+        flat=flat,
+        clump=0.55,
+    )

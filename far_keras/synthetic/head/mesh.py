@@ -1,0 +1,172 @@
+"""The head mesh that every face is made of: shape, morph targets, texture masks, surface samples.
+
+Coordinates are the rest pose's, in decimetres: x to the picture's right (the head's own left),
+y up, z towards the viewer. The eyes are near y = 7.28, the chin near 6.2, the crown near 8.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from far_keras.errors import AssetError
+from far_keras.synthetic.head.normals import vertex_normals
+
+__all__ = ["UV_MASKS", "HeadMesh", "Material", "SurfaceSamples", "load_head", "surface_samples"]
+
+ASSETS = Path(__file__).parents[1] / "assets"
+UV_MASKS = ("lips", "ears", "inside_mouth")
+
+
+class Material(IntEnum):
+    """What a triangle of the head is made of."""
+
+    SKIN = 0
+    EYE = 1
+    LASH = 2
+    TEETH = 3
+    TONGUE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class HeadMesh:
+    """A head with shoulders in its rest pose.
+
+    Attributes:
+        vertices: (N, 3) float32.
+        triangles: (T, 3) int32, counterclockwise seen from outside.
+        triangle_uv: (T, 3, 2) float32 texture coordinates in [0, 1], v up.
+        material: (T,) int8, `Material` ids.
+        target_names: names of the morph targets.
+        target_deltas: (targets, N, 3) float32 displacements at full strength.
+        uv_masks: (len(UV_MASKS), size, size) float32 in [0, 1], row 0 is v = 1.
+    """
+
+    vertices: np.ndarray
+    triangles: np.ndarray
+    triangle_uv: np.ndarray
+    material: np.ndarray
+    target_names: tuple[str, ...]
+    target_deltas: np.ndarray
+    uv_masks: np.ndarray
+
+    @cached_property
+    def target_number(self) -> dict[str, int]:
+        """The row of each target's name in `target_deltas`."""
+        return {name: number for number, name in enumerate(self.target_names)}
+
+    @cached_property
+    def normals(self) -> np.ndarray:
+        """(N, 3) unit normals of the rest pose."""
+        return vertex_normals(self.vertices, self.triangles)
+
+    def vertices_of(self, material: Material) -> np.ndarray:
+        """Numbers of the vertices that triangles of `material` use, sorted."""
+        return np.unique(self.triangles[self.material == material])
+
+    @cached_property
+    def eye_vertices(self) -> tuple[np.ndarray, np.ndarray]:
+        """Vertex numbers of the eyeball at the picture's left (x < 0) and right."""
+        eyes = self.vertices_of(Material.EYE)
+        left = self.vertices[eyes, 0] < 0
+        return eyes[left], eyes[~left]
+
+    def mask_at(self, mask: str, uv: np.ndarray) -> np.ndarray:
+        """Values of one of `UV_MASKS` at texture coordinates (..., 2), nearest texel."""
+        texture = self.uv_masks[UV_MASKS.index(mask)]
+        size = texture.shape[0]
+        column = np.clip((uv[..., 0] * size).astype(int), 0, size - 1)
+        row = np.clip(((1 - uv[..., 1]) * size).astype(int), 0, size - 1)
+        return texture[row, column]
+
+
+@lru_cache(maxsize=1)
+def load_head() -> HeadMesh:
+    """Reads the head that ships with the package.
+
+    Raises:
+        AssetError: a file is missing from the installation.
+    """
+    try:
+        with np.load(ASSETS / "head.npz", allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+        masks = [
+            np.asarray(Image.open(ASSETS / f"uv_{name}.png"), np.float32) / 255 for name in UV_MASKS
+        ]
+    except OSError as error:
+        raise AssetError(
+            f"The head mesh cannot be read from {ASSETS}: expected head.npz and uv_*.png. "
+            f"Received: {error}. Reinstall far_keras, or rebuild them with assets/build.py."
+        ) from error
+    return HeadMesh(
+        vertices=arrays["vertices"],
+        triangles=arrays["triangles"],
+        triangle_uv=arrays["triangle_uv"],
+        material=arrays["material"],
+        target_names=tuple(str(name) for name in arrays["target_names"]),
+        target_deltas=arrays["target_deltas"].astype(np.float32),
+        uv_masks=np.stack(masks),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceSamples:
+    """Points spread evenly over the skin of head and neck: where hairs can grow.
+
+    Attributes:
+        triangle: (S,) int32 triangle numbers.
+        barycentric: (S, 3) float32 weights of the triangle's vertices.
+        rest: (S, 3) float32 positions in the rest pose: say where on a head a sample is.
+        rest_normal: (S, 3) float32 unit normals in the rest pose.
+        ear, lips, mouth: (S,) bool: on an ear, on the lips, inside the mouth.
+    """
+
+    triangle: np.ndarray
+    barycentric: np.ndarray
+    rest: np.ndarray
+    rest_normal: np.ndarray
+    ear: np.ndarray
+    lips: np.ndarray
+    mouth: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.triangle)
+
+    def __getitem__(self, chosen: np.ndarray) -> SurfaceSamples:
+        """The samples that a mask or an index array chooses."""
+        return SurfaceSamples(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    def interpolate(self, per_vertex: np.ndarray) -> np.ndarray:
+        """Values (S, C) at the samples from values (N, C) at the mesh's vertices."""
+        corners = load_head().triangles[self.triangle]
+        return np.einsum("sk,skc->sc", self.barycentric, per_vertex[corners])
+
+
+@lru_cache(maxsize=4)
+def surface_samples(count: int = 300_000, lowest: float = 5.9) -> SurfaceSamples:
+    """Draws points uniformly by area on the skin above `lowest`, the same ones in every process."""
+    mesh, rng = load_head(), np.random.default_rng(0)
+    corners = mesh.vertices[mesh.triangles]  # (T, 3, 3)
+    usable = (mesh.material == Material.SKIN) & (corners[:, :, 1].mean(1) > lowest)
+    numbers = np.flatnonzero(usable)
+    edges = corners[numbers, 1:] - corners[numbers, :1]
+    area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
+    triangle = rng.choice(numbers, count, p=area / area.sum()).astype(np.int32)
+    root, second = np.sqrt(rng.random(count)), rng.random(count)
+    weights = np.stack([1 - root, root * (1 - second), root * second], 1).astype(np.float32)
+    normal = np.einsum("sk,skc->sc", weights, mesh.normals[mesh.triangles[triangle]])
+    uv = np.einsum("sk,skc->sc", weights, mesh.triangle_uv[triangle])
+    return SurfaceSamples(
+        triangle=triangle,
+        barycentric=weights,
+        rest=np.einsum("sk,skc->sc", weights, corners[triangle]),
+        rest_normal=normal / np.linalg.norm(normal, axis=1, keepdims=True),
+        ear=mesh.mask_at("ears", uv) > 0.3,
+        lips=mesh.mask_at("lips", uv) > 0.3,
+        mouth=mesh.mask_at("inside_mouth", uv) > 0.3,
+    )

@@ -1,0 +1,274 @@
+"""From a person and an expression to the head's vertices: weights of the mesh's morph targets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+
+from far_keras.synthetic.head.mesh import HeadMesh
+from far_keras.synthetic.parameters import Expression, Face, Person
+
+__all__ = ["expression_weights", "morph", "old_fraction", "shape_weights"]
+
+ANCESTRIES = ("caucasian", "african", "asian")
+# Small differences between people that no attribute speaks of: target, standard deviation.
+VARIATIONS = {
+    "nose-hump": 0.3,
+    "nose-scale-vert": 0.25,
+    "nose-scale-depth": 0.2,
+    "nose-curve": 0.25,
+    "nose-flaring": 0.25,
+    "mouth-scale-horiz": 0.3,
+    "mouth-trans": 0.2,
+    "mouth-cupidsbow": 0.4,
+    "chin-height": 0.2,
+    "chin-width": 0.35,
+    "chin-prominent": 0.3,
+    "chin-cleft": 0.3,
+    "forehead-scale-vert": 0.25,
+    "forehead-temple": 0.3,
+    "head-scale-horiz": 0.15,
+    "head-scale-vert": 0.12,
+    "head-back-scale-depth": 0.3,
+    "eyebrows-trans": 0.2,
+    "eyebrows-angle": 0.25,
+}
+# The same for both sides of the face.
+PAIRED_VARIATIONS = {
+    "eye-scale": 0.2,
+    "eye-trans": 0.15,
+    "eye-corner1": 0.3,
+    "eye-corner2": 0.3,
+    "eye-eyefold": 0.4,
+    "cheek-inner": 0.3,
+    "ear-scale": 0.3,
+    "ear-wing": 0.3,
+    "ear-lobe": 0.4,
+}
+OPPOSITES = (
+    ("incr", "decr"),
+    ("up", "down"),
+    ("convex", "concave"),
+    ("in", "out"),
+    ("forward", "backward"),
+)
+ASYMMETRIES = ("brown", "cheek", "eye", "jaw", "mouth", "nose")
+ASYMMETRY = 0.25
+
+Weights = defaultdict[str, float]
+
+
+def old_fraction(age: float) -> float:
+    """How far a face of this age (years) has gone from 30 to a very old face, 0 .. 1.15."""
+    return min(max((age - 30.0) / 32.0, 0.0) ** 0.85, 1.15)
+
+
+def _signed(weights: Weights, known: Mapping[str, int], name: str, strength: float) -> None:
+    """Adds a signed strength to the pair of opposite targets that share `name`.
+
+    Stems with several pairs, such as "eye-trans", mean the first of `OPPOSITES`; a full name, such
+    as "eye-trans-out", means its own pair, and negative strengths its opposite.
+    """
+    stem, _, end = name.rpartition("-")
+    for plus, minus in OPPOSITES:
+        if end in (plus, minus):
+            opposite = minus if end == plus else plus
+            weights[name if strength > 0 else f"{stem}-{opposite}"] += abs(strength)
+            return
+    for plus, minus in OPPOSITES:
+        if f"{name}-{plus}" in known:
+            weights[f"{name}-{plus if strength > 0 else minus}"] += abs(strength)
+            return
+    raise KeyError(f"{name}: expected the stem of two opposite morph targets.")
+
+
+def _base_shape(weights: Weights, face: Face, age: float) -> None:
+    """Ancestry, sex, age and weight: the mesh's macro targets, each set's weights sum to 1."""
+    old = min(old_fraction(age), 1.0)
+    male = face.masculinity
+    muscle = 0.5 * male
+    stout = max(0.0, face.weight - 0.5) * 2
+    thin = max(0.0, 0.5 - face.weight) * 2
+    for sex, sex_weight in (("male", male), ("female", 1 - male)):
+        for stage, stage_weight in (("young", 1 - old), ("old", old)):
+            share = sex_weight * stage_weight
+            for ancestry, part in zip(ANCESTRIES, face.ancestry, strict=True):
+                weights[f"{ancestry}-{sex}-{stage}"] += share * part
+            for build, build_weight in (("averagemuscle", 1 - muscle), ("maxmuscle", muscle)):
+                for size, amount in (
+                    ("maxweight", stout),
+                    ("averageweight", 1 - stout - thin),
+                    ("minweight", thin),
+                ):
+                    weights[f"universal-{sex}-{stage}-{build}-{size}"] += (
+                        share * build_weight * amount
+                    )
+
+
+def _sex_traits(face: Face) -> dict[str, float]:
+    """What makes a face a man's or a woman's beyond the macro targets; signed strengths."""
+    m = 2 * face.masculinity - 1  # -1 feminine .. 1 masculine
+    man, woman = max(m, 0.0), 1.2 * max(-m, 0.0)
+    return {
+        "chin-width": 0.5 * man - 0.7 * woman,
+        "chin-prominent": 0.35 * man,
+        "chin-bones": 0.6 * man - 0.6 * woman,
+        "forehead-nubian": -0.25 * man + 0.1 * woman,
+        "forehead-trans": -0.3 * man,
+        "eyebrows-trans": -0.6 * man + 0.5 * woman,
+        # The mesh's men have longer faces and closer eyes than people have.
+        "head-scale-vert": -0.22 * man,
+        "eye-trans-out": 0.05 + 0.3 * man,
+        "chin-height": -0.45 * man,
+        "mouth-trans": 0.05 + 0.3 * man,
+        "eye-scale": 0.3 * woman,
+        "eye-height2": 0.1 + 0.1 * woman,
+        "eye-height3": 0.1 + 0.1 * woman,
+        "eye-corner2": 0.25 * woman,
+        "nose-scale-horiz": 0.35 * man - 0.75 * woman,
+        "nose-volume": -0.45 * woman,
+        "nose-scale-depth": 0.15 * man - 0.15 * woman,
+        "nose-hump": 0.3 * man - 0.1 * woman,
+        "nose-curve": 0.15 * man - 0.1 * woman,
+        "mouth-upperlip-height": -0.3 * man + 0.35 * woman,
+        "mouth-lowerlip-height": -0.25 * man + 0.35 * woman,
+        "cheek-bones": 0.15 * woman,
+        "cheek-volume": -0.3 * woman,
+        "mouth-scale-horiz": 0.2 * man - 0.15 * woman,
+        "measure-neck-height": -0.2 - 0.65 * man,
+        "neck-scale-horiz": 0.7 * man - 0.35 * woman,
+        "neck-scale-depth": 0.4 * man - 0.2 * woman,
+    }
+
+
+def _age_traits(face: Face, age: float) -> dict[str, float]:
+    """Sagging, thinner lips, longer nose and ears: what years do beyond the macro targets."""
+    old = old_fraction(age)
+    # Noses, ears and brows coarsen less in women; else a model trained on photographs takes every
+    # second old woman for a man.
+    coarse = old * (0.25 + 0.75 * face.masculinity)
+    return {
+        "head-age": (1.6 - 0.35 * face.masculinity) * old - 0.15,
+        "mouth-upperlip-height": -0.25 * old - 0.2 * coarse,
+        "mouth-lowerlip-height": -0.15 * old - 0.2 * coarse,
+        "mouth-angles": -0.3 * old - 0.2 * coarse,
+        "nose-scale-vert": 0.15 * coarse,
+        "nose-point": -0.2 * coarse,
+        "neck-double": 0.35 * old,
+        "cheek-trans": -0.7 * old,
+        "cheek-volume": -0.5 * old * (1 - face.weight),
+        "eye-bag": 1.0 * old,
+        "eye-eyefold": -0.6 * old,
+        "eye-height2": -0.2 * coarse,
+        "eye-height3": -0.15 * old - 0.25 * coarse,
+        "eye-scale": -0.3 * coarse,
+        "eyebrows-trans": -0.3 * coarse,
+        "ear-scale": 0.35 * coarse,
+        "ear-lobe": 0.5 * coarse,
+    }
+
+
+def _stated_traits(face: Face) -> dict[str, float]:
+    """The parameters of `Face` that stand for attributes."""
+    # Heavy cheeks would press the eyes shut.
+    eyes = (0.5 if face.eye_opening < 0 else 0.9) * face.eye_opening + 0.3 * max(
+        0.0, face.weight - 0.5
+    )
+    return {
+        "nose-scale-horiz": 0.8 * face.nose_size,
+        "nose-volume": 0.6 * face.nose_size,
+        "nose-width2": 0.6 * face.nose_size,
+        "nose-point-width": -face.nose_point,
+        "nose-base": 0.3 * face.nose_point,
+        "mouth-upperlip-height": 0.75 * face.lip_volume,
+        "mouth-lowerlip-height": 0.75 * face.lip_volume,
+        "mouth-upperlip-volume": 0.75 * face.lip_volume,
+        "mouth-lowerlip-volume": 0.75 * face.lip_volume,
+        "eye-height1": eyes,
+        "eye-height2": eyes,
+        "eye-height3": eyes,
+        "cheek-bones": face.cheekbones,
+        "cheek-volume": 0.7 * face.cheek_volume,
+        "eye-bag": 1.8 * face.eye_bags,
+        "neck-double": 1.6 * face.double_chin,
+        "head-fat": 0.5 * max(0.0, face.weight - 0.6) / 0.4,
+    }
+
+
+def _variation(face: Face) -> dict[str, float]:
+    """This person's own small differences."""
+    rng = np.random.default_rng(face.variation_seed)
+    spread = {**VARIATIONS, **PAIRED_VARIATIONS}
+    return {
+        name: deviation * float(np.clip(rng.normal(), -1.8, 1.8))
+        for name, deviation in spread.items()
+    }
+
+
+def _asymmetry(weights: Weights, mesh: HeadMesh, face: Face) -> None:
+    rng = np.random.default_rng([face.variation_seed, 1])
+    for part in ASYMMETRIES:
+        names = [name for name in mesh.target_names if name.startswith(f"asym-{part}-")]
+        for name in rng.choice(names, min(2, len(names)), replace=False):
+            weights[str(name)] += ASYMMETRY * float(rng.random())
+
+
+def shape_weights(mesh: HeadMesh, person: Person) -> dict[str, float]:
+    """Morph weights of a person's face at rest, by target name."""
+    face, known = person.face, mesh.target_number
+    weights: Weights = defaultdict(float)
+    _base_shape(weights, face, person.age)
+    total: Weights = defaultdict(float)
+    for traits in (
+        _sex_traits(face),
+        _age_traits(face, person.age),
+        _stated_traits(face),
+        _variation(face),
+    ):
+        for name, strength in traits.items():
+            total[name] += strength
+    for name, strength in total.items():
+        sides = ("",) if name.split("-")[0] not in ("eye", "cheek", "ear") else ("l-", "r-")
+        for side in sides:
+            _signed(weights, known, side + name, strength)
+    outline = "head-oval" if face.outline == "oval" else f"head-{face.outline}"
+    # A woman's outline is softer.
+    weights[outline] += (0.25 + 0.2 * face.masculinity) if face.outline != "oval" else 0.0
+    weights["head-oval"] += 0.9 * face.oval
+    _asymmetry(weights, mesh, face)
+    return {name: value for name, value in weights.items() if value}
+
+
+def expression_weights(expression: Expression) -> dict[str, float]:
+    """Morph weights of an expression, by target name; a neutral face is relaxed, not frowning."""
+    e = expression
+    both = {
+        "mouthSmile": e.smile,
+        "mouthDimple": 0.25 * e.smile,
+        "mouthUpperUp": 0.4 * e.smile * min(1.0, 3 * e.jaw_open) + 0.1 * e.smile,
+        "cheekSquint": 0.3 * e.smile,
+        "eyeSquint": 0.1 * e.smile + 0.5 * e.squint,
+        "eyeBlink": e.blink,
+        "browDown": max(0.0, -e.brow_raise),
+        "browOuterUp": max(0.0, e.brow_raise),
+    }
+    weights = {f"{name}{side}": value for name, value in both.items() for side in ("Left", "Right")}
+    weights["browInnerUp"] = 0.2 + 0.8 * max(0.0, e.brow_raise)
+    weights["jawOpen"] = e.jaw_open
+    weights["mouthPucker"] = e.pucker
+    return {name: value for name, value in weights.items() if value}
+
+
+def morph(mesh: HeadMesh, weights: Mapping[str, float]) -> np.ndarray:
+    """The mesh's vertices (N, 3) float32 with weighted targets added; linear in the weights.
+
+    Raises:
+        KeyError: a weight's name is not a target of the mesh.
+    """
+    rows = [mesh.target_number[name] for name in weights]
+    values = np.array(list(weights.values()), np.float32)
+    flat = mesh.target_deltas.reshape(len(mesh.target_names), -1)
+    moved = values @ flat[rows] if rows else np.zeros(mesh.vertices.size, np.float32)
+    return mesh.vertices + moved.reshape(mesh.vertices.shape)

@@ -1,0 +1,222 @@
+"""Wrinkles and spots of a face, painted on a map of its front: grooves that light falls into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from far_keras.synthetic.head.morphs import old_fraction
+from far_keras.synthetic.parameters import Expression, Person
+
+__all__ = ["DetailMap", "detail_map"]
+
+LEFT, TOP = -1.0, 8.5  # rest coordinates of the map's first texel
+TEXELS = 128  # texels a decimetre
+WIDTH, HEIGHT = 256, 384
+KNOTS = 24  # points of a stroke
+DEPTH = 2.0  # of all grooves
+
+
+@dataclass(frozen=True, eq=False)
+class DetailMap:
+    """Small detail over the rest head's front, x from -1 to 1 and y from 5.5 to 8.5.
+
+    Attributes:
+        height: (384, 256) float32 height of the skin in decimetres; grooves are negative.
+        pigment: (384, 256) float32 how much darker the skin is: moles, age spots, freckles.
+    """
+
+    height: np.ndarray
+    pigment: np.ndarray
+
+    def at(self, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Height, its slopes along x and y, and pigment, (F,) float32 each, at rest coordinates."""
+        out = np.zeros((len(rest), 4), np.float32)
+        _sample(self.height, self.pigment, rest, out)
+        return out[:, 0], out[:, 1], out[:, 2], out[:, 3]
+
+
+@numba.njit(cache=True, fastmath=True)
+def _sample(height, pigment, rest, out):  # pragma: no cover
+    for i in range(rest.shape[0]):
+        x, y = (rest[i, 0] - LEFT) * TEXELS, (TOP - rest[i, 1]) * TEXELS
+        c, r = int(x), int(y)
+        if rest[i, 2] < 0.35 or c < 1 or r < 1 or c >= WIDTH - 2 or r >= HEIGHT - 2:
+            continue
+        fx, fy = x - c, y - r
+        a, b = height[r, c], height[r, c + 1]
+        d, e = height[r + 1, c], height[r + 1, c + 1]
+        out[i, 0] = (a + fx * (b - a)) * (1 - fy) + (d + fx * (e - d)) * fy
+        out[i, 1] = ((b - a) * (1 - fy) + (e - d) * fy) * TEXELS
+        out[i, 2] = -((d - a) * (1 - fx) + (e - b) * fx) * TEXELS
+        out[i, 3] = pigment[r, c] * (1 - fy) + pigment[r + 1, c] * fy
+
+
+@numba.njit(cache=True, fastmath=True)
+def _paint(field, points, amount, sigma):  # pragma: no cover
+    """Adds lines (S, K, 2) with a Gaussian profile; `amount` (S, K), `sigma` (S,) decimetres."""
+    for s in range(points.shape[0]):
+        radius = int(np.ceil(3 * sigma[s] * TEXELS)) + 1
+        inverse = 1.0 / (sigma[s] * TEXELS) ** 2
+        for k in range(points.shape[1] - 1):
+            x0, y0 = (points[s, k, 0] - LEFT) * TEXELS, (TOP - points[s, k, 1]) * TEXELS
+            x1, y1 = (points[s, k + 1, 0] - LEFT) * TEXELS, (TOP - points[s, k + 1, 1]) * TEXELS
+            dx, dy = x1 - x0, y1 - y0
+            length2 = max(dx * dx + dy * dy, 1e-6)
+            for r in range(
+                max(int(min(y0, y1)) - radius, 0), min(int(max(y0, y1)) + radius, HEIGHT - 1)
+            ):
+                for c in range(
+                    max(int(min(x0, x1)) - radius, 0), min(int(max(x0, x1)) + radius, WIDTH - 1)
+                ):
+                    t = ((c - x0) * dx + (r - y0) * dy) / length2
+                    if (t < 0 and k > 0) or (t >= 1 and k < points.shape[1] - 2):
+                        continue
+                    t = min(max(t, 0.0), 1.0)
+                    px, py = c - x0 - t * dx, r - y0 - t * dy
+                    value = amount[s, k] + t * (amount[s, k + 1] - amount[s, k])
+                    field[r, c] += value * np.exp(-0.5 * (px * px + py * py) * inverse)
+
+
+class _Strokes:
+    """Collects grooves: smooth curves through a few points, tapered, slightly irregular."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.points: list[np.ndarray] = []
+        self.depths: list[np.ndarray] = []
+        self.widths: list[float] = []
+
+    def add(self, knots: list[tuple[float, float]], depth: float, width: float = 0.011) -> None:
+        """A groove `depth` deep (decimetres) along a curve through `knots`."""
+        t = np.linspace(0, 1, KNOTS)
+        given = np.array(knots) + self.rng.normal(0, 0.007, (len(knots), 2))
+        at = np.linspace(0, 1, len(given))
+        degree = min(2, len(given) - 1)
+        curve = [np.polyval(np.polyfit(at, given[:, axis], degree), t) for axis in (0, 1)]
+        waver = np.cumsum(self.rng.normal(0, 0.0014, (KNOTS, 2)), 0)
+        self.points.append(np.stack(curve, 1) + waver)
+        taper = np.sin(np.pi * np.clip(t, 0.02, 0.98)) ** 0.7
+        uneven = 1 + 0.25 * np.sin(t * self.rng.uniform(6, 14) + self.rng.uniform(0, 6))
+        self.depths.append(-DEPTH * depth * taper * uneven)
+        self.widths.append(width)
+
+    def add_pair(
+        self, knots: list[tuple[float, float]], depth: float, width: float = 0.011
+    ) -> None:
+        """The same groove on both sides of the face."""
+        self.add(knots, depth * self.rng.uniform(0.85, 1.15), width)
+        self.add([(-x, y) for x, y in knots], depth * self.rng.uniform(0.85, 1.15), width)
+
+    def paint(self, field: np.ndarray) -> None:
+        if not self.points:
+            return
+        points, depths = np.stack(self.points), np.stack(self.depths)
+        widths = np.array(self.widths)
+        _paint(field, points, depths, widths)
+        # The flesh beside a fold bulges.
+        _paint(field, points, -0.35 * depths, 2.6 * widths)
+
+
+def _folds(strokes: _Strokes, old: float, smile: float, raise_: float, lower: float) -> None:
+    """Grooves of a face; `old` from 0 to 1.15 says how deep and how many they are."""
+    rng = strokes.rng
+    for y in np.linspace(7.60, 7.92, int(rng.integers(3, 6))):
+        tilt = rng.uniform(-0.015, 0.015)
+        half = rng.uniform(0.28, 0.46)
+        bend = rng.uniform(0.0, 0.035)
+        strokes.add(
+            [(-half, y - tilt), (-half / 2, y + bend), (half / 2, y + bend), (half, y + tilt)],
+            0.0048 * max(old * rng.uniform(0.6, 1.2), 0.0) + 0.003 * raise_,
+            0.013,
+        )
+    for side in (-1, 1):
+        strokes.add(
+            [(side * 0.06, 7.40), (side * 0.055, 7.47), (side * 0.07, 7.56)],
+            0.0035 * old + 0.004 * lower,
+            0.012,
+        )
+    for angle in np.linspace(-38, 32, 5):
+        a = np.radians(angle + rng.uniform(-5, 5))
+        length = rng.uniform(0.10, 0.19)
+        start, end = 0.025, length
+        strokes.add_pair(
+            [
+                (0.475 + start * np.cos(a), 7.27 + start * np.sin(a)),
+                (0.475 + 0.6 * end * np.cos(a), 7.27 + 0.55 * end * np.sin(a)),
+                (0.475 + end * np.cos(a), 7.26 + 0.9 * end * np.sin(a)),
+            ],
+            0.0042 * old + 0.0022 * smile,
+            0.009,
+        )
+    strokes.add_pair(
+        [(0.185, 7.22), (0.25, 7.165), (0.34, 7.14), (0.45, 7.19)], 0.0010 + 0.0038 * old, 0.010
+    )
+    strokes.add_pair(
+        [(0.16, 7.19), (0.23, 7.10), (0.33, 7.055), (0.44, 7.09)], 0.0006 + 0.0052 * old, 0.015
+    )
+    strokes.add_pair(
+        [(0.195, 6.95), (0.26, 6.86), (0.32, 6.74), (0.35, 6.60)],
+        0.0016 + 0.0095 * old + 0.005 * smile,
+        0.020,
+    )
+    strokes.add_pair([(0.275, 6.60), (0.295, 6.50), (0.31, 6.38)], 0.0075 * old, 0.017)
+    strokes.add([(-0.16, 6.43), (0.0, 6.45), (0.16, 6.43)], 0.0012 + 0.003 * old, 0.016)
+    if old > 0.25:
+        for x in np.linspace(-0.21, 0.21, 11):
+            strokes.add([(x, 6.735), (x * 1.08, 6.80)], 0.0022 * (old - 0.25), 0.007)
+        for offset in (0.0, 0.07, 0.13):
+            strokes.add_pair(
+                [(0.40 + offset, 7.0), (0.43 + offset, 6.82), (0.38 + offset, 6.6)],
+                0.0038 * (old - 0.25) * rng.uniform(0.3, 1.2),
+                0.013,
+            )
+        strokes.add_pair([(0.36, 6.50), (0.45, 6.48), (0.52, 6.56)], 0.006 * (old - 0.25), 0.022)
+    for y in (6.10, 5.98, 5.86):
+        strokes.add(
+            [(-0.36, y + 0.05), (0.0, y), (0.36, y + 0.05)],
+            0.0006 + 0.0050 * old * rng.uniform(0.5, 1.1),
+            0.012,
+        )
+    if old > 0.4:
+        strokes.add_pair([(0.10, 6.2), (0.12, 6.0), (0.10, 5.8)], 0.008 * (old - 0.4), 0.022)
+
+
+def _spots(person: Person, rng: np.random.Generator) -> np.ndarray:
+    """Moles, freckles and age spots as short dots, painted over the whole face."""
+    field = np.zeros((HEIGHT, WIDTH), np.float32)
+
+    def dots(count: int, low: tuple[float, float], high: tuple[float, float], size: float,
+             amount: float) -> None:  # fmt: skip
+        if count == 0:
+            return
+        at = rng.uniform(low, high, (count, 2))
+        points = np.stack([at, at + rng.normal(0, size * 0.5, at.shape)], 1)
+        amounts = np.repeat(amount * rng.uniform(0.3, 1, (count, 1)), 2, 1)
+        _paint(field, points, amounts, size * rng.uniform(0.5, 1.3, count))
+
+    old = old_fraction(person.age)
+    dots(int(rng.integers(0, 4)), (-0.6, 6.3), (0.6, 7.9), 0.009, 0.9)
+    dots(int(220 * person.freckles), (-0.55, 6.8), (0.55, 7.2), 0.009, 0.35)
+    dots(int(40 * max(old - 0.3, 0)), (-0.75, 6.4), (0.75, 8.3), 0.025, 0.30)
+    return field
+
+
+def detail_map(person: Person, expression: Expression) -> DetailMap:
+    """Paints a person's wrinkles, as deep as age and expression make them, and spots."""
+    rng = np.random.default_rng([person.face.variation_seed, 2])
+    height = np.zeros((HEIGHT, WIDTH), np.float32)
+    strokes = _Strokes(rng)
+    lower = max(0.0, -expression.brow_raise)
+    _folds(
+        strokes,
+        # Finer skin folds more.
+        old_fraction(person.age) * (1.35 - 0.35 * person.face.masculinity),
+        expression.smile,
+        max(0.0, expression.brow_raise),
+        lower,
+    )
+    strokes.paint(height)
+    return DetailMap(height, _spots(person, rng))

@@ -1,0 +1,358 @@
+"""From attributes to the numbers that are rendered: how strong, which colour, from where.
+
+Every strength that an attribute names comes from its range in `margins`; a small share
+(`DOUBTFUL`) is drawn between the ranges, where no label is due. Forced attributes never are, and
+nothing is put on that would hide them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from far_keras.synthetic.parameters import (
+    RGB,
+    Accessories,
+    Beard,
+    Camera,
+    Expression,
+    Face,
+    Hair,
+    Light,
+    Makeup,
+    Person,
+    Shot,
+)
+from far_keras.synthetic.people import palette
+from far_keras.synthetic.people.margins import MARGINS
+from far_keras.synthetic.people.table import AGE_BANDS, HAIR_COLORS, HAIR_STYLES, MALE, RULES
+
+__all__ = ["DOUBTFUL", "HAIR_COLOR_NAMES", "draw_ancestry_and_color", "draw_person", "draw_shot"]
+
+DOUBTFUL = 0.04
+"""Share of strengths that are neither yes nor no; our choice."""
+
+HAIR_COLOR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "Gray_Hair")
+COLOR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "auburn")
+ANCESTRIES = ("caucasian", "african", "asian")
+ANCESTRY_SHARES = (0.5, 0.25, 0.25)  # our choice: no group is rare
+
+# Within what counts as a no, women and men differ: fuller lips, wider eyes, thinner brows.
+TYPICAL = {
+    "Big_Lips": ((-0.3, 0.2), (-0.8, 0.0)),
+    "Big_Nose": ((-0.8, -0.1), (-0.5, 0.2)),
+    "Arched_Eyebrows": ((0.1, 0.3), (0.0, 0.2)),
+    "Bushy_Eyebrows": ((0.1, 0.38), (0.28, 0.5)),
+    "Narrow_Eyes": ((0.1, 0.6), (-0.2, 0.35)),
+}
+
+_PERCENT = {rule.name: list(rule.percent) for rule in RULES}
+
+
+def draw_ancestry_and_color(
+    rng: np.random.Generator, drawn: dict[str, Any], force: Mapping[str, int], independent: bool
+) -> None:
+    """Adds `ancestry` (three weights) and `hair_color` (a name) to the attributes `drawn`."""
+    chief = int(rng.choice(3, p=ANCESTRY_SHARES))
+    if drawn["Pale_Skin"] and not independent and rng.random() < 0.85:
+        chief = 0
+    weights = np.full(3, 0.5)
+    weights[chief] = 8.0
+    drawn["ancestry"] = tuple(float(weight) for weight in rng.dirichlet(weights))
+    drawn["hair_color"] = _draw_hair_color(rng, drawn, force, ANCESTRIES[chief], independent)
+    drawn["Gray_Hair"] = int(drawn["hair_color"] == "Gray_Hair")
+
+
+def _draw_hair_color(
+    rng: np.random.Generator,
+    drawn: Mapping[str, Any],
+    force: Mapping[str, int],
+    ancestry: str,
+    independent: bool,
+) -> str:
+    if drawn["Bald"]:
+        return "bald"
+    for name in HAIR_COLOR_NAMES:
+        if force.get(name) == 1:
+            return name
+    if drawn["Gray_Hair"]:
+        return "Gray_Hair"
+    if independent:
+        shares = np.zeros(4)
+        for name, chance in zip(ANCESTRIES, ANCESTRY_SHARES, strict=True):
+            women, men = HAIR_COLORS[name]["women"], HAIR_COLORS[name]["men"]
+            shares += chance * ((1 - MALE) * np.array(women) + MALE * np.array(men))
+    else:
+        shares = np.array(HAIR_COLORS[ancestry]["men" if drawn["Male"] else "women"])
+    allowed = np.array([force.get(name) != 0 for name in COLOR_NAMES])
+    if "Brown_Hair" in force:  # auburn may pass for brown
+        allowed[COLOR_NAMES.index("auburn")] = False
+    return COLOR_NAMES[int(rng.choice(4, p=shares * allowed / (shares * allowed).sum()))]
+
+
+def draw_person(
+    rng: np.random.Generator, identity: int, drawn: Mapping[str, Any], sure: frozenset[str]
+) -> Person:
+    """The person who has the attributes `drawn`; those in `sure` are never doubtful."""
+
+    def strength(name: str) -> float:
+        margin = MARGINS[name]
+        if name in TYPICAL:
+            margin = replace(margin, no=TYPICAL[name][male])
+        return margin.draw(rng, bool(drawn[name]), _doubt(name, drawn, sure))
+
+    male = bool(drawn["Male"])
+    age = _draw_age(rng, drawn, sure)
+    ancestry: RGB = drawn["ancestry"]
+    doubt = 0.0 if sure & set(HAIR_COLOR_NAMES) else DOUBTFUL
+    hair_color = palette.hair_color(rng, drawn["hair_color"], doubt)
+    melanin = float(np.clip(np.dot(ancestry, (0.24, 0.82, 0.40)) + rng.normal(0, 0.09), 0.12, 1))
+    if drawn["Pale_Skin"]:
+        melanin = MARGINS["Pale_Skin"].draw(rng, True)
+    outlines = ("square", "round", "rectangular", "diamond", "triangular")
+    outline = "oval" if drawn["Oval_Face"] else str(rng.choice(outlines))
+    high = drawn["High_Cheekbones"]
+    face = Face(
+        masculinity=float(np.clip(rng.normal(0.97 if male else 0.15, 0.05), 0, 1)),
+        ancestry=ancestry,
+        weight=strength("Chubby"),
+        nose_size=strength("Big_Nose"),
+        nose_point=strength("Pointy_Nose"),
+        lip_volume=strength("Big_Lips"),
+        eye_opening=strength("Narrow_Eyes"),
+        cheekbones=float(
+            rng.uniform(0.75, 1.3)
+            if high
+            else rng.uniform(0.1, 0.28)
+            if drawn["Cheeks_Rise"]
+            else rng.uniform(-0.8, -0.4)
+        ),
+        cheek_volume=float(
+            rng.uniform(0.4, 1.0) if drawn["Chubby"] else np.clip(rng.normal(-0.1, 0.3), -0.7, 0.4)
+        ),
+        eye_bags=strength("Bags_Under_Eyes"),
+        double_chin=strength("Double_Chin"),
+        oval=strength("Oval_Face"),
+        outline=outline,  # type: ignore[arg-type]
+        variation_seed=int(rng.integers(2**31)),
+    )
+    hair = Hair(
+        style=_hair_style(rng, drawn, sure),  # type: ignore[arg-type]
+        color=hair_color,
+        wave=_wave(rng, drawn, sure),
+        receding=strength("Receding_Hairline"),
+        bangs=strength("Bangs"),
+        parting=float(rng.uniform(-1, 1)),
+        volume=float(np.clip(rng.normal(0.45, 0.2), 0, 1)),
+        sideburns=strength("Sideburns"),
+        brow_thickness=strength("Bushy_Eyebrows"),
+        brow_arch=strength("Arched_Eyebrows"),
+        brow_color=palette.brow_color(rng, drawn["hair_color"], hair_color),
+    )
+    return Person(
+        identity=identity,
+        male=male,
+        age=age,
+        face=face,
+        melanin=melanin,
+        skin_redness=float(np.clip(rng.normal(0.45, 0.2), 0, 1)),
+        freckles=float(rng.uniform(0.3, 1)) if melanin < 0.3 and rng.random() < 0.15 else 0.0,
+        iris_color=palette.iris_color(rng, melanin, drawn["hair_color"]),
+        hair=hair,
+        beard=_draw_beard(rng, drawn, strength, hair_color),
+    )
+
+
+def draw_shot(
+    rng: np.random.Generator, person: Person, drawn: Mapping[str, Any], sure: frozenset[str]
+) -> Shot:
+    """One picture of `person` with the attributes `drawn`."""
+
+    def strength(name: str) -> float:
+        return MARGINS[name].draw(rng, bool(drawn[name]), _doubt(name, drawn, sure))
+
+    smile = strength("Smiling")
+    mouth_open = bool(drawn["Mouth_Slightly_Open"])
+    expression = Expression(
+        smile=smile,
+        jaw_open=float(0.13 + 0.32 * rng.beta(1.2, 2.4)) if mouth_open else 0.0,
+        brow_raise=float(np.clip(rng.normal(0.1, 0.2), -0.3, 0.6)),
+        squint=float(np.clip(0.35 * smile * rng.random() + rng.uniform(0, 0.1), 0, 1)),
+        blink=float(rng.uniform(0, 0.15)),
+        pucker=float(rng.uniform(0.2, 0.5)) if smile < 0.1 and rng.random() < 0.05 else 0.0,
+        gaze=(float(np.clip(rng.normal(0, 7), -18, 18)), float(np.clip(rng.normal(0, 4), -9, 9))),
+    )
+    heavy = strength("Heavy_Makeup")
+    # Who wears lipstick mostly wears some mascara: that alone is no heavy makeup.
+    light = rng.uniform(0.3, 0.6) if drawn["Wearing_Lipstick"] else 0.0
+    makeup = Makeup(
+        lipstick=strength("Wearing_Lipstick"),
+        lipstick_color=palette.tone(rng, palette.LIPSTICKS),
+        eyeshadow=heavy,
+        eyeshadow_color=palette.tone(rng, palette.EYESHADOWS),
+        eyeliner=float(np.clip(max(heavy * rng.uniform(0.7, 1.2), light), 0, 1)),
+        blush=strength("Rosy_Cheeks"),
+        foundation=float(np.clip(heavy * rng.uniform(0.6, 1.1), 0, 1)),
+    )
+    camera = Camera(
+        yaw=_draw_yaw(rng, sure),
+        pitch=float(np.clip(rng.normal(0, 5), -12, 12)),
+        roll=float(np.clip(rng.normal(0, 4), -12, 12)),
+        distance=float(rng.uniform(7, 14)),
+        exposure=float(np.clip(rng.normal(1.0, 0.12), 0.7, 1.35)),
+        white_balance=float(np.clip(rng.normal(0, 0.35), -1, 1)),
+        blur=strength("Blurry"),
+        noise=float(rng.uniform(0.0, 0.02)),
+        jpeg_quality=int(rng.integers(80, 97)),
+    )
+    return Shot(
+        seed=int(rng.integers(2**31)),
+        expression=expression,
+        makeup=makeup,
+        accessories=_draw_accessories(rng, drawn, sure),
+        light=_draw_light(rng),
+        camera=camera,
+        background=str(  # type: ignore[arg-type]
+            rng.choice(
+                ("studio", "gradient", "indoor", "outdoor", "bokeh"), p=(0.2, 0.2, 0.2, 0.2, 0.2)
+            )
+        ),
+    )
+
+
+def _doubt(name: str, drawn: Mapping[str, Any], sure: frozenset[str]) -> float:
+    """How probably a strength is doubtful: never where forced, nor on men a trace of lipstick."""
+    columns = slice(3, 6) if drawn["Male"] else slice(0, 3)
+    unheard_of = name in _PERCENT and all(percent < 2 for percent in _PERCENT[name][columns])
+    return 0.0 if name in sure or unheard_of else DOUBTFUL
+
+
+def _draw_age(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]) -> float:
+    if "Young" not in sure and rng.random() < DOUBTFUL:
+        return float(rng.uniform(39, 47))
+    bounds = [18.0, *(upper for upper, _, _ in AGE_BANDS.values())]
+    band = list(AGE_BANDS).index(drawn["age_band"])
+    low, high = bounds[band], bounds[band + 1]
+    if drawn["Young"]:
+        return float(rng.uniform(low, MARGINS["Young"].yes[1]))
+    return float(rng.uniform(max(low, MARGINS["Young"].no[0]), high))
+
+
+def _hair_style(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]) -> str:
+    if drawn["Bald"]:
+        return "bald"
+    shares = dict(HAIR_STYLES["men" if drawn["Male"] else "women"])
+    if drawn["Bangs"]:
+        shares.pop("buzzed", None)
+    if sure & {"Straight_Hair", "Wavy_Hair"}:
+        shares.pop("buzzed", None)
+    if sure & {"Wavy_Hair", "Straight_Hair"}:
+        shares = {name: share for name, share in shares.items() if name not in ("bun", "ponytail")}
+    if sure & {"Wearing_Earrings", "Sideburns", "Wearing_Necklace"}:
+        shares = {name: shares.get(name, 0) for name in ("short", "bun", "ponytail")}
+    names = list(shares)
+    total = sum(shares.values())
+    return names[int(rng.choice(len(names), p=[share / total for share in shares.values()]))]
+
+
+def _wave(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]) -> float:
+    margin = MARGINS["Wavy_Hair"]
+    if not sure & {"Straight_Hair", "Wavy_Hair"} and rng.random() < 2 * DOUBTFUL:
+        return float(rng.uniform(margin.no[1], margin.yes[0]))
+    if not drawn["Wavy_Hair"]:
+        return margin.draw(rng, False)
+    african = drawn["ancestry"][1]
+    curly = rng.random() < 0.15 + 0.7 * african
+    return float(rng.uniform(0.65, 1.0) if curly else rng.uniform(margin.yes[0], 0.65))
+
+
+def _draw_beard(rng: np.random.Generator, drawn: Mapping[str, Any], strength, color: RGB) -> Beard:
+    kinds = ("5_o_Clock_Shadow", "Mustache", "Goatee")
+    if not drawn["Male"] and not any(drawn[name] for name in kinds):
+        return Beard(color=color)
+    full = bool(drawn["Full_Beard"])
+    cheeks = float(rng.uniform(0.7, 1.0)) if full else 0.0
+    return Beard(
+        shadow=strength("5_o_Clock_Shadow"),
+        mustache=strength("Mustache"),
+        goatee=strength("Goatee"),
+        cheeks=cheeks,
+        length=float(rng.uniform(0.06, 0.30) if full else rng.uniform(0.04, 0.14)),
+        color=tuple(float(c) for c in np.array(color) * rng.uniform(0.7, 1.0)),  # type: ignore
+    )
+
+
+def _draw_accessories(
+    rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]
+) -> Accessories:
+    necktie, necklace = bool(drawn["Wearing_Necktie"]), bool(drawn["Wearing_Necklace"])
+    if necktie:
+        clothing = "suit" if rng.random() < 0.7 else "shirt"
+    else:
+        clothing = str(
+            rng.choice(
+                ("crew", "vneck", "shirt", "suit", "turtleneck"), p=(0.37, 0.26, 0.2, 0.1, 0.07)
+            )
+        )
+        if sure & {"Wearing_Necklace", "Double_Chin"} and clothing == "turtleneck":
+            clothing = "vneck"
+    glasses = None
+    if drawn["Eyeglasses"]:
+        dark = rng.random() < 0.12 and not sure & {
+            "Bags_Under_Eyes",
+            "Narrow_Eyes",
+            "Heavy_Makeup",
+        }
+        kinds = ("round", "rectangular", "aviator")
+        glasses = "sunglasses" if dark else str(rng.choice(kinds, p=(0.35, 0.5, 0.15)))
+    hats = ("cap", "beanie", "brimmed")
+    return Accessories(
+        glasses=glasses,  # type: ignore[arg-type]
+        glasses_color=palette.tone(
+            rng, ((15, 15, 18), (70, 40, 20), (120, 110, 100), (40, 20, 60))
+        ),
+        hat=str(rng.choice(hats)) if drawn["Wearing_Hat"] else None,  # type: ignore[arg-type]
+        hat_color=palette.any_color(rng),
+        earrings=(
+            str(rng.choice(("stud", "hoop", "drop"), p=(0.2, 0.4, 0.4)))  # type: ignore[arg-type]
+            if drawn["Wearing_Earrings"]
+            else None
+        ),
+        necklace=(
+            str(rng.choice(("chain", "pendant", "beads")))  # type: ignore[arg-type]
+            if necklace
+            else None
+        ),
+        jewellery_color=palette.tone(rng, palette.METALS),
+        clothing=clothing,  # type: ignore[arg-type]
+        necktie=necktie,
+        clothing_color=palette.any_color(rng),
+        necktie_color=palette.any_color(rng),
+    )
+
+
+def _draw_light(rng: np.random.Generator) -> Light:
+    direction = np.array([rng.normal(0, 0.45), rng.uniform(0.15, 0.7), rng.uniform(0.7, 1.0)])
+    direction /= np.linalg.norm(direction)
+    warm = float(rng.normal(0, 0.05))
+    tint = np.array([1 + warm, 1.0, 1 - warm])
+    key = tint * rng.uniform(0.7, 1.05)
+    fill = key * rng.uniform(0.15, 0.45)
+    ambient = np.array([1 - warm / 2, 1.0, 1 + warm / 2]) * rng.uniform(0.25, 0.45)
+    return Light(
+        key_direction=palette.rgb(direction),
+        key_color=palette.rgb(key),
+        fill_color=palette.rgb(fill),
+        ambient_color=palette.rgb(ambient),
+        rim=float(rng.uniform(0, 0.6)) if rng.random() < 0.4 else 0.0,
+    )
+
+
+def _draw_yaw(rng: np.random.Generator, sure: frozenset[str]) -> float:
+    # The alignment enlarges turned heads: a necktie would leave the picture.
+    if rng.random() < 0.9 or sure & {"Wearing_Necktie", "Wearing_Necklace"}:
+        return float(np.clip(rng.normal(0, 10), -20, 20))
+    return float(rng.choice((-1, 1)) * rng.uniform(20, 45))

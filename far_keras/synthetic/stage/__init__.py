@@ -1,0 +1,1 @@
+"""Scene, camera, light and pixels: all that a picture needs besides its subject."""

@@ -1,0 +1,1 @@
+"""Clothes, glasses, hats and jewellery."""

@@ -1,0 +1,169 @@
+"""Eyeglasses and sunglasses: rims, bridge, temples to the ears, and lenses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from far_keras.synthetic.face.landmarks import point_on_head
+from far_keras.synthetic.head.form import HeadForm, head_form
+from far_keras.synthetic.regions import Region
+from far_keras.synthetic.stage.scene import Scene
+from far_keras.synthetic.worn.solids import Material, Solid, draw_solid, join, tube
+
+__all__ = ["draw_glasses"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The shape of one pair: half sizes of a lens, squareness, droop, rim radius in decimetres."""
+
+    half_width: float
+    half_height: float
+    exponent: float
+    droop: float
+    rim: float
+    metal: bool
+
+
+def draw_glasses(scene: Scene) -> None:
+    """Draws what is worn before the eyes; region GLASSES on frames and dark lenses.
+
+    Clear lenses reflect a little and leave the region below as it is.
+    """
+    kind = scene.shot.accessories.glasses
+    if kind is None:
+        return
+    rng = scene.rng("glasses")
+    frame = _choose_frame(kind, rng)
+    form = head_form(scene.head.vertices)
+    eyes = scene.head.eye_centers.astype(float)
+    depth = _depth(scene, eyes)
+    rims, temples = [], []
+    outlines = []
+    for eye, side in zip(eyes, (-1, 1), strict=True):
+        outline = _outline(frame, eye, side, depth, 44)
+        outlines.append(outline)
+        rims.append(tube(outline, frame.rim, closed=True, sides=6, flat=0.8))
+        temples.append(_temple(scene, frame, outline, side, form))
+    rims.append(_bridge(frame, outlines, eyes))
+    color = np.array(scene.shot.accessories.glasses_color)
+    metal = Material(color + 0.02, gloss=0.5, sharpness=40, metal=0.7 if frame.metal else 0.0)
+    if not frame.metal:
+        metal = Material(color, gloss=0.25, sharpness=45)
+    dark = kind == "sunglasses"
+    for outline, eye in zip(outlines, eyes, strict=True):
+        _draw_lens(scene, outline, eye, dark, rng)
+    draw_solid(scene, join(rims + temples), metal, Region.GLASSES, bias=0.004)
+
+
+def _choose_frame(kind: str, rng: np.random.Generator) -> _Frame:
+    metal = kind == "aviator" or (kind != "sunglasses" and rng.random() < 0.4)
+    rim = rng.uniform(0.009, 0.013) if metal else rng.uniform(0.016, 0.032)
+    size = rng.uniform(0.94, 1.08)
+    width, height, exponent, droop = {
+        "round": (0.235, 0.215, 2.0, 0.0),
+        "rectangular": (0.265, 0.155, 3.6, 0.0),
+        "aviator": (0.275, 0.225, 2.4, 0.06),
+        "sunglasses": (0.285, 0.205, 2.7, 0.03),
+    }[kind]
+    return _Frame(width * size, height * size, exponent, droop, float(rim), metal)
+
+
+def _depth(scene: Scene, eyes: Array) -> float:
+    """z of the lenses' plane: on the bridge of the nose, clear of the lashes."""
+    bridge = point_on_head(scene, "nose bridge")
+    return float(max(bridge[2] + 0.02, eyes[:, 2].mean() + 0.26))
+
+
+def _outline(frame: _Frame, eye: Array, side: int, depth: float, count: int) -> Array:
+    """(count, 3) the rim of one lens; it curves back towards the temple and tilts in below."""
+    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    cos, sin = np.cos(angle), np.sin(angle)
+    x = np.sign(cos) * np.abs(cos) ** (2 / frame.exponent) * frame.half_width
+    y = np.sign(sin) * np.abs(sin) ** (2 / frame.exponent) * frame.half_height
+    # The lower outer part hangs, as an aviator's does; the inner one gives way to the nose.
+    y = y - frame.droop * (0.5 - 0.5 * sin)
+    x = np.where((x < 0) & (y < 0), x * (1 + 1.2 * y), x)
+    x = side * (max(abs(eye[0]) * 1.04, frame.half_width + 0.045) + x)
+    return _on_lens(x, eye[1] - 0.02 + y, eye[1], depth)
+
+
+def _on_lens(x: Array, y: Array, middle: float, depth: float) -> Array:
+    z = depth - 0.3 * np.maximum(np.abs(x) - 0.12, 0) ** 1.7 + 0.12 * (y - middle)
+    return np.stack([x, y, z], -1)
+
+
+def _bridge(frame: _Frame, outlines: list[Array], eyes: Array) -> Solid:
+    inner = [
+        outline[np.argmin(np.abs(outline[:, 0]) + 0.9 * np.abs(outline[:, 1] - eyes[0, 1] - 0.06))]
+        for outline in outlines
+    ]
+    t = np.linspace(0, 1, 9)[:, None]
+    course = inner[0] * (1 - t) + inner[1] * t
+    course += np.sin(np.pi * t) * np.array([0.0, 0.022, 0.02])
+    return tube(course, max(frame.rim * 0.9, 0.01), sides=6)
+
+
+def _temple(scene: Scene, frame: _Frame, outline: Array, side: int, form: HeadForm) -> Solid:
+    """From the rim's outer edge along the head over the ear."""
+    start = outline[np.argmax(side * outline[:, 0] + 0.8 * outline[:, 1])]
+    ear = point_on_head(scene, "ear root", side) + np.array([0.035 * side, 0.03, 0.0])
+    behind = ear + np.array([-0.01 * side, -0.12, -0.2])
+    t = np.linspace(0, 1, 14)[:, None]
+    bowed = start * (1 - t) + ear * t + 4 * t * (1 - t) * np.array([0.03 * side, 0.0, 0.0])
+    course = np.concatenate([bowed, ear + (behind - ear) * np.linspace(0.3, 1, 4)[:, None]])
+    offset = course - form.center
+    distance = np.linalg.norm(offset, axis=1, keepdims=True)
+    clear = form.radius(offset / distance)[:, None] + 0.02
+    # Outside the skin, but free of it where it starts before the eyes.
+    fitted = form.center + offset / distance * np.maximum(distance, clear)
+    return tube(fitted, max(0.75 * frame.rim, 0.011), sides=6)
+
+
+def _draw_lens(
+    scene: Scene, outline: Array, eye: Array, dark: bool, rng: np.random.Generator
+) -> None:
+    """A slightly domed fan of triangles with the sky's reflection."""
+    middle = outline.mean(0)
+    rings = np.array([0.0, 0.45, 0.8, 1.0])[:, None, None]
+    points = middle + rings * (outline - middle)[None]
+    points[..., 2] += 0.03 * (1 - rings[..., 0] ** 2)
+    count = outline.shape[0]
+    cells = [
+        (
+            r * count + c,
+            r * count + (c + 1) % count,
+            (r + 1) * count + c,
+            (r + 1) * count + (c + 1) % count,
+        )
+        for r in range(3)
+        for c in range(count)
+    ]
+    triangles = np.array([t for a, b, c, d in cells for t in ((a, b, c), (b, d, c))], np.int32)
+    flat = points.reshape(-1, 3)
+    relative = flat - eye
+    normals = np.array([0.0, 0.0, 1.0]) + relative * np.array([0.8, 0.9, 0.0])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    light = scene.light
+    facing = scene.to_camera(normals.astype(np.float32), flat)
+    glare = light.highlight(facing, 160.0)
+    height = np.clip(0.5 + relative[:, 1:2] / 0.4, 0, 1)
+    # A window's slanted reflection.
+    slant = np.clip(1 - np.abs(relative[:, :1] + 0.8 * relative[:, 1:2] - 0.08) / 0.09, 0, 1)
+    if dark:
+        tint = np.array([0.008, 0.008, 0.01]) * rng.uniform(0.6, 2.0)
+        sky = light.ambient * (0.01 + 0.05 * height**2 + 0.04 * slant)
+        colors = tint + sky + 0.25 * glare
+        alpha = 0.97 - 0.06 * (1 - height[:, 0])
+    else:
+        colors = light.ambient * 1.2 + glare
+        alpha = 0.015 + 0.08 * slant[:, 0] * rng.random() + 0.3 * np.clip(glare.mean(1), 0, 1)
+        alpha = np.minimum(alpha, 0.45)
+    scene.framebuffer.draw_triangles(
+        scene.project(flat.astype(np.float32)), triangles, colors, Region.GLASSES, alpha=alpha
+    )

@@ -1,0 +1,269 @@
+"""Hats that sit on the head over flattened hair: caps, beanies and brimmed hats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from far_keras.synthetic.head.form import HeadForm, head_form
+from far_keras.synthetic.regions import Region
+from far_keras.synthetic.stage.noise import noise_texture, sample_noise
+from far_keras.synthetic.stage.scene import Scene
+from far_keras.synthetic.stage.soft_shadow import cast_shadow
+from far_keras.synthetic.worn.solids import Material, draw_solid, sheet, sphere
+
+__all__ = ["UNDER_HAT", "Rim", "draw_hat", "hat_rim"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+UNDER_HAT = 0.045  # decimetres that hair keeps under a hat
+CLEARANCE = 0.085  # of the hat's cloth over the skin
+ROWS, COLUMNS = 26, 72
+
+
+@dataclass(frozen=True)
+class Rim:
+    """The plane of a hat's lower edge: points with `normal` . p > `offset` are under the hat."""
+
+    normal: Array
+    offset: float
+
+
+def hat_rim(scene: Scene) -> Rim | None:
+    """Where the hat of a shot ends, in the head's frame; None without a hat."""
+    kind = scene.shot.accessories.hat
+    if kind is None:
+        return None
+    rng = scene.rng("hat rim")
+    eyes = float(scene.head.eye_centers[:, 1].mean())
+    front = eyes + {"cap": 0.62, "beanie": 0.5, "brimmed": 0.56}[kind] + rng.uniform(-0.04, 0.08)
+    shift = head_form(scene.head.vertices).shift
+    back = shift[1] + {"cap": 7.35, "beanie": 7.15, "brimmed": 7.45}[kind]
+    tilt = rng.normal(0, 0.04)
+    along = np.array([0.0, front - back, 1.9])
+    normal = np.cross(along, np.array([1.0, tilt, 0.0]))
+    normal /= np.linalg.norm(normal)
+    through = np.array([0.0, front, 1.5 + shift[2]])
+    return Rim(normal, float(normal @ through))
+
+
+def draw_hat(scene: Scene) -> None:
+    """Draws what is worn on the head, and its shadow on the face; region HAT."""
+    kind = scene.shot.accessories.hat
+    rim = hat_rim(scene)
+    if kind is None or rim is None:
+        return
+    rng = scene.rng("hat")
+    form = head_form(scene.head.vertices)
+    color = np.array(scene.shot.accessories.hat_color)
+    shown = np.zeros(scene.framebuffer.depth.shape, bool)
+    if kind == "beanie":
+        shown |= _draw_beanie(scene, form, rim, color, rng)
+    elif kind == "cap":
+        shown |= _draw_cap(scene, form, rim, color, rng)
+    else:
+        shown |= _draw_brimmed(scene, form, rim, color, rng)
+    cast_shadow(scene, shown, reach=0.3 if kind == "beanie" else 0.5, strength=0.45)
+
+
+def _edge_angles(form: HeadForm, rim: Rim, around: Array, clearance: float) -> Array:
+    """(C,) polar angle from straight up at which the crown meets the rim's plane."""
+    polar = np.linspace(0.2, 2.4, 120)[:, None]
+    directions = _directions(polar, around[None])
+    points = form.center + directions * (form.radius(directions) + clearance)[..., None]
+    under = points @ rim.normal > rim.offset
+    return np.asarray(polar[np.argmin(under, axis=0), 0])
+
+
+def _directions(polar: Array, around: Array) -> Array:
+    return np.stack(
+        [
+            np.sin(polar) * np.sin(around),
+            np.cos(polar) + 0 * around,
+            np.sin(polar) * np.cos(around),
+        ],
+        -1,
+    )
+
+
+def _crown(
+    form: HeadForm, rim: Rim, extra: Array, clearance: float = CLEARANCE
+) -> tuple[Array, Array]:
+    """A dome over the skull down to the rim.
+
+    Args:
+        form: The head.
+        rim: Where it ends.
+        extra: (ROWS, COLUMNS) height above the skull beyond the clearance.
+        clearance: Over the skin.
+
+    Returns:
+        (ROWS, COLUMNS, 3) points, and the angles (COLUMNS,) around the vertical axis.
+    """
+    around = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)
+    edge = _edge_angles(form, rim, around, clearance)
+    polar = np.linspace(0.0, 1.0, ROWS)[:, None] * edge[None]
+    directions = _directions(polar, np.broadcast_to(around, polar.shape))
+    radius = form.radius(directions)
+    # Cloth bridges hollows: never below a mean over its surroundings.
+    for _ in range(4):
+        ahead, behind = np.roll(radius, 1, 1), np.roll(radius, -1, 1)
+        up, down = radius[np.r_[0, : ROWS - 1]], radius[np.r_[1:ROWS, ROWS - 1]]
+        radius = np.maximum(radius, (ahead + behind + up + down) / 4)
+    points = form.center + directions * (radius + clearance + extra)[..., None]
+    return points, around
+
+
+def _cloth(solid_points: Array, color: Array, grain: float, seed: float) -> Array:
+    """(N, 3) a cloth's colour with blotches and grain."""
+    flat = solid_points.reshape(-1, 3).astype(np.float32)
+    u, v = 0.3 * (flat[:, 0] + 0.3 * flat[:, 2]) + np.float32(seed), 0.3 * (flat[:, 1] + flat[:, 2])
+    blotches = sample_noise(noise_texture(2.0, 1), u, v)
+    fine = sample_noise(noise_texture(0.0, 2), 2 * u, 2 * v)
+    return np.asarray(color * (1 + 0.07 * blotches + grain * fine)[:, None], np.float32)
+
+
+def _draw_lines(scene: Scene, lines: Array, color: Array, width: float, alpha: float) -> None:
+    """Seams and ribs: lines (S, K, 3) on a hat's surface."""
+    scene.framebuffer.draw_strands(
+        scene.project(lines.astype(np.float32)),
+        color,
+        width * scene.pixels_per_unit,
+        Region.HAT,
+        alpha=alpha,
+        bias=0.02,
+    )
+
+
+def _ambient(scene: Scene) -> Array:
+    return np.asarray(scene.light.ambient + 0.5 * scene.light.key[1])
+
+
+def _draw_beanie(
+    scene: Scene, form: HeadForm, rim: Rim, color: Array, rng: np.random.Generator
+) -> Array:
+    t = np.linspace(0, 1, ROWS)[:, None]
+    slouch = rng.uniform(0.02, 0.16)
+    cuff = t > 0.72 if rng.random() < 0.75 else t > 2
+    extra = 0.03 + slouch * (1 - t) ** 1.5 + 0.035 * cuff + np.zeros((1, COLUMNS))
+    points, _ = _crown(form, rim, extra)
+    seed = rng.uniform(0, 50)
+    cloth = _cloth(points, color, 0.12, seed)
+    shown = draw_solid(
+        scene,
+        sheet(points, closed=True),
+        Material(cloth, 0.01, 8, wrap=0.25),
+        Region.HAT,
+        two_sided=True,
+    )
+    # Knitted ribs, and the fold of the cuff.
+    ribs = points[4:, ::1].transpose(1, 0, 2)
+    light = _ambient(scene)
+    _draw_lines(scene, ribs, 0.35 * color * light, 0.014, 0.35)
+    if cuff.any():
+        row = int(np.argmax(cuff[:, 0]))
+        fold = np.concatenate([points[row], points[row, :1]])[None]
+        _draw_lines(scene, fold, 0.25 * color * light, 0.03, 0.5)
+    if rng.random() < 0.3:
+        top = points[0, 0] + np.array([0, 0.11, 0])
+        ball = sphere(top, 0.17)
+        fluff = 1 + 0.25 * rng.normal(size=(len(ball.points), 1))
+        pompom = Material(color * np.clip(fluff, 0.5, 1.5), 0.0, 8, wrap=0.4)
+        shown |= draw_solid(scene, ball, pompom, Region.HAT)
+    return shown
+
+
+def _draw_cap(
+    scene: Scene, form: HeadForm, rim: Rim, color: Array, rng: np.random.Generator
+) -> Array:
+    t = np.linspace(0, 1, ROWS)[:, None]
+    around = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)[None]
+    front = np.clip(np.cos(around), 0, 1)
+    high = rng.uniform(0.06, 0.13)
+    # A stiff front stands up over the forehead.
+    extra = high * np.sin(np.pi * np.clip(1 - t, 0, 1) ** 0.8 * 0.5) ** 0.8
+    extra = extra + 0.10 * front**2 * np.sin(np.pi * t) + 0.015
+    points, angles = _crown(form, rim, extra * (1 - 0.5 * t**4))
+    cloth = _cloth(points, color, 0.05, rng.uniform(0, 50))
+    if rng.random() < 0.3:
+        panel = np.abs(np.broadcast_to(angles, (ROWS, COLUMNS))).reshape(-1) < 0.9
+        cloth[panel] = np.clip(0.75 * np.clip(color * 3 + 0.25, 0, 0.85), 0, 1)
+    material = Material(cloth, 0.015, 10, wrap=0.15)
+    shown = draw_solid(scene, sheet(points, closed=True), material, Region.HAT, two_sided=True)
+    visor = _visor(points[-1], angles, form, rng)
+    shown |= draw_solid(
+        scene,
+        sheet(visor),
+        Material(_cloth(visor, color * 0.9, 0.05, 3.0), 0.02, 12, wrap=0.1),
+        Region.HAT,
+        two_sided=True,
+    )
+    # The visor's edge has the thickness of its board.
+    edge = visor[-1][None]
+    light = _ambient(scene)
+    _draw_lines(scene, edge, 0.5 * color * light, 0.03, 1.0)
+    seams = points[:, :: COLUMNS // 6].transpose(1, 0, 2)
+    _draw_lines(scene, seams, 0.35 * color * light, 0.014, 0.6)
+    button = sphere(points[0, 0] + np.array([0, 0.005, 0]), 0.045, (1, 0.5, 1))
+    shown |= draw_solid(scene, button, Material(color, 0.02, 10), Region.HAT)
+    return shown
+
+
+def _visor(edge: Array, angles: Array, form: HeadForm, rng: np.random.Generator) -> Array:
+    """(R, C, 3) a curved visor in front of the crown's lower edge (COLUMNS, 3)."""
+    spread = 1.12
+    wanted = np.linspace(-spread, spread, 33)
+    base = np.stack([np.interp(wanted, angles, edge[:, axis]) for axis in range(3)], 1)
+    length = rng.uniform(0.55, 0.7)
+    droop = rng.uniform(0.2, 0.32)
+    curve = rng.uniform(0.06, 0.16)
+    reach = np.clip(np.cos(wanted / spread * np.pi / 2), 0, 1) ** 0.55
+    t = np.linspace(0, 1, 9)[:, None]
+    out = np.stack([0.12 * np.sin(wanted), 0 * wanted, length * reach], 1)
+    points = base[None] + t[..., None] * out[None]
+    points[..., 1] -= droop * t * reach + curve * t * (wanted / spread) ** 2 - 0.012
+    return points
+
+
+def _draw_brimmed(
+    scene: Scene, form: HeadForm, rim: Rim, color: Array, rng: np.random.Generator
+) -> Array:
+    t = np.linspace(0, 1, ROWS)[:, None]
+    around = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)[None]
+    high = rng.uniform(0.16, 0.26)
+    # Steep walls, a flat top with a lengthwise dent.
+    extra = high * np.clip((1 - t) / 0.45, 0, 1) ** 0.7 * (0.55 + 0.45 * np.clip(t / 0.4, 0, 1))
+    dent = 0.10 * np.exp(-((t - 0.0) ** 2) / 0.05) * np.abs(np.cos(around)) ** 0.5
+    points, angles = _crown(form, rim, extra - dent + 0.02)
+    straw = rng.random() < 0.35
+    grain = 0.22 if straw else 0.05
+    seed = rng.uniform(0, 50)
+    solid = sheet(points, closed=True)
+    cloth = _cloth(points, color, grain, seed)
+    band = np.repeat(t[:, 0] > 0.74, COLUMNS)
+    band_color = color * 0.25 if color.mean() > 0.08 else color * 3 + 0.05
+    cloth[band] = np.clip(band_color, 0, 0.9)
+    shown = draw_solid(
+        scene, solid, Material(cloth, 0.02, 10, wrap=0.15), Region.HAT, two_sided=True
+    )
+    brim = _brim(points[-1], angles, rng)
+    brim_cloth = Material(_cloth(brim, color * 0.95, grain, seed), 0.02, 10, wrap=0.15)
+    shown |= draw_solid(scene, sheet(brim, closed=True), brim_cloth, Region.HAT, two_sided=True)
+    ring = np.concatenate([brim[-1], brim[-1, :1]])[None]
+    _draw_lines(scene, ring, 0.45 * color * _ambient(scene), 0.022, 0.9)
+    return shown
+
+
+def _brim(edge: Array, angles: Array, rng: np.random.Generator) -> Array:
+    """(R, COLUMNS, 3) a ring around the crown's lower edge that rises at the sides."""
+    width = rng.uniform(0.38, 0.55)
+    roll = rng.uniform(-0.06, 0.14)
+    droop = rng.uniform(0.02, 0.12)
+    t = np.linspace(0, 1, 8)[:, None, None]
+    out = np.stack([np.sin(angles), 0 * angles, np.cos(angles)], 1)
+    points = edge[None] + t * width * out[None]
+    side = np.sin(angles)[None] ** 2
+    points[..., 1] += t[..., 0] ** 1.5 * (roll * side - droop * (1 - side))
+    return points

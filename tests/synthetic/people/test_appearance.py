@@ -1,0 +1,89 @@
+"""What is forced is seen in the rendered picture, and strengths keep clear of doubt."""
+
+import numpy as np
+import pytest
+
+from far_keras.schema import CELEBA, MISSING
+from far_keras.synthetic.labels import visible_labels
+from far_keras.synthetic.people.population import Population
+from far_keras.synthetic.renderer import render
+
+FORCED = (
+    "Smiling",
+    "Mouth_Slightly_Open",
+    "Wearing_Hat",
+    "Eyeglasses",
+    "Wearing_Earrings",
+    "Wearing_Necklace",
+    "Wearing_Necktie",
+    "Bald",
+    "Bangs",
+    "Goatee",
+    "Blond_Hair",
+    "Wavy_Hair",
+)
+
+
+@pytest.mark.parametrize("value", [1, 0])
+@pytest.mark.parametrize("name", FORCED)
+def test_a_forced_attribute_is_labelled_from_what_is_visible(name, value):
+    population = Population(seed=11, force={name: value})
+    for identity in (1, 2):
+        subject = population.subject(identity)
+        rendering = render(subject.person, subject.shots[0])
+        labels = visible_labels(subject.person, subject.shots[0], rendering.regions)
+        assert labels[CELEBA.index(name)] == value
+
+
+def test_several_forced_at_once():
+    force = {"Male": 0, "Smiling": 1, "Wearing_Hat": 1, "Black_Hair": 1, "Eyeglasses": 0}
+    subject = Population(seed=4, force=force).subject(5)
+    for shot in subject.shots:
+        regions = render(subject.person, shot).regions
+        labels = visible_labels(subject.person, shot, regions)
+        for name in ("Male", "Smiling", "Wearing_Hat", "Eyeglasses"):
+            assert labels[CELEBA.index(name)] == force[name], name
+        # Below a hat too little hair may show to name its colour.
+        assert labels[CELEBA.index("Black_Hair")] in (1, MISSING)
+
+
+def test_parameters_are_within_their_ranges():
+    for identity in range(1, 150):
+        subject = Population(seed=9).subject(identity)
+        person = subject.person
+        assert sum(person.face.ancestry) == pytest.approx(1)
+        assert 18 <= person.age <= 85
+        assert 0 <= person.melanin <= 1
+        for color in (person.hair.color, person.hair.brow_color, person.iris_color):
+            assert all(0 <= channel <= 1 for channel in color)
+        for shot in subject.shots:
+            assert abs(shot.camera.yaw) <= 45
+            assert np.linalg.norm(shot.light.key_direction) == pytest.approx(1)
+            assert 0 < shot.camera.jpeg_quality <= 100
+            assert 0 <= shot.expression.jaw_open < 0.6
+
+
+def test_men_wear_no_trace_of_makeup():
+    traces = [
+        shot.makeup.lipstick
+        for identity in range(1, 200)
+        for shot in Population(seed=2, force={"Male": 1, "Wearing_Lipstick": 0})
+        .subject(identity)
+        .shots
+    ]
+    assert max(traces) <= 0.1
+    unforced = [
+        shot.makeup.lipstick
+        for identity in range(1, 200)
+        for shot in Population(seed=2, force={"Male": 1}).subject(identity).shots
+    ]
+    assert np.mean(np.array(unforced) > 0.1) < 0.03
+
+
+def test_most_strengths_are_clear_and_some_are_doubtful():
+    doubtful = [
+        0.1 < shot.expression.smile < 0.5
+        for identity in range(1, 400)
+        for shot in Population(seed=6).subject(identity).shots
+    ]
+    assert 0.02 < np.mean(doubtful) < 0.06  # 4%, standard error 0.6%
