@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from far_keras import __version__
-from far_keras.errors import FarError
+from far_keras.errors import FarError, ImageError
 from far_keras.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -235,6 +235,7 @@ def _synthesize(options: argparse.Namespace) -> None:
 
 
 def _annotate(options: argparse.Namespace) -> None:
+    load_tensorflow()
     from far_keras.datasets.annotate import annotate
     from far_keras.datasets.opening import open_dataset
 
@@ -281,16 +282,20 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     load_tensorflow()
-    from far_keras.recognition.prediction import predict_files, tables
+    from far_keras.recognition.prediction import list_photographs, predict_files, tables
     from far_keras.recognition.recognizer import Recognizer
 
-    console = _console()
+    files = list_photographs(options.photographs)
+    console, answered = _console(), 0
     with Recognizer.load(options.model) as recognizer:
-        for prediction in predict_files(recognizer, options.photographs, options.output):
+        for prediction in predict_files(recognizer, files, options.output):
+            answered += prediction.readable
             if options.json:
-                print(json.dumps(prediction.to_dict()))
+                print(json.dumps(prediction.to_dict()), flush=True)
             else:
                 console.print(*tables(prediction), sep="\n")
+    if not answered:
+        raise ImageError("none of the photographs could be read; the lines above say why")
 
 
 def _console() -> Console:

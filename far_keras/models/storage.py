@@ -175,7 +175,10 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
             warnings.simplefilter("error", UserWarning)
             model.load_weights(weights)
     except (ValueError, KeyError, OSError, UserWarning) as error:
-        raise ModelError(f"{weights}: does not fit {config.variant!r}: {error}") from error
+        raise ModelError(
+            f"{weights}: these are not the weights of the {config.variant!r} that {CONFIG} "
+            "describes; they may be of an earlier version of the network. Train the model again"
+        ) from error
     return LoadedModel(model, own_schema, thresholds, config, provenance)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import track
 
 from far_keras.errors import ImageError
 from far_keras.images import list_images, read_image, write_image
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     from far_keras.recognition.recognizer import Recognizer
 
-__all__ = ["Prediction", "predict_files", "tables"]
+__all__ = ["Prediction", "list_photographs", "predict_files", "tables"]
 
 
 @dataclass(frozen=True)
@@ -33,33 +36,52 @@ class Prediction:
     result: PictureResult
     annotated: Path | None
 
+    @property
+    def readable(self) -> bool:
+        """Whether the photograph could be read, with a face or without."""
+        return self.result.size is not None
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         annotated = None if self.annotated is None else str(self.annotated)
         return {**self.result.to_dict(), "annotated": annotated}
 
 
-def predict_files(
-    recognizer: Recognizer, photographs: Iterable[str | Path], output: str | Path
-) -> Iterator[Prediction]:
-    """Answers photographs and writes an annotated copy of each, one after another.
-
-    Args:
-        recognizer: What answers.
-        photographs: Pictures, and folders whose pictures are taken in the order of their names.
-        output: Folder for the annotated copies, ``<name>.png``; made if missing.
-
-    Yields:
-        A prediction a photograph. One that cannot be read has a status that says why.
+def list_photographs(entries: Iterable[str | Path]) -> list[Path]:
+    """The pictures that are named, and those of the folders that are, sorted by name.
 
     Raises:
         ImageError: A folder holds no pictures.
     """
     files: list[Path] = []
-    for entry in map(Path, photographs):
+    for entry in map(Path, entries):
         files += list_images(entry) if entry.is_dir() else [entry]
-    names = _unique_names(files)
-    for file, name, result in zip(files, names, recognizer.stream(files), strict=True):
+    return files
+
+
+def predict_files(
+    recognizer: Recognizer, photographs: Sequence[str | Path], output: str | Path
+) -> Iterator[Prediction]:
+    """Answers photographs and writes an annotated copy of each, one after another.
+
+    Args:
+        recognizer: What answers.
+        photographs: Paths of pictures.
+        output: Folder for the annotated copies, ``<name>.png``; made if missing.
+
+    Yields:
+        A prediction a photograph. One that cannot be read has a status that says why.
+    """
+    files = [Path(photograph) for photograph in photographs]
+    progress = track(
+        zip(files, _unique_names(files), recognizer.stream(files), strict=True),
+        "answering",
+        total=len(files),
+        console=Console(stderr=True),
+        transient=True,
+        disable=len(files) < 2,
+    )
+    for file, name, result in progress:
         annotated = None
         if result.size is not None:
             try:
@@ -96,11 +118,11 @@ def _face_table(number: int, face: FaceResult) -> RenderableType:
         title=f"face {number} at x {left}-{right}, y {top}-{bottom}", title_justify="left"
     )
     table.add_column("group")
-    table.add_column("yes, with probability")
+    table.add_column("yes, and how sure")
     table.add_column("no", style="dim")
     for group in dict.fromkeys(face.group_of.values()):
         members = [name for name in face.probabilities if face.group_of[name] == group]
-        yes = [f"{n} {face.probabilities[n]:.0%}" for n in members if face.decisions[n]]
+        yes = [f"{n} {face.certainty(n):.0%}" for n in members if face.decisions[n]]
         no = [n for n in members if not face.decisions[n]]
         table.add_row(group, "\n".join(yes), ", ".join(no))
     return table

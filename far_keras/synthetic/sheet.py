@@ -24,7 +24,7 @@ SILENT = ("Attractive",)
 def contact_sheet(
     directory: str | Path, path: str | Path, columns: int = 8, limit: int = 32
 ) -> Path:
-    """Writes a contact sheet of the first pictures of a set in CelebA's layout.
+    """Writes a contact sheet of a set in CelebA's layout, of pictures evenly spread over it.
 
     Args:
         directory: Holds `img_align_celeba/` and `list_attr_celeba.txt`.
@@ -44,8 +44,10 @@ def contact_sheet(
     if len(lines) < 3 or lines[1].split() != list(CELEBA.attributes):
         raise DatasetError(f"{table}: expected a count, CelebA's 40 names, and a row a picture")
     images, labels = [], []
-    for line in lines[2 : 2 + limit]:
-        name, *signs = line.split()
+    rows = lines[2:]
+    shown = np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int)
+    for row in shown:
+        name, *signs = rows[row].split()
         images.append(np.asarray(Image.open(directory / "img_align_celeba" / name).convert("RGB")))
         labels.append([{1: 1, -1: 0, 0: MISSING}[int(sign)] for sign in signs])
     sheet = draw_sheet(images, np.array(labels, np.int8), columns)

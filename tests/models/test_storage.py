@@ -124,7 +124,7 @@ def test_broken_json_is_named(saved, name):
         ({"arguments": {"colour": 1}}, "colour"),
         ({"arguments": {"image_size": 8}}, "at least 32"),
         # The weights are whole, but of another network.
-        ({"variant": "mgmtn_small"}, "does not fit 'mgmtn_small'"),
+        ({"variant": "mgmtn_small"}, "not the weights of the 'mgmtn_small'"),
     ],
 )
 def test_a_changed_description_is_refused(saved, change, message):
