@@ -31,13 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after ``far-keras``; default: those of the process.
 
     Returns:
-        The exit status: 0 done, 1 a `FarError` (printed in one line), 130 interrupted.
+        The exit status: 0 done, 1 a `FarError` or `OSError` (printed in one line), 130 interrupted.
     """
     options = build_parser().parse_args(arguments)
     try:
         options.run(options)
     except FarError as error:
-        print(f"far-keras {options.command}: {error}", file=sys.stderr)
+        # What YAML and TensorFlow say of an error, which ours may quote, goes over several lines.
+        message = " ".join(map(str.strip, str(error).splitlines()))
+        print(f"far-keras {options.command}: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(
@@ -48,6 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of a pipe such as `| head` has left: not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # A folder without the right to write, a file where a folder should be, a full disk.
+        in_the_way = isinstance(error, FileExistsError)
+        reason = "a file is where a folder should be" if in_the_way else error.strerror or error
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"far-keras {options.command}: {where}{reason}. Check the path, the rights and the "
+            "free space",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 

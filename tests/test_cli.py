@@ -44,6 +44,25 @@ def test_a_known_error_is_one_line_and_status_1(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_place_that_cannot_be_written_is_one_line_and_status_1(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    sheet = tmp_path / "file" / "sheet.png"
+    done = run("synthesize", tmp_path / "set", "--count", 1, "--workers", 1, "--sheet", sheet)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"far-keras synthesize: {tmp_path / 'file'}")
+    assert "Not a directory" in last
+
+
+def test_an_error_of_several_lines_is_printed_in_one(tmp_path):
+    (tmp_path / "broken.yaml").write_text("epochs: [\n")
+    done = run("train", "records", "--output", "model", "--config", tmp_path / "broken.yaml")
+    assert done.returncode == 1
+    assert "broken.yaml: cannot read" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("word", ["Smiling", "Smiling=2", "Smiling=yes"])
 def test_force_needs_a_name_and_a_bit(word, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
