@@ -80,9 +80,9 @@ def train(
         KeyboardInterrupt: It was stopped; the state is saved.
     """
     output, partial = Path(config.output), Path(f"{config.output}.partial")
-    if output.exists():
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         return _finished(output, config)
-    _claim(partial, config)
+    _check_unfinished(partial, config)
     schema = AttributeSchema.from_file(config.schema) if config.schema else CELEBA
     keras.utils.set_random_seed(config.seed)
     previous_policy = keras.config.dtype_policy()
@@ -111,6 +111,8 @@ def _train(
             state = restore_state(partial / _STATE, model)
         elif config.imagenet:
             load_imagenet_weights(model.get_layer("backbone"))
+    # Not before everything fits: a mistaken path must not stand in the way of the right one.
+    _claim(partial, config)
 
     done = state.epoch * steps + state.step
     started = time.monotonic() - state.seconds
@@ -267,17 +269,28 @@ def _default_strategy() -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
-def _claim(partial: Path, config: TrainConfig) -> None:
-    """Makes the folder of an unfinished training, or checks that the one there is of `config`."""
+def _check_unfinished(partial: Path, config: TrainConfig) -> None:
+    """Refuses the folder of an unfinished training that is not of `config`."""
     path = partial / _CONFIG
     if path.exists():
         _compare(json.loads(path.read_text(encoding="utf-8")), config, partial, "an unfinished")
-        return
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def _claim(partial: Path, config: TrainConfig) -> None:
+    """Makes the folder of an unfinished training, unless it is there."""
+    path = partial / _CONFIG
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
 def _finished(output: Path, config: TrainConfig) -> TrainResult:
+    if not (output / _CONFIG).is_file():
+        raise ModelError(
+            f"{output}: expected a new or empty folder for the model, or one with this training's "
+            f"model. Received: {'a folder with other files' if output.is_dir() else 'a file'}; "
+            "choose another output"
+        )
     provenance = load_model(output).provenance
     if "config" not in provenance:
         raise ModelError(f"{output}: holds a model already; choose another output")

@@ -216,8 +216,8 @@ def test_other_settings_do_not_touch_what_is_there(whole, make_config, tmp_path)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_at(patch, "on_train_batch_end", 1)
-        train(make_config(tmp_path / "other"), progress=False)
-    with pytest.raises(ModelError, match=r"other\.partial: .*learning_rate 0\.001, not 0\.1"):
+        train(make_config(tmp_path / "other", learning_rate=0.01), progress=False)
+    with pytest.raises(ModelError, match=r"other\.partial: .*learning_rate 0\.01, not 0\.1"):
         train(make_config(tmp_path / "other", learning_rate=0.1), progress=False)
 
 
@@ -244,6 +244,20 @@ def test_a_loss_that_is_no_number_is_an_error(make_config, tmp_path, monkeypatch
 def test_missing_records_are_named(make_config, tmp_path):
     with pytest.raises(DatasetError, match="nowhere"):
         train(make_config(tmp_path / "model", records=tmp_path / "nowhere"), progress=False)
+    # The corrected command is not refused for the settings of the mistaken one.
+    assert not (tmp_path / "model.partial").exists()
+
+
+def test_an_empty_folder_may_become_the_model_but_no_other(make_config, tmp_path):
+    (tmp_path / "model").mkdir()
+    assert train(make_config(tmp_path / "model", epochs=1), progress=False).best_epoch == 1
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("kept")
+    (tmp_path / "file").write_text("kept")
+    for name, received in (("full", "a folder with other files"), ("file", "a file")):
+        with pytest.raises(ModelError, match=rf"{name}: expected .* Received: {received};"):
+            train(make_config(tmp_path / name), progress=False)
+        assert not (tmp_path / f"{name}.partial").exists()
 
 
 def test_two_replicas_train_like_one(make_config, tmp_path, two_replicas):
