@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,21 +67,22 @@ def predict_files(
     Args:
         recognizer: What answers.
         photographs: Paths of pictures.
-        output: Folder for the annotated copies, ``<name>.png``; made if missing.
+        output: Folder for the annotated copies, ``<name>.png``; made if missing. A number is added
+            to a name that another copy or one of the photographs has.
 
     Yields:
         A prediction a photograph. One that cannot be read has a status that says why.
     """
     files = [Path(photograph) for photograph in photographs]
     progress = track(
-        zip(files, _unique_names(files), recognizer.stream(files), strict=True),
+        zip(files, _unique_paths(files, Path(output)), recognizer.stream(files), strict=True),
         "answering",
         total=len(files),
         console=Console(stderr=True),
         transient=True,
         disable=len(files) < 2,
     )
-    for file, name, result in progress:
+    for file, path, result in progress:
         annotated = None
         if result.size is not None:
             try:
@@ -89,7 +90,7 @@ def predict_files(
             except ImageError:  # it has vanished since it was answered; the answer stands
                 yield Prediction(result, None)
                 continue
-            annotated = Path(output) / name
+            annotated = path
             write_image(annotated, picture)
         yield Prediction(result, annotated)
 
@@ -128,12 +129,19 @@ def _face_table(number: int, face: FaceResult) -> RenderableType:
     return table
 
 
-def _unique_names(files: Iterable[Path]) -> list[str]:
-    """A file name a picture: its stem, with a number where several photographs share one."""
-    seen: Counter[str] = Counter()
-    names = []
+def _unique_paths(files: Sequence[Path], output: Path) -> list[Path]:
+    """Where to write each annotated copy: ``<stem>.png``, with a number where that is taken.
+
+    Neither another photograph's copy nor a photograph itself is overwritten.
+    """
+    taken = {file.resolve() for file in files}
+    paths = []
     for file in files:
-        seen[file.stem] += 1
-        count = seen[file.stem]
-        names.append(f"{file.stem}.png" if count == 1 else f"{file.stem}-{count}.png")
-    return names
+        names = (f"{file.stem}-{count}.png" for count in itertools.count(2))
+        for name in itertools.chain([f"{file.stem}.png"], names):
+            path = output / name
+            if path.resolve() not in taken:
+                break
+        taken.add(path.resolve())
+        paths.append(path)
+    return paths

@@ -69,6 +69,18 @@ def test_every_photograph_gets_an_answer_a_picture_and_json(recognizer, tmp_path
     assert left < 225 < right and top < 120 < bottom  # where the astronaut's face is
 
 
+def test_neither_photographs_nor_copies_are_overwritten(recognizer, tmp_path):
+    colors = {"a.png": 10, "a.jpg": 60, "a-2.png": 110, "b/a.png": 160}
+    (tmp_path / "b").mkdir()
+    for name, value in colors.items():
+        Image.new("RGB", (64, 64), (value,) * 3).save(tmp_path / name)
+    before = {name: (tmp_path / name).read_bytes() for name in colors}
+    files = [tmp_path / name for name in colors]
+    written = [p.annotated.name for p in predict_files(recognizer, files, tmp_path)]
+    assert written == ["a-3.png", "a-4.png", "a-2-2.png", "a-5.png"]
+    assert {name: (tmp_path / name).read_bytes() for name in colors} == before
+
+
 def test_tables_say_what_is_decided(recognizer, tmp_path):
     from rich.console import Console
 
