@@ -113,9 +113,11 @@ def tables(evaluation: Evaluation) -> list[RenderableType]:
         masks.add_column("group")
         for scores in masked:
             masks.add_column(scores.name, justify="right")
-        for group in masked[0].mask_iou or {}:
-            cells = (format_figure((scores.mask_iou or {})[group]) for scores in masked)
-            masks.add_row(group, *cells)
+        # Models of one set of attributes may group them differently; the mean comes last.
+        groups = dict.fromkeys(name for scores in masked for name in scores.mask_iou or {})
+        for group in sorted(groups, key="mean".__eq__):
+            figures = ((scores.mask_iou or {}).get(group) for scores in masked)
+            masks.add_row(group, *("-" if f is None else format_figure(f) for f in figures))
         parts.append(masks)
 
     each = Table(title="ROC AUC, and accuracy in brackets", title_justify="left")

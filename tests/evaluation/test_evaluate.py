@@ -10,6 +10,7 @@ from far_keras.errors import DatasetError, ModelError
 from far_keras.evaluation.answers import answer_split
 from far_keras.evaluation.evaluate import evaluate
 from far_keras.evaluation.figures import MAJORITY
+from far_keras.evaluation.report import tables
 from far_keras.evaluation.scores import attribute_scores, mask_iou
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
@@ -129,6 +130,18 @@ def test_two_models_of_one_variant_are_called_by_their_folders(records, models, 
     other = make_model(tmp_path / "other", "baseline_efficientnetlite0")
     evaluation = evaluate([models[1], other], records, resamples=5)
     assert [m.name for m in evaluation.models] == ["baseline_efficientnetlite0", "other", MAJORITY]
+
+
+def test_models_with_other_groups_stand_side_by_side(records, models, tmp_path):
+    all_in_one = AttributeSchema(
+        "one group", SCHEMA.attributes, (Group("All", SCHEMA.attributes, ("object",)),)
+    )
+    other = make_model(tmp_path / "other", "mgmtn_efficientnetlite0", all_in_one)
+    masks = tables(evaluate([models[0], other], records, resamples=5))[1]
+    first, second = (list(column.cells) for column in masks.columns[1:])
+    assert list(masks.columns[0].cells) == ["Hair", "Mouth", "All", "mean"]
+    assert [cell == "-" for cell in first] == [False, False, True, False]
+    assert second[:2] == ["-", "-"]
 
 
 def test_what_cannot_be_measured_is_named(records, models, tmp_path):
