@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -16,10 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from far_keras.atomic import atomic_path
+from far_keras.datasets.manifest import MANIFEST_FILE
 from far_keras.datasets.pipeline import MaskSource, load_records, steps_per_epoch
 from far_keras.errors import ModelError
 from far_keras.models.imagenet import load_imagenet_weights
-from far_keras.models.storage import load_model, save_model
+from far_keras.models.storage import LoadedModel, load_model, save_model
 from far_keras.models.variants import build_model
 from far_keras.schema import CELEBA, AttributeSchema
 from far_keras.training.config import TrainConfig
@@ -291,12 +293,32 @@ def _finished(output: Path, config: TrainConfig) -> TrainResult:
             f"model. Received: {'a folder with other files' if output.is_dir() else 'a file'}; "
             "choose another output"
         )
-    provenance = load_model(output).provenance
+    loaded = load_model(output)
+    provenance = loaded.provenance
     if "config" not in provenance:
         raise ModelError(f"{output}: holds a model already; choose another output")
     _compare(provenance["config"], config, output, "a finished")
+    if changed := _changed_since(config, loaded):
+        raise ModelError(
+            f"{output}: holds a finished training with other {changed}. Delete the folder, or "
+            "choose another output"
+        )
     history = json.loads((output / "history.json").read_text(encoding="utf-8"))
     return TrainResult(output, history, provenance["best_epoch"], provenance["seconds"])
+
+
+def _changed_since(config: TrainConfig, trained: LoadedModel) -> str:
+    """What is no longer as it was at the paths that `config` names; gone is not changed."""
+    manifest = Path(config.records) / MANIFEST_FILE
+    if manifest.is_file():
+        digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+        if digest != trained.provenance.get("manifest_sha256", digest):
+            return f"records than those that are now in {config.records}"
+    if config.schema and Path(config.schema).is_file():
+        wanted = AttributeSchema.from_file(config.schema)
+        if difference := wanted.difference(trained.schema):
+            return f"attributes than {config.schema} has now: {difference}"
+    return ""
 
 
 def _compare(stored: dict[str, Any], config: TrainConfig, folder: Path, kind: str) -> None:

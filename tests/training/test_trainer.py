@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -207,6 +208,19 @@ def test_a_finished_training_returns_at_once(whole, monkeypatch):
     config, result = whole
     monkeypatch.setattr(keras.Model, "fit", None)
     assert train(config, progress=False) == result
+
+
+def test_a_finished_training_of_what_has_changed_since_is_refused(whole, make_config, tmp_path):
+    for name, key, value, said in (
+        ("provenance.json", "manifest_sha256", "0" * 64, "other records than those that are now"),
+        ("schema.json", "attributes", ["Red", "Bright", "Unknown"], "in another order"),
+    ):
+        folder = tmp_path / name
+        shutil.copytree(whole[1].folder, folder)
+        data = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**data, key: value}))
+        with pytest.raises(ModelError, match=said):
+            train(make_config(folder), progress=False)
 
 
 def test_other_settings_do_not_touch_what_is_there(whole, make_config, tmp_path):
