@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -151,3 +152,15 @@ def test_difference_names_what_differs():
         groups=(Group("Mouth", ("a",), ("mouth",)), Group("Hair", ("b", "c"), ("hair",)))
     )
     assert ours.difference(moved) == "other groups ['Hair', 'Mouth']"
+
+
+def test_the_documented_example_is_a_schema(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "own.yaml").write_text(example, encoding="utf-8")
+    own = AttributeSchema.from_file(tmp_path / "own.yaml")
+    assert own.attributes == ("Smiling", "Freckles")
+    assert own.group_of("Smiling").regions == ("mouth",)
+    assert own.group_of("Freckles").regions == ("cheeks", "nose")
+    listed = page.split("regions: [cheeks, nose]")[1].splitlines()[0].split("# of ")[1]
+    assert tuple(listed.split(", ")) == REGIONS
