@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 
 from far_keras.evaluation.scores import mask_iou
 from far_keras.schema import AttributeSchema
@@ -41,6 +43,7 @@ def answer_split(
     split: str,
     *,
     batch_size: int = 32,
+    title: str | None = None,
 ) -> SplitAnswers:
     """Runs a model over a split, once, without augmentation.
 
@@ -51,6 +54,7 @@ def answer_split(
         records: Folder that `far_keras.datasets.annotate` wrote.
         split: ``"train"``, ``"valid"`` or ``"test"``.
         batch_size: Pictures at once.
+        title: Shown with a progress bar on standard error; None shows none.
 
     Raises:
         DatasetError: The records are missing, incomplete, or lack an attribute of the schema.
@@ -71,7 +75,15 @@ def answer_split(
     )
     forward = compile_forward(model)
     labels, logits, overlaps = [], [], []
-    for images, truth in batches:
+    shown = track(
+        batches,
+        title or "",
+        total=int(batches.cardinality()),
+        console=Console(stderr=True),
+        transient=True,
+        disable=title is None,
+    )
+    for images, truth in shown:
         outputs = forward(images.numpy())
         labels.append(truth["attributes"].numpy().astype(np.int8))
         logits.append(outputs["attributes"].astype(np.float64))

@@ -27,6 +27,7 @@ def evaluate(
     batch_size: int = 32,
     resamples: int = 1000,
     seed: int = 0,
+    progress: bool = True,
 ) -> Evaluation:
     """Measures one or more saved models on a split of a folder of records.
 
@@ -38,6 +39,7 @@ def evaluate(
         batch_size: Pictures at once.
         resamples: Bootstrap resamples for the intervals.
         seed: Of the resampling.
+        progress: Show a progress bar a model, on standard error.
 
     Raises:
         ModelError: A folder holds no model, or the models do not answer the same attributes.
@@ -67,7 +69,14 @@ def evaluate(
                 f"{folder}: expected the attributes of {folders[0]}, to compare the two. "
                 f"Received: {schema.difference(model.schema)}"
             )
-        said = answer_split(model.model, model.schema, records, split, batch_size=batch_size)
+        said = answer_split(
+            model.model,
+            model.schema,
+            records,
+            split,
+            batch_size=batch_size,
+            title=f"answering {name}" if progress else None,
+        )
         labels = said.labels
         answers[name] = Answers(said.probabilities, _in_order(model.thresholds, schema))
         if said.iou is not None:
