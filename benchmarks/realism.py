@@ -1,6 +1,6 @@
 """Do models trained on photographs see in rendered faces what was meant?
 
-    pip install "far_keras[realism]"
+    pip install -e ".[realism]"
     python benchmarks/realism.py --count 300
 
 Renders fresh people, one picture each, and prints with 95% intervals: the share of faces that

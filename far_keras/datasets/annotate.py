@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 import far_keras
@@ -64,7 +65,7 @@ class AnnotationSummary:
         total = sum(self.records.values())
         splits = ", ".join(f"{split} {count}" for split, count in self.records.items())
         shown = ", ".join(self.faces_not_found[:5])
-        unreadable = [f"    {name}: {reason}" for name, reason in self.unreadable[:10]]
+        unreadable = [f"    {reason}" for _, reason in self.unreadable[:10]]  # which names the file
         if len(self.unreadable) > 10:
             unreadable.append(f"    ... all of them are named in {self.directory / MANIFEST_FILE}")
         return "\n".join(
@@ -211,6 +212,7 @@ def _write_shards(
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        console=Console(stderr=True),
         disable=not progress,
     )
     model = find_asset(FACE_LANDMARKER)  # here, so that it is fetched once

@@ -191,8 +191,9 @@ def _label_columns(
     if len(absent) == schema.num_attributes or (absent and not allow_missing):
         raise DatasetError(
             f"{directory}: the records (made from {manifest.name!r}) lack {absent} of the schema "
-            f"{schema.name!r}. They have: {list(manifest.attributes)}. Use a schema of these, or "
-            "allow_missing=True to treat the others as missing"
+            f"{schema.name!r}. They have: {list(manifest.attributes)}. Use a schema of these "
+            "(far-keras train --schema), or load_records(..., allow_missing=True) to treat the "
+            "others as missing"
         )
     return [positions.get(name, len(positions)) for name in schema.attributes]
 
