@@ -42,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"far-keras {options.command}: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        again = "begins anew" if options.command in ("evaluate", "predict") else "continues"
         print(
-            f"\nfar-keras {options.command}: interrupted; the same command continues",
+            f"\nfar-keras {options.command}: interrupted; the same command {again}",
             file=sys.stderr,
         )
         return 130

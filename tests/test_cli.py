@@ -96,3 +96,16 @@ def test_synthesize_then_annotate(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "12 pictures in" in done.stdout
     assert json.loads((tmp_path / "records" / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("command", "again"), [("train", "continues"), ("evaluate", "begins anew")]
+)
+def test_ctrl_c_says_what_the_same_command_does(command, again, monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"far_keras.cli._{command}", interrupted)
+    given = {"train": ["records", "--output", "m"], "evaluate": ["m", "--records", "records"]}
+    assert main([command, *given[command]]) == 130
+    assert f"interrupted; the same command {again}\n" in capsys.readouterr().err
