@@ -143,7 +143,8 @@ def annotate(
 
     shards = tuple(journal.finished[plan.file] for plan in plans)
     if not any(shard.records for shard in shards):
-        _, reason = shards[0].unreadable[0]
+        _, reason = next(entry for shard in shards for entry in shard.unreadable)
+        journal.close()  # mended pictures are to be read when the same is run again
         raise DatasetError(
             f"{dataset.root}: none of {len(dataset)} pictures could be read. The first: {reason}"
         )

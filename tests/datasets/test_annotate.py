@@ -393,3 +393,8 @@ def test_nothing_readable_and_bad_arguments(tmp_path, face):
     (tmp_path / "file").touch()
     with pytest.raises(DatasetError, match="cannot write"):
         annotate(dataset, tmp_path / "file" / "records", workers=1, progress=False)
+    # Mended pictures are read by the same call.
+    (tmp_path / "set" / "img_align_celeba" / "000002.jpg").write_bytes(jpeg(face))
+    summary = annotate(dataset, tmp_path / "records", workers=1, progress=False)
+    assert summary.records == {"train": 0, "valid": 1, "test": 0}
+    assert [name for name, _ in summary.unreadable] == ["000001.jpg"]
