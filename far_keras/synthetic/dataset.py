@@ -229,7 +229,7 @@ def _render_all(
             console.print("Stopping: finishing the pictures in hand ...")
             pool.shutdown(wait=True, cancel_futures=True)
             whole = len(list((directory / IMAGES).glob("[0-9]*.jpg")))
-            console.print(f"{whole} of {count} pictures are in {directory}.")
+            console.print(f"{whole} of {count} pictures are in {directory}.", markup=False)
             console.print("The same command goes on from there.")
             raise
         except BrokenProcessPool as error:

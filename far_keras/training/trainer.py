@@ -139,7 +139,9 @@ def _train(
                 write_state(partial / _STATE, state, model)
             bar.console.print(
                 f"stopped in epoch {state.epoch + 1}; the state is in {partial}: "
-                "run the same command again to continue"
+                "run the same command again to continue",
+                markup=False,  # a folder's name may hold brackets
+                soft_wrap=True,
             )
             raise KeyboardInterrupt from None
         model.load_weights(partial / _BEST)
