@@ -93,8 +93,8 @@ def test_equal_splits_are_halved():
     np.testing.assert_allclose(layer(alike), changed(alike), rtol=1e-5, atol=1e-6)
 
 
-def test_trains_compiled_for_a_graph():
-    """A convolution with groups would not get through TensorFlow's graph on a CPU."""
+def test_trains_in_a_plain_graph():
+    """Without XLA, which a convolution with groups would bring into the graph."""
     layer = layer_with_weights()
 
     @tf.function
