@@ -7,6 +7,7 @@ from far_keras.layers.grouped_dense import GroupedDense
 from far_keras.layers.grouped_head import GroupedHead
 from far_keras.layers.rescale import Rescale
 from far_keras.layers.resize import Resize
+from far_keras.layers.split_attention import SplitAttention
 
 __all__ = [
     "AreaResize",
@@ -16,4 +17,5 @@ __all__ = [
     "GroupedHead",
     "Rescale",
     "Resize",
+    "SplitAttention",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -19,8 +20,8 @@ class Rescale(keras.layers.Layer):
     training mode.
 
     Args:
-        offset: The value that becomes 0.
-        divisor: The distance from `offset` that becomes 1.
+        offset: The value that becomes 0; a number, or one for each channel.
+        divisor: The distance from `offset` that becomes 1; a number, or one for each channel.
 
     Call arguments:
         x: Tensor of any shape and any numeric dtype, uint8 included.
@@ -32,17 +33,26 @@ class Rescale(keras.layers.Layer):
         >>> Rescale(127, 128)(np.array([127, 255], "uint8"))  # [0.0, 1.0]
     """
 
-    def __init__(self, offset: float = 0.0, divisor: float = 1.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        offset: float | Sequence[float] = 0.0,
+        divisor: float | Sequence[float] = 1.0,
+        **kwargs: Any,
+    ) -> None:
         # Integers must arrive whole: casting 0..255 to bfloat16 first would round them.
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
-        if divisor == 0:
+        # As JSON gives them back.
+        offset = offset if isinstance(offset, int | float) else list(offset)
+        divisor = divisor if isinstance(divisor, int | float) else list(divisor)
+        if 0 in (divisor if isinstance(divisor, list) else [divisor]):
             raise ValueError(f"divisor must not be 0. Received: {divisor!r}")
         self.offset = offset
         self.divisor = divisor
 
     def call(self, x: Any) -> Any:
-        scaled = (ops.cast(x, "float32") - self.offset) / self.divisor
+        offset = ops.convert_to_tensor(self.offset, "float32")
+        scaled = (ops.cast(x, "float32") - offset) / ops.convert_to_tensor(self.divisor, "float32")
         return ops.cast(scaled, self.compute_dtype)
 
     def compute_output_spec(self, x: Any) -> keras.KerasTensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import pickle
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,8 +15,10 @@ from far_keras.errors import AssetError
 
 __all__ = ["read_state_dict"]
 
-# The format which torch.save wrote before version 1.6: five pickles (magic, protocol, system
-# information, the object, the storages' keys), then each storage as its length and its raw bytes.
+# The legacy format, which torch.save wrote before version 1.6: five pickles (magic, protocol,
+# system information, the object, the storages' keys), then each storage as its length and its raw
+# bytes. The present format is a zip archive without compression: "<root>/data.pkl" is the object,
+# "<root>/data/<key>" a storage, "<root>/byteorder" in later versions the byte order.
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
@@ -68,7 +72,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads a flat state dict in PyTorch's legacy format.
+    """Reads a flat state dict in PyTorch's present (zip) or legacy format.
 
     Only dictionaries, tensors and their storages are unpickled; a file that asks for anything else
     is refused before anything of it runs. Strides are honoured: checkpoints that were converted
@@ -86,24 +90,59 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            return _read(file)
+            # The legacy format begins with a pickle; a zip archive may only be looked for by its
+            # first bytes, since its end could also stand at the end of a storage.
+            zipped = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            return _read_zip(file) if zipped else _read_legacy(file)
     except OSError as error:
         raise AssetError(f"{path}: cannot read the checkpoint: {error}") from error
     # A damaged pickle can fail in almost any way inside the unpickler.
     except Exception as error:
         raise AssetError(
-            f"{path}: expected a flat state dict in PyTorch's legacy format. "
+            f"{path}: expected a flat state dict in PyTorch's zip or legacy format. "
             f"Received: {type(error).__name__}: {error}"
         ) from error
 
 
-def _read(file: BinaryIO) -> dict[str, np.ndarray]:
-    magic, protocol, system = (_RestrictedUnpickler(file).load() for _ in range(3))
-    if magic != _MAGIC or protocol != _PROTOCOL or not system.get("little_endian"):
-        raise ValueError("another magic number, protocol or byte order")
+def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(file) as archive:
+        # Stored as they are, members cannot be larger than the file.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("a compressed archive")
+        roots = [name.split("/", 1)[0] for name in archive.namelist() if _is_object(name)]
+        if len(roots) != 1:
+            raise ValueError(f"an archive with {len(roots)} entries <root>/data.pkl")
+        (root,) = roots
+        order = f"{root}/byteorder"
+        if order in archive.namelist() and archive.read(order) != b"little":
+            raise ValueError("another byte order")
+        with archive.open(f"{root}/data.pkl") as pickled:
+            tensors = _load_tensors(pickled)
+        dtypes = {tensor.key: tensor.dtype for tensor in tensors.values()}
+        storages = {
+            key: np.frombuffer(archive.read(f"{root}/data/{key}"), dtype)
+            for key, dtype in dtypes.items()
+        }
+    return {name: _view(tensor, storages[tensor.key]) for name, tensor in tensors.items()}
+
+
+def _is_object(name: str) -> bool:
+    return name.count("/") == 1 and name.endswith("/data.pkl")
+
+
+def _load_tensors(file: Any) -> dict[str, _Tensor]:
     tensors = _RestrictedUnpickler(file).load()
     if not all(isinstance(tensor, _Tensor) for tensor in tensors.values()):
         raise ValueError("entries that are not tensors")
+    return tensors
+
+
+def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
+    magic, protocol, system = (_RestrictedUnpickler(file).load() for _ in range(3))
+    if magic != _MAGIC or protocol != _PROTOCOL or not system.get("little_endian"):
+        raise ValueError("another magic number, protocol or byte order")
+    tensors = _load_tensors(file)
     dtypes = {tensor.key: tensor.dtype for tensor in tensors.values()}
     storages = {}
     for key in _RestrictedUnpickler(file).load():
@@ -126,6 +165,9 @@ def _view(tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
         raise ValueError("a tensor with negative strides or offset")
     if 0 not in tensor.shape and tensor.offset + extent >= len(storage):
         raise ValueError("a tensor that reaches beyond its storage")
+    # A stride of 0 would let a small file ask for all the memory.
+    if math.prod(tensor.shape) > len(storage):
+        raise ValueError("a tensor that is larger than its storage")
     strides = [step * storage.itemsize for step in tensor.strides]
     window = storage[tensor.offset :]
     return np.lib.stride_tricks.as_strided(window, tensor.shape, strides).copy()

@@ -13,6 +13,7 @@ from far_keras.layers import (
     GroupPooling,
     Rescale,
     Resize,
+    SplitAttention,
 )
 
 RNG = np.random.default_rng(0)
@@ -24,6 +25,7 @@ WHOLE = RNG.normal(size=(3, 9)).astype("float32")  # (B, K)
 # Each layer with arguments that are not the defaults, and an input.
 CASES = {
     "rescale": (Rescale, {"offset": 127.0, "divisor": 128.0}, FEATURES),
+    "rescale_channels": (Rescale, {"offset": [1.0] * 6 + [2.0], "divisor": [3.0] * 7}, FEATURES),
     "resize": (Resize, {"height": 11, "width": 9}, FEATURES),
     "area_resize": (AreaResize, {"height": 4, "width": 2}, MASKS),
     "pooling": (GroupPooling, {"mode": "product", "epsilon": 0.5}, [FEATURES, MASKS]),
@@ -33,6 +35,18 @@ CASES = {
     "fusion_concat": (GroupGlobalFusion, {"units": 5, "mode": "concat"}, [GROUP, WHOLE]),
     "fusion_gated": (GroupGlobalFusion, {"units": 5, "mode": "gated"}, [GROUP, WHOLE]),
     "fusion_sum": (GroupGlobalFusion, {"units": 5, "mode": "sum"}, [GROUP, WHOLE]),
+    "split_attention": (
+        SplitAttention,
+        {
+            "filters": 3,
+            "radix": 3,
+            "reduction": 2,
+            "kernel_size": 5,
+            "momentum": 0.8,
+            "epsilon": 0.1,
+        },
+        FEATURES[..., :6],
+    ),
 }
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -58,12 +72,13 @@ def test_reloaded_model_gives_equal_outputs(case, tmp_path):
     kind, arguments, example = case
     model = model_of(kind(**arguments), example)
     for weight in model.weights:  # biases too: zeros would hide a lost one
-        weight.assign(RNG.normal(size=weight.shape))
+        values = RNG.normal(size=weight.shape)
+        weight.assign(np.abs(values) if weight.name == "moving_variance" else values)
     model.save(tmp_path / "layer.keras")
     reloaded = keras.models.load_model(tmp_path / "layer.keras")
-    np.testing.assert_array_equal(
-        model.predict(example, verbose=0), reloaded.predict(example, verbose=0)
-    )
+    outputs = model.predict(example, verbose=0)
+    assert np.isfinite(outputs).all()
+    np.testing.assert_array_equal(outputs, reloaded.predict(example, verbose=0))
 
 
 @cases
@@ -111,7 +126,9 @@ def test_output_shape_is_static_and_any_batch_size_works(case):
     np.testing.assert_allclose(model.predict(one, verbose=0), whole[:1], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["pooling_average", "fusion_gated", "grouped_head"])
+@pytest.mark.parametrize(
+    "name", ["pooling_average", "fusion_gated", "grouped_head", "split_attention"]
+)
 def test_compiles_with_xla(name):
     kind, arguments, example = CASES[name]
     layer = kind(**arguments)

@@ -1,11 +1,8 @@
-"""Checkpoints are written by hand, in PyTorch's legacy format: torch is no dependency."""
+"""Checkpoints are written by hand, in both of PyTorch's formats: torch is no dependency."""
 
-import collections
 import os
 import pickle
-import struct
-import sys
-import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -16,63 +13,23 @@ from far_keras.models.torch_pickle import read_state_dict
 VALUES = np.arange(24, dtype="<f4")
 
 
-class Storage:
-    def __init__(self, key, array, kind="FloatStorage"):
-        self.key, self.array, self.kind = key, array, kind
+@pytest.fixture(params=["legacy", "zip"])
+def write(request, checkpoints):
+    """write(path, entries) in each of the two formats."""
+    return getattr(checkpoints, f"write_{request.param}")
 
 
-class Tensor:
-    """Pickles as torch does: a call of torch._utils._rebuild_tensor_v2."""
-
-    def __init__(self, storage, offset, shape, strides):
-        self.arguments = (storage, offset, shape, strides, False, collections.OrderedDict())
-
-    def __reduce__(self):
-        return sys.modules["torch._utils"]._rebuild_tensor_v2, self.arguments
-
-
-class Pickler(pickle.Pickler):
-    def persistent_id(self, value):
-        if not isinstance(value, Storage):
-            return None
-        kind = getattr(sys.modules["torch"], value.kind)
-        return ("storage", kind, value.key, "cpu", len(value.array), None)
-
-
-@pytest.fixture(autouse=True)
-def names_of_torch(monkeypatch):
-    """Modules that only bear the names which pickles of tensors refer to."""
-    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
-    for kind in ("FloatStorage", "LongStorage"):
-        setattr(torch, kind, type(kind, (), {"__module__": "torch"}))
-    exec("def _rebuild_tensor_v2(*arguments): pass", utils.__dict__)
-    utils._rebuild_tensor_v2.__module__ = "torch._utils"
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    monkeypatch.setitem(sys.modules, "torch._utils", utils)
-
-
-def write(path, entries, storages):
-    with open(path, "wb") as file:
-        pickle.dump(0x1950A86A20F9469CFC6C, file, protocol=2)
-        pickle.dump(1001, file, protocol=2)
-        pickle.dump({"protocol_version": 1001, "little_endian": True}, file, protocol=2)
-        Pickler(file, protocol=2).dump(collections.OrderedDict(entries))
-        pickle.dump([storage.key for storage in storages], file, protocol=2)
-        for storage in storages:
-            file.write(struct.pack("<q", len(storage.array)) + storage.array.tobytes())
-    return path
-
-
-def test_strides_and_offsets_are_honoured(tmp_path):
-    floats = Storage("1", VALUES)
-    integers = Storage("2", np.array([7], "<i8"), "LongStorage")
+def test_strides_and_offsets_are_honoured(tmp_path, checkpoints, write):
+    Tensor = checkpoints.Tensor
+    floats = checkpoints.Storage("1", VALUES)
+    integers = checkpoints.Storage("2", np.array([7], "<i8"), "LongStorage")
     entries = {
         "plain": Tensor(floats, 0, (2, 3, 4), (12, 4, 1)),
         "transposed": Tensor(floats, 0, (4, 3, 2), (1, 4, 12)),
         "inner": Tensor(floats, 5, (2, 2), (4, 1)),
         "scalar": Tensor(integers, 0, (), ()),
     }
-    state = read_state_dict(write(tmp_path / "c.pth", entries, [floats, integers]))
+    state = read_state_dict(write(tmp_path / "c.pth", entries))
     assert list(state) == list(entries)
     cube = VALUES.reshape(2, 3, 4)
     np.testing.assert_array_equal(state["plain"], cube)
@@ -82,10 +39,18 @@ def test_strides_and_offsets_are_honoured(tmp_path):
     assert all(array.flags.c_contiguous for array in state.values())
 
 
-@pytest.mark.parametrize("place", [(20, (2, 3), (3, 1)), (-1, (1,), (1,)), (0, (2,), (-1,))])
-def test_a_tensor_outside_its_storage_is_refused(tmp_path, place):
-    floats = Storage("1", VALUES)
-    path = write(tmp_path / "c.pth", {"bad": Tensor(floats, *place)}, [floats])
+@pytest.mark.parametrize(
+    "place",
+    [
+        (20, (2, 3), (3, 1)),
+        (-1, (1,), (1,)),
+        (0, (2,), (-1,)),
+        (0, (10**12,), (0,)),  # would ask for terabytes
+    ],
+)
+def test_a_tensor_outside_its_storage_is_refused(tmp_path, checkpoints, write, place):
+    floats = checkpoints.Storage("1", VALUES)
+    path = write(tmp_path / "c.pth", {"bad": checkpoints.Tensor(floats, *place)})
     with pytest.raises(AssetError, match=r"c\.pth.*a tensor"):
         read_state_dict(path)
 
@@ -98,23 +63,49 @@ class Malicious:
         return os.mkdir, (self.target,)
 
 
-def test_code_in_a_checkpoint_does_not_run(tmp_path):
+def test_code_in_a_checkpoint_does_not_run(tmp_path, write):
     target = tmp_path / "proof"
-    path = write(tmp_path / "c.pth", {"evil": Malicious(str(target))}, [])
+    path = write(tmp_path / "c.pth", {"evil": Malicious(str(target))})
     with pytest.raises(AssetError, match=r"mkdir, which is not allowed"):
         read_state_dict(path)
     assert not target.exists()
     # The file is dangerous: an unrestricted reader does run it.
-    with path.open("rb") as file:
-        for _ in range(4):
-            pickle.load(file)
+    if zipfile.is_zipfile(path):
+        pickle.loads(zipfile.ZipFile(path).read("archive/data.pkl"))
+    else:
+        with path.open("rb") as file:
+            for _ in range(4):
+                pickle.load(file)
     assert target.exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"byteorder": b"big"}, "another byte order"),
+        ({"data/1": VALUES.tobytes()[:-4]}, "a tensor"),
+        ({"data/1": None}, "data/1"),
+        ({"data.pkl": None}, "0 entries"),
+    ],
+)
+def test_archives_with_wrong_members_are_refused(tmp_path, checkpoints, change, reason):
+    entries = {"t": checkpoints.tensor("1", VALUES)}
+    path = checkpoints.write_zip(tmp_path / "c.pth", entries, change)
+    with pytest.raises(AssetError, match=reason):
+        read_state_dict(path)
+
+
+def test_compressed_archives_are_refused(tmp_path, checkpoints):
+    """A few bytes could be inflated to fill the memory."""
+    entries = {"t": checkpoints.tensor("1", np.zeros(1000, "<f4"))}
+    path = checkpoints.write_zip(tmp_path / "c.pth", entries, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(AssetError, match="a compressed archive"):
+        read_state_dict(path)
+
+
 @pytest.mark.parametrize("keep", [0, 30, 200, -1])
-def test_truncated_files_are_refused(tmp_path, keep):
-    floats = Storage("1", VALUES)
-    path = write(tmp_path / "c.pth", {"t": Tensor(floats, 0, (24,), (1,))}, [floats])
+def test_truncated_files_are_refused(tmp_path, checkpoints, write, keep):
+    path = write(tmp_path / "c.pth", {"t": checkpoints.tensor("1", VALUES)})
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(AssetError, match=r"c\.pth"):
         read_state_dict(path)
