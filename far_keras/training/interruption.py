@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -43,6 +44,8 @@ class StopAtStep(keras.callbacks.Callback):
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        # os.write, since a handler must not re-enter the buffered streams that it interrupts.
+        os.write(2, b"\nstopping after this step; once more to stop at once\n")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.steps_done += 1

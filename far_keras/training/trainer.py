@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -49,12 +50,15 @@ class TrainResult:
             and the like, the same of the validation split with ``val_`` before, ``seconds``.
         best_epoch: The epoch whose weights were kept: that with the highest ``val_auc``.
         seconds: Time spent, over all sittings.
+        untaught: Attributes that the model does not answer, since their training labels held one
+            class or none.
     """
 
     folder: Path
     history: list[dict[str, Any]]
     best_epoch: int
     seconds: float
+    untaught: tuple[str, ...] = ()
 
 
 def train(
@@ -163,7 +167,7 @@ def _train(
         documents={"history.json": state.history},
     )
     shutil.rmtree(partial)
-    return TrainResult(folder, state.history, state.best_epoch, state.seconds)
+    return _result(folder, state.history, provenance)
 
 
 def _run_epoch(
@@ -306,7 +310,14 @@ def _finished(output: Path, config: TrainConfig) -> TrainResult:
             "choose another output"
         )
     history = json.loads((output / "history.json").read_text(encoding="utf-8"))
-    return TrainResult(output, history, provenance["best_epoch"], provenance["seconds"])
+    return _result(output, history, provenance)
+
+
+def _result(
+    folder: Path, history: list[dict[str, Any]], provenance: Mapping[str, Any]
+) -> TrainResult:
+    untaught = tuple(provenance.get("untaught", ()))
+    return TrainResult(folder, history, provenance["best_epoch"], provenance["seconds"], untaught)
 
 
 def _changed_since(config: TrainConfig, trained: LoadedModel) -> str:

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from far_keras.faces.alignment import EYES, AlignedFace, align, eye_centers
 from far_keras.faces.landmarks import NUM_LANDMARKS
@@ -115,7 +116,6 @@ def test_coarse_map_covers_the_same_place():
 
 
 def test_real_photograph(landmarker):
-    data = pytest.importorskip("skimage.data")
     photograph = data.astronaut()
     aligned = align(photograph, landmarker.detect(photograph)[0])
     assert isinstance(aligned, AlignedFace)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from far_keras.errors import ImageError
 from far_keras.faces.alignment import EYES, eye_centers
@@ -69,7 +70,6 @@ def test_results_are_consistent_and_sorted(detector, group):
 
 
 def test_astronaut(detector):
-    data = pytest.importorskip("skimage.data")
     (face,) = detector.find(data.astronaut())
     # Marked by hand in the photograph, so to about a pixel.
     marked = [(204.4, 101.9), (247.1, 103.8)]
@@ -78,14 +78,12 @@ def test_astronaut(detector):
 
 @pytest.mark.parametrize("name", ["coffee", "rocket", "chelsea"])
 def test_photographs_without_people(detector, name):
-    data = pytest.importorskip("skimage.data")
     assert detector.find(getattr(data, name)()) == []
 
 
 @pytest.mark.parametrize("name", ["gravel", "colorwheel"])
 @pytest.mark.parametrize("scale", [1, 2])
 def test_textures_that_the_landmark_model_takes_for_faces(detector, name, scale):
-    data = pytest.importorskip("skimage.data")
     image = Image.fromarray(getattr(data, name)()).convert("RGB")
     assert (
         detector.find(np.asarray(image.resize((image.width * scale, image.height * scale)))) == []
@@ -94,7 +92,6 @@ def test_textures_that_the_landmark_model_takes_for_faces(detector, name, scale)
 
 @pytest.mark.parametrize("scale", [1, 4])
 def test_nothing_but_the_face_is_found_on_a_spacesuit(detector, scale):
-    data = pytest.importorskip("skimage.data")
     part = Image.fromarray(data.astronaut()).crop((50, 0, 390, 400))
     found = detector.find(np.asarray(part.resize((340 * scale, 400 * scale))))
     assert len(found) == 1

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from far_keras.errors import ModelError
 from far_keras.models.backbones import build_backbone
@@ -15,7 +16,6 @@ ROCKETS = {657, 744, 812}  # missile, projectile, space shuttle
 
 @pytest.mark.parametrize("size", [224, 128])
 def test_photographs_are_classified_sensibly(size):
-    data = pytest.importorskip("skimage.data")
     classifier = imagenet_classifier(size)
     photographs = []
     for name in ("chelsea", "coffee", "rocket"):
