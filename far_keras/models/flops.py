@@ -33,7 +33,10 @@ def count_flops(function: Callable[..., Any], inputs: Any) -> int:
         >>> count_flops(model, model.inputs[0])  # 4 * 4 * 5 * (2 * 3 + 1 for the bias)
         560
     """
-    return _flops(trace(function, inputs))
+    from tensorflow.python.util import deprecation
+
+    with deprecation.silence():  # the profiler's rules call a function of TensorFlow 1
+        return _flops(trace(function, inputs))
 
 
 def trace(function: Callable[..., Any], inputs: Any) -> Any:

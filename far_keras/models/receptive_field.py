@@ -65,22 +65,26 @@ _MIXED = "mixed"
 _View = _Window | str | None
 
 
-def receptive_fields(backbone: keras.Model) -> dict[str, ReceptiveField | None]:
+def receptive_fields(
+    backbone: keras.Model, picture: keras.KerasTensor | None = None
+) -> dict[str, ReceptiveField | None]:
     """Computes the receptive field of every output of a backbone, from its graph of operations.
 
     Args:
-        backbone: From pictures (B, H, W, 3) to a dict of feature maps (B, h, w, C), H and W known.
-            The rows are walked; windows are taken to be square, as they are in the usual networks.
+        backbone: From pictures (B, H, W, 3) to a dict of feature maps (B, h, w, C). The rows are
+            walked; windows are taken to be square, as they are in the usual networks.
+        picture: A tensor of the input's shape with H and W known; None takes the model's own.
 
     Returns:
         By output; None for one whose positions mix in another way than by windows (attention,
         dense layers), or by an operation whose reach is not known here.
     """
     names = sorted(backbone.output)
-    graph = trace(lambda x: [_call(backbone, x)[name] for name in names], backbone.inputs[0])
-    picture = _Window(0, 0, 1)
+    shape = backbone.inputs[0] if picture is None else picture
+    graph = trace(lambda x: [_call(backbone, x)[name] for name in names], shape)
+    start = _Window(0, 0, 1)
     # The first input is the picture, the others are captured weights.
-    views = _walk(graph, [picture, *[None] * (len(graph.inputs) - 1)])
+    views = _walk(graph, [start, *[None] * (len(graph.inputs) - 1)])
     return {name: _field(view) for name, view in zip(names, views, strict=True)}
 
 

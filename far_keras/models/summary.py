@@ -123,13 +123,16 @@ def summarize(model: keras.Model) -> NetworkSummary:
         layers = [member for member in members if isinstance(member, keras.layers.Layer)]
         if members:
             trainable = _size(layers, "trainable_weights")
-            flops = sum(count_flops(member, member.input) for member in members)
+            flops = sum(count_flops(member, _outer_input(member)) for member in members)
             parts.append(Part(name, _size(layers, "weights"), trainable, flops))
-    fields = receptive_fields(backbone)
+    fields = receptive_fields(backbone, _inputs(backbone)[0])
+    # Keras lists the tensors of a dict in the order of its sorted keys.
+    shapes = dict(
+        zip(sorted(fields), (t.shape for t in _node(backbone).output_tensors), strict=True)
+    )
     readers = _readers(model, part_of, sorted(fields))
     levels = [
-        Level(name, tuple(backbone.output[name].shape[1:]), fields[name], readers[name])
-        for name in sorted(fields)
+        Level(name, tuple(shapes[name][1:]), fields[name], readers[name]) for name in sorted(fields)
     ]
     inputs = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     return NetworkSummary(
@@ -177,7 +180,7 @@ def _readers(
         for tensor in _inputs(operation):
             history = tensor._keras_history
             if part_of.get(history.operation) == "backbone" and operation in part_of:
-                # Keras lists the tensors of a dict in the order of its sorted keys.
+                # The tensors of a dict are in the order of its sorted keys.
                 readers[levels[history.tensor_index]].add(part_of[operation])
     return {level: tuple(sorted(parts, key=PARTS.index)) for level, parts in readers.items()}
 
@@ -197,11 +200,20 @@ def _maker(tensor: Any) -> Any:
     return tensor._keras_history.operation
 
 
+def _node(operation: Any) -> Any:
+    """The last call of an operation. A nested model's own input and output are its inside."""
+    return operation._inbound_nodes[-1]
+
+
 def _inputs(operation: Any) -> list[Any]:
+    return list(_node(operation).input_tensors)
+
+
+def _outer_input(operation: Any) -> Any:
+    """What an operation is called with, in the structure that it takes."""
     import keras
 
-    # A nested model's own `input` is its inside; the outer tensors are in its last call.
-    return keras.tree.flatten(operation._inbound_nodes[-1].input_tensors)
+    return keras.tree.pack_sequence_as(operation.input, _inputs(operation))
 
 
 def _size(layers: list[Any], weights: str) -> int:
