@@ -3,8 +3,8 @@
     python benchmarks/model_cost.py
 
 Both networks run in turn in one process, so that a busy machine slows both; the figures are medians
-of each pass and the ratio of them. GFLOPs are counted by TensorFlow's profiler on the forward pass
-of one picture (a multiplication and an addition are two).
+of each pass and the ratio of them. GFLOPs are those of the forward pass of one picture (a
+multiplication and an addition are two), counted by `far_keras.models.flops`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import keras
 import tensorflow as tf
 
+from far_keras.models.flops import count_flops
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.training.losses import AttributeLoss, MaskLoss
 from far_keras.training.optimizer import build_optimizer
@@ -48,7 +49,7 @@ def main() -> None:
     for name, model in models.items():
         report[name] = {
             "parameters": model.count_params(),
-            "gflops": round(forward_flops(model) / 1e9, 4),
+            "gflops": round(count_flops(model, model.input) / 1e9, 4),
         }
     passes = {
         "forward": {name: forward_pass(model, options) for name, model in models.items()},
@@ -104,25 +105,6 @@ def alternate(functions: dict[str, Callable[[], object]], rounds: int) -> dict[s
             if turn >= 2:
                 seconds[name].append(time.perf_counter() - started)
     return seconds
-
-
-def forward_flops(model: keras.Model) -> int:
-    """Floating point operations of one picture, counted on the frozen graph."""
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2_as_graph,
-    )
-
-    spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
-    concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
-    _, graph_def = convert_variables_to_constants_v2_as_graph(concrete)
-    with tf.Graph().as_default() as graph:
-        tf.graph_util.import_graph_def(graph_def, name="")
-        profile = tf.compat.v1.profiler
-        options = profile.ProfileOptionBuilder.float_operation()
-        options["output"] = "none"
-        return profile.profile(
-            graph, run_meta=tf.compat.v1.RunMetadata(), cmd="op", options=options
-        ).total_float_ops
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_train,
         _add_evaluate,
         _add_predict,
+        _add_summary,
     ):
         add(commands)
     return parser
@@ -211,6 +212,17 @@ def _add_predict(commands) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
+def _add_summary(commands) -> None:
+    parser = _command(
+        commands, "summary", _summary, "take a network apart: shapes, parameters, GFLOPs, a drawing"
+    )
+    parser.add_argument("variant", help="network, such as mgmtn_efficientnetlite0")
+    parser.add_argument("--image-size", type=int, help="pixels a side; default: the network's")
+    parser.add_argument("--schema", help="own attribute schema (.json, .yaml)")
+    parser.add_argument("--svg", type=Path, metavar="SVG", help="also draw the network")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
 def _forced(text: str) -> tuple[str, int]:
     name, separator, value = text.partition("=")
     if not separator or value not in ("0", "1"):
@@ -312,6 +324,28 @@ def _predict(options: argparse.Namespace) -> None:
                 console.print(*tables(prediction), sep="\n")
     if not answered:
         raise ImageError("none of the photographs could be read; the lines above say why")
+
+
+def _summary(options: argparse.Namespace) -> None:
+    load_tensorflow()
+    from far_keras.atomic import atomic_path
+    from far_keras.models.diagram import draw_network
+    from far_keras.models.summary import summarize, tables
+    from far_keras.models.variants import ModelConfig, build_model
+    from far_keras.schema import CELEBA, AttributeSchema
+
+    schema = AttributeSchema.from_file(options.schema) if options.schema else CELEBA
+    size = {"image_size": options.image_size} if options.image_size is not None else {}
+    model = build_model(ModelConfig(options.variant, size), schema)
+    summary = summarize(model)
+    if options.json:
+        print(json.dumps(summary.to_dict(), indent=1))
+    else:
+        _console().print(*tables(summary), sep="\n")
+    if options.svg is not None:
+        with atomic_path(options.svg) as temporary:
+            temporary.write_text(draw_network(model, schema, summary), encoding="utf-8")
+        print(f"wrote {options.svg}", file=sys.stderr)
 
 
 def _console() -> Console:

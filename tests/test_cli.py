@@ -8,7 +8,7 @@ from PIL import Image
 
 from far_keras.cli import main
 
-COMMANDS = ("quickstart", "synthesize", "annotate", "train", "evaluate", "predict")
+COMMANDS = ("quickstart", "synthesize", "annotate", "train", "evaluate", "predict", "summary")
 
 
 def run(*arguments, timeout=120):

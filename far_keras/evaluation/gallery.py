@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from far_keras.evaluation.answers import SplitAnswers
     from far_keras.models.storage import LoadedModel
 
-__all__ = ["Mistake", "mask_rows", "read_faces", "worst_mistakes"]
+__all__ = ["Mistake", "group_masks", "mask_rows", "read_faces", "worst_mistakes"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def mask_rows(
         outputs = forward(np.asarray(small)[None])
         logits = np.moveaxis(outputs["masks"][0], -1, 0)  # (G, h, w)
         predicted = 0.5 * (1 + np.tanh(0.5 * logits))
-        given = _group_masks(regions, loaded.schema)
+        given = group_masks(regions, loaded.schema)
         shown.append((image, overlay_masks(image, given), overlay_masks(image, predicted)))
     return shown
 
@@ -117,7 +117,7 @@ def _unpacked(png: bytes) -> NDArray[np.bool_] | None:
     return (packed[..., None] >> np.arange(len(REGIONS)) & 1).astype(bool)
 
 
-def _group_masks(regions: NDArray[np.bool_], schema: AttributeSchema) -> NDArray[np.float32]:
+def group_masks(regions: NDArray[np.bool_], schema: AttributeSchema) -> NDArray[np.float32]:
     """(218, 178, 8) regions to (G, 218, 178): a group's mask is the union of its regions."""
     return np.stack(
         [
