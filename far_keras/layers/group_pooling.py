@@ -26,7 +26,8 @@ class GroupPooling(keras.layers.Layer):
 
     Args:
         mode: ``"average"`` or ``"product"``.
-        epsilon: Keeps a group without any mask at 0 instead of 0/0. In units of mask cells.
+        epsilon: Keeps a group without any mask at 0 instead of 0/0. In units of mask cells. In
+            float16 it is at least 1e-3.
 
     Call arguments:
         inputs: ``[features, masks]``: features (B, H, W, C), masks (B, H, W, G) in [0, 1] of the
@@ -65,7 +66,9 @@ class GroupPooling(keras.layers.Layer):
         # The weights are made in float32: in float16, epsilon and the sum over HW lose their worth.
         weights = ops.cast(masks, "float32")
         if self.mode == "average":
-            weights = weights / (ops.sum(weights, axis=1, keepdims=True) + self.epsilon)
+            # The gradient of an empty mask has the factor 1 / epsilon; float16 ends at 65504.
+            epsilon = max(self.epsilon, 1e-3) if self.compute_dtype == "float16" else self.epsilon
+            weights = weights / (ops.sum(weights, axis=1, keepdims=True) + epsilon)
         else:
             weights = weights / (h * w)
         weights = ops.cast(weights, features.dtype)

@@ -1,4 +1,4 @@
-"""AML: the network that predicts a mask for each group of attributes."""
+"""AML: a light mask network on the backbone's features, and the head of every mask network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 
 from far_keras.layers import Rescale, Resize
 
-__all__ = ["shared_mask_decoder"]
+__all__ = ["mask_head", "shared_mask_decoder"]
 
 _LOGIT_SCALE = 4.0
 
@@ -18,8 +18,8 @@ def shared_mask_decoder(
 ) -> keras.KerasTensor:
     """A light decoder on the backbone's own features; the masks have its finest level's size.
 
-    The paper (arXiv 2601.01408) predicts masks with a separate UNet from the picture. This decoder
-    shares the backbone instead, and costs an eighth of it (`benchmarks/model_cost.py`): 1x1
+    The paper (arXiv 2601.01408) predicts masks with a separate UNet (`unet`). This decoder shares
+    the backbone instead, and costs an eighth of it (`benchmarks/model_cost.py`): 1x1
     convolutions bring each level to `filters` channels, and from the coarsest level on the sum is
     enlarged and refined by a 3x3 convolution. Separable ones would halve the cost, but learned
     worse masks in the same time.
@@ -48,7 +48,12 @@ def shared_mask_decoder(
             filters, 3, padding="same", use_bias=False, name=f"mask_refine_{step}"
         )(x)
         x = _normalise(x, f"mask_refine_{step}")
-    logits = keras.layers.Conv2D(groups, 1, name="masks")(x)  # (B, h, w, G)
+    return mask_head(x, groups)
+
+
+def mask_head(x: keras.KerasTensor, groups: int) -> keras.KerasTensor:
+    """A binary head for each group: from features (B, h, w, C) to mask logits (B, h, w, G)."""
+    logits = keras.layers.Conv2D(groups, 1, name="masks")(x)
     # Adam moves a weight by the learning rate a step: without the factor, a training of a few
     # hundred steps ends before the logits are large enough to say yes or no.
     return Rescale(divisor=1 / _LOGIT_SCALE, name="mask_logits")(logits)

@@ -6,9 +6,17 @@ from collections.abc import Sequence
 
 import keras
 
-from far_keras.layers import AreaResize, GroupedHead, GroupGlobalFusion, GroupPooling
+from far_keras.errors import ModelError
+from far_keras.layers import (
+    AreaResize,
+    GroupedDense,
+    GroupedHead,
+    GroupGlobalFusion,
+    GroupPooling,
+)
 from far_keras.models.backbones import build_backbone
 from far_keras.models.mask_network import shared_mask_decoder
+from far_keras.models.unet import unet
 from far_keras.schema import CELEBA, AttributeSchema
 
 __all__ = ["mgmtn"]
@@ -20,11 +28,16 @@ def mgmtn(
     image_size: int = 128,
     *,
     levels: Sequence[str] = ("P3", "P4", "P5"),
+    mask_network: str = "shared",
     mask_level: str = "P2",
     mask_filters: int = 32,
+    unet_channels: Sequence[int] = (16, 32, 64, 128, 256),
+    masks: str = "predicted",
     pooling: str = "average",
     fusion: str = "concat",
     fusion_units: int = 64,
+    group_path: bool = True,
+    global_path: bool = True,
     global_shortcut: bool = True,
     dropout: float = 0.2,
     name: str | None = None,
@@ -41,11 +54,21 @@ def mgmtn(
         schema: The attributes and their groups: A attributes, G groups.
         image_size: Height and width of the input in pixels, at least 32.
         levels: The pyramid levels whose features are pooled under the masks, fine to coarse.
-        mask_level: The pyramid level at whose size the masks are predicted; P2 has stride 4.
-        mask_filters: Channels of the mask decoder.
+        mask_network: ``"shared"``, a light decoder on the backbone's features, or ``"unet"``, the
+            paper's separate network on the picture, with masks of the picture's size.
+        mask_level: Of the shared decoder: the pyramid level at whose size the masks are predicted;
+            P2 has stride 4.
+        mask_filters: Of the shared decoder: its channels.
+        unet_channels: Of the UNet: channels at each resolution, see `unet`.
+        masks: What the features are pooled under: ``"predicted"``, or ``"ones"`` to see what the
+            masks are worth. The mask network stays; only its loss teaches it then.
         pooling: ``"average"`` or ``"product"``, see `GroupPooling`.
         fusion: ``"concat"``, ``"gated"`` or ``"sum"``, see `GroupGlobalFusion`.
         fusion_units: Length D of each group's fused feature.
+        group_path: Whether the groups' features take part. Without them the global feature answers
+            alone, as in `baseline`, beside the mask network.
+        global_path: Whether the global feature takes part. Without it each group answers from its
+            own features only, and there is no shortcut.
         global_shortcut: Whether the global feature also answers every attribute by itself. Without
             it the network falls behind a plain one on small data and on attributes of the whole
             face.
@@ -57,8 +80,12 @@ def mgmtn(
         dtype, to ``{"attributes": logits (B, A), "masks": logits (B, h, w, G)}``, in the schema's
         order of attributes and groups.
 
+        A picture with pixels that are not numbers gets answers that are not numbers. In training
+        they spoil the whole batch through the batch normalisation.
+
     Raises:
-        ModelError: The backbone is unknown or lacks a level, or the image is too small.
+        ModelError: The backbone is unknown or cannot work (see `build_backbone`), the image is too
+            small, `mask_network` or `masks` is unknown, or both paths are left out.
         ValueError: An unknown `pooling` or `fusion`.
 
     Example:
@@ -66,41 +93,67 @@ def mgmtn(
         >>> {key: value.shape for key, value in model(np.zeros((1, 128, 128, 3))).items()}
         {'attributes': (1, 40), 'masks': (1, 32, 32, 8)}
     """
-    # Levels from the masks' up to the coarsest that is pooled, such as P2 P3 P4 P5.
-    strides = [int(level[1:]) for level in (mask_level, *levels)]
-    all_levels = [f"P{n}" for n in range(min(strides), max(strides) + 1)]
+    _check_choice("mask_network", mask_network, ("shared", "unet"))
+    _check_choice("masks", masks, ("predicted", "ones"))
+    if not (group_path or global_path):
+        raise ModelError("expected group_path, global_path or both. Received: neither")
+
+    # All levels in use, such as P2 P3 P4 P5: the shared decoder starts from the coarsest that is
+    # pooled and ends at the masks' own.
+    numbers = [int(level[1:]) for level in levels]
+    if mask_network == "shared":
+        numbers.append(int(mask_level[1:]))
+    all_levels = [f"P{n}" for n in range(min(numbers), max(numbers) + 1)]
     extractor = build_backbone(backbone, image_size, all_levels)
     image = keras.Input((image_size, image_size, 3), name="image")
     pyramid = extractor(image)  # Pn: (B, h_n, w_n, C_n)
 
     # AML. The fusion reads probabilities, not thresholded masks: gradients flow through them.
-    from_masks_up = all_levels[all_levels.index(mask_level) :]
-    mask_logits = shared_mask_decoder(
-        [pyramid[level] for level in from_masks_up], schema.num_groups, mask_filters
-    )  # (B, h, w, G)
-    masks = keras.layers.Activation("sigmoid", name="mask_probabilities")(mask_logits)
+    if mask_network == "shared":
+        from_masks_up = all_levels[all_levels.index(mask_level) :]
+        mask_logits = shared_mask_decoder(
+            [pyramid[level] for level in from_masks_up], schema.num_groups, mask_filters
+        )  # (B, h, w, G)
+    else:
+        mask_logits = unet(image_size, schema.num_groups, unet_channels)(image)  # (B, S, S, G)
+    if masks == "predicted":
+        guides = keras.layers.Activation("sigmoid", name="mask_probabilities")(mask_logits)
+    else:
+        guides = keras.ops.ones_like(mask_logits)
 
     # One vector a group and level, all groups at once; and one for the whole picture.
     group_features, global_features = [], []
     for level in levels:
         features = pyramid[level]
-        level_masks = AreaResize(*features.shape[1:3], name=f"masks_{level}")(masks)
+        level_masks = AreaResize(*features.shape[1:3], name=f"masks_{level}")(guides)
         pool = GroupPooling(pooling, name=f"group_pooling_{level}")
         group_features.append(pool([features, level_masks]))  # (B, G, C_n)
         average = keras.layers.GlobalAveragePooling2D(name=f"global_pooling_{level}")
         global_features.append(average(features))  # (B, C_n)
-    group = keras.layers.Concatenate(name="group_features")(group_features)  # (B, G, sum C_n)
-    whole = keras.layers.Concatenate(name="global_features")(global_features)  # (B, sum C_n)
 
-    # G2FF, then each attribute from its group's vector.
-    fused = GroupGlobalFusion(fusion_units, fusion, name="fusion")([group, whole])  # (B, G, D)
-    fused = keras.layers.Dropout(dropout, name="fused_dropout")(fused)
-    groups_by_attribute = [
-        schema.groups.index(schema.group_of(attribute)) for attribute in schema.attributes
-    ]
-    logits = GroupedHead(groups_by_attribute, name="group_logits")(fused)  # (B, A)
-    if global_shortcut:
+    # Two answers to every attribute, of its group and of the whole picture, are added.
+    answers = []
+    if group_path:
+        group = keras.layers.Concatenate(name="group_features")(group_features)  # (B, G, sum C_n)
+        if global_path:  # G2FF
+            whole = keras.layers.Concatenate(name="global_features")(global_features)
+            fused = GroupGlobalFusion(fusion_units, fusion, name="fusion")([group, whole])
+        else:
+            fused = GroupedDense(fusion_units, "relu", name="group_dense")(group)
+        fused = keras.layers.Dropout(dropout, name="fused_dropout")(fused)  # (B, G, D)
+        groups_by_attribute = [
+            schema.groups.index(schema.group_of(attribute)) for attribute in schema.attributes
+        ]
+        answers.append(GroupedHead(groups_by_attribute, name="group_logits")(fused))  # (B, A)
+    if global_path and (global_shortcut or not group_path):
         last = keras.layers.Dropout(dropout, name="global_dropout")(global_features[-1])
-        shortcut = keras.layers.Dense(schema.num_attributes, name="global_logits")(last)
-        logits = keras.layers.Add(name="attribute_logits")([logits, shortcut])  # (B, A)
+        answers.append(keras.layers.Dense(schema.num_attributes, name="global_logits")(last))
+    logits = answers[0]
+    if len(answers) == 2:
+        logits = keras.layers.Add(name="attribute_logits")(answers)  # (B, A)
     return keras.Model(image, {"attributes": logits, "masks": mask_logits}, name=name or "mgmtn")
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ModelError(f"{name} must be one of {list(choices)}. Received: {value!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from far_keras.errors import ModelError
 from far_keras.schema import CELEBA, AttributeSchema
@@ -13,14 +13,54 @@ from far_keras.schema import CELEBA, AttributeSchema
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["VARIANTS", "ModelConfig", "build_model"]
+__all__ = ["VARIANTS", "ModelConfig", "Variant", "build_model"]
 
-# The name's two parts: the network, and its backbone by its name in `backbones.BACKBONES`.
-VARIANTS: dict[str, tuple[str, str]] = {
-    "mgmtn_efficientnetlite0": ("mgmtn", "efficientnetlite0"),
-    "baseline_efficientnetlite0": ("baseline", "efficientnetlite0"),
+
+class Variant(NamedTuple):
+    """A network that has a name.
+
+    Args:
+        network: ``"mgmtn"`` or ``"baseline"``.
+        backbone: A name in `far_keras.models.backbones.BACKBONES`.
+        image_size: Height and width of the input in pixels, unless another is asked for.
+        mask_network: ``"shared"`` or ``"unet"``, unless the other is asked for; None for a network
+            without masks, or to leave it to `mgmtn`.
+    """
+
+    network: str
+    backbone: str
+    image_size: int = 128
+    mask_network: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the network's function."""
+        arguments: dict[str, Any] = {"image_size": self.image_size}
+        if self.mask_network is not None:
+            arguments["mask_network"] = self.mask_network
+        return arguments
+
+    @property
+    def has_imagenet_weights(self) -> bool:
+        """Whether `far_keras.models.imagenet` knows weights for the backbone."""
+        return self.backbone == "efficientnetlite0"
+
+
+VARIANTS: dict[str, tuple] = {
+    # The paper's: arXiv 2601.01408.
+    "mgmtn_resnest50": Variant("mgmtn", "resnest50", 227, "unet"),
+    # The same arrangement on a backbone of keras-cv.
+    "mgmtn_resnet50": Variant("mgmtn", "resnet50", 227, "unet"),
+    # For laptops and phones.
+    "mgmtn_efficientnetlite0": Variant("mgmtn", "efficientnetlite0", 128, "shared"),
+    "mgmtn_mobilenetv3small": Variant("mgmtn", "mobilenetv3small", 128, "shared"),
+    # What each is compared with.
+    "baseline_resnest50": Variant("baseline", "resnest50", 227),
+    "baseline_resnet50": Variant("baseline", "resnet50", 227),
+    "baseline_efficientnetlite0": Variant("baseline", "efficientnetlite0", 128),
+    "baseline_mobilenetv3small": Variant("baseline", "mobilenetv3small", 128),
 }
-"""Named variants: (network, backbone)."""
+"""Named variants, each a `Variant` or a tuple of its fields."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +70,8 @@ class ModelConfig:
     Args:
         variant: A name in `VARIANTS`.
         arguments: Keyword arguments of the network's function beside backbone, schema and name:
-            ``image_size``, ``fusion`` and so on. What is left out keeps its default.
+            ``image_size``, ``fusion`` and so on. What is left out is the variant's own
+            (`Variant.arguments`), or else the function's default.
     """
 
     variant: str
@@ -41,6 +82,16 @@ class ModelConfig:
             raise ModelError(
                 f"variant must be one of {sorted(VARIANTS)}. Received: {self.variant!r}"
             )
+
+    @property
+    def definition(self) -> Variant:
+        """The variant's row of `VARIANTS`."""
+        return Variant(*VARIANTS[self.variant])
+
+    @property
+    def all_arguments(self) -> dict[str, Any]:
+        """The variant's own arguments, overridden by those given."""
+        return {**self.definition.arguments, **self.arguments}
 
 
 def build_model(config: ModelConfig, schema: AttributeSchema = CELEBA) -> keras.Model:
@@ -56,8 +107,8 @@ def build_model(config: ModelConfig, schema: AttributeSchema = CELEBA) -> keras.
     Raises:
         ModelError: The network does not take one of the arguments, or refuses its value.
     """
-    network, backbone = VARIANTS[config.variant]
-    builder = _builder(network)
+    builder = _builder(config.definition.network)
+    backbone = config.definition.backbone
     allowed = set(inspect.signature(builder).parameters) - {"backbone", "schema", "name"}
     if unknown := sorted(set(config.arguments) - allowed):
         raise ModelError(
@@ -65,7 +116,7 @@ def build_model(config: ModelConfig, schema: AttributeSchema = CELEBA) -> keras.
             f"it takes {sorted(allowed)}"
         )
     try:
-        return builder(backbone, schema, name=config.variant, **config.arguments)
+        return builder(backbone, schema, name=config.variant, **config.all_arguments)
     except (TypeError, ValueError) as error:
         raise ModelError(
             f"variant {config.variant!r} cannot be built with {dict(config.arguments)}: {error}"

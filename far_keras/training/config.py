@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
 
 from far_keras.atomic import atomic_path
 from far_keras.errors import FarError
@@ -28,9 +29,10 @@ class TrainConfig:
         output: Folder that the finished model becomes; ``<output>.partial`` holds the unfinished.
         variant: A name in `far_keras.models.variants.VARIANTS`.
         schema: File of an attribute schema (.json, .yaml), or None for CelebA's.
-        image_size: Height and width of the network's input in pixels.
+        image_size: Height and width of the network's input in pixels; None becomes the variant's.
         model: Further arguments of the network, such as ``{"fusion": "gated"}``.
-        imagenet: Start the backbone from ImageNet weights instead of random ones.
+        imagenet: Start the backbone from ImageNet weights instead of random ones; None becomes
+            True for the variants that there are such weights for, and False for the others.
         masks: Which masks teach the mask network: ``"landmarks"``, or ``"true"`` for the regions
             that rendered pictures come with. A variant without masks ignores it.
         mask_weight: Weight of the mask loss beside the attribute loss.
@@ -57,9 +59,9 @@ class TrainConfig:
     output: str
     variant: str = "mgmtn_efficientnetlite0"
     schema: str | None = None
-    image_size: int = 128
+    image_size: int | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
-    imagenet: bool = True
+    imagenet: bool | None = None
     masks: str = "landmarks"
     mask_weight: float = 1.0
     augment: bool = True
@@ -84,7 +86,12 @@ class TrainConfig:
             elif not _fits(value, hints[item.name]):
                 self._refuse(item.name, f"expected {item.type}")
         self._check("variant", self.variant in VARIANTS, f"expected one of {sorted(VARIANTS)}")
-        self._check("image_size", self.image_size >= 32, "expected at least 32")
+        variant = ModelConfig(self.variant).definition
+        if self.image_size is None:
+            object.__setattr__(self, "image_size", variant.image_size)
+        if self.imagenet is None:
+            object.__setattr__(self, "imagenet", variant.has_imagenet_weights)
+        self._check("image_size", (self.image_size or 0) >= 32, "expected at least 32")
         self._check("masks", self.masks in ("landmarks", "true"), "expected landmarks or true")
         self._check("mask_weight", self.mask_weight >= 0, "expected at least 0")
         self._check("batch_size", self.batch_size >= 1, "expected at least 1")
@@ -176,6 +183,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, hint) and not isinstance(value, bool)
     if hint in (str, bool):
         return isinstance(value, hint)
-    if hint == str | None:
-        return value is None or isinstance(value, str)
+    if isinstance(hint, UnionType):  # such as int | None
+        return any(
+            value is None if kind is NoneType else _fits(value, kind) for kind in get_args(hint)
+        )
     return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)

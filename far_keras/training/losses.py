@@ -57,6 +57,9 @@ class MaskLoss(keras.losses.Loss):
     Call arguments:
         y_true: Masks (B, h, w, G) in [0, 1]; all `MISSING` (-1) where a picture has none.
         y_pred: Mask logits (B, h, w, G).
+
+    Raises:
+        ValueError: The masks are not of the size of the logits.
     """
 
     def __init__(self, dice_weight: float = 1.0, name: str = "mask_loss", **kwargs: Any) -> None:
@@ -66,6 +69,16 @@ class MaskLoss(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         logits = ops.cast(y_pred, "float32")
         masks = ops.cast(y_true, "float32")
+        # A side of 1 would be broadcast without a word.
+        given, expected = tuple(masks.shape[1:]), tuple(logits.shape[1:])
+        if len(given) != 3 or any(
+            None not in (a, b) and a != b for a, b in zip(given, expected, strict=True)
+        ):
+            raise ValueError(
+                f"masks: expected (B, h, w, G) = (B, {', '.join(map(str, expected))}), the shape "
+                f"of the network's output. Received: (B, {', '.join(map(str, given))}); load the "
+                "records with the mask_size of the network"
+            )
         known = ops.cast(ops.all(masks >= 0, axis=(1, 2, 3)), "float32")  # (B,)
         masks = masks * known[:, None, None, None]
         cross_entropy = ops.mean(_cross_entropy(masks, logits), axis=(1, 2, 3))  # (B,)

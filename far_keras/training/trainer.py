@@ -216,7 +216,7 @@ def _load(
         config.records,
         split,
         schema=schema,
-        image_size=config.image_size,
+        image_size=model.inputs[0].shape[1],
         mask_size=model.output["masks"].shape[1] if has_masks else 0,
         batch_size=config.batch_size,
         training=split == "train",

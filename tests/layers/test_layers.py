@@ -126,11 +126,9 @@ def test_output_shape_is_static_and_any_batch_size_works(case):
     np.testing.assert_allclose(model.predict(one, verbose=0), whole[:1], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "name", ["pooling_average", "fusion_gated", "grouped_head", "split_attention"]
-)
-def test_compiles_with_xla(name):
-    kind, arguments, example = CASES[name]
+@cases
+def test_compiles_with_xla(case):
+    kind, arguments, example = case
     layer = kind(**arguments)
     expected = np.asarray(layer(example))
     compiled = tf.function(layer.__call__, jit_compile=True)

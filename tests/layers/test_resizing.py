@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from far_keras.layers import AreaResize, Rescale, Resize
 
@@ -37,6 +38,27 @@ def test_resize_keeps_a_linear_ramp_inside():
     result = np.asarray(Resize(16, 16)(ramp))[0, :, 0, 0]
     # Output centre i lies at (i + 0.5) / 2 - 0.5; outside the outermost centres it is clamped.
     np.testing.assert_allclose(result, np.clip((np.arange(16) + 0.5) / 2 - 0.5, 0, 7), atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(4, 8), (5, 9), (6, 18), (8, 15), (15, 29), (7, 3)])
+def test_resize_equals_tensorflows_compiled_or_not(sizes):
+    """TensorFlow's own resizing is right when it is not compiled by XLA."""
+    source, target = sizes
+    x = tf.constant(RNG.normal(size=(2, source, source + 1, 3)), "float32")
+    layer = Resize(target, 2 * target)
+    expected = tf.image.resize(x, (target, 2 * target))
+    # TensorFlow computes the positions in float32.
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+    compiled = tf.function(layer.__call__, jit_compile=True)
+    np.testing.assert_allclose(compiled(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", range(1, 33))
+def test_doubling_compiled_with_xla_is_right(size):
+    x = tf.constant(RNG.normal(size=(1, size, size, 1)), "float32")
+    layer = Resize(2 * size, 2 * size)
+    compiled = tf.function(layer.__call__, jit_compile=True)
+    np.testing.assert_allclose(compiled(x), layer(x), rtol=1e-5, atol=1e-5)  # float32
 
 
 def test_resize_does_not_put_later_layers_into_training_mode():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from skimage import data
 from far_keras.errors import ModelError
 from far_keras.models.backbones import build_backbone
 from far_keras.models.imagenet import imagenet_classifier, load_imagenet_weights
+from far_keras.models.keras_cv_backbones import KERAS_CV_BACKBONES
 from far_keras.models.mgmtn import mgmtn
 
 CATS = {281, 282, 283, 284, 285}  # tabby, tiger cat, Persian, Siamese, Egyptian cat
@@ -47,13 +50,7 @@ def test_another_backbone_is_refused(backbone):
 
 
 def test_another_width_is_refused():
-    from keras_cv.models import EfficientNetLiteBackbone
-
-    from far_keras.models import backbones
-
-    wide = EfficientNetLiteBackbone(
-        **{**backbones._EFFICIENTNET_LITE0, "width_coefficient": 1.5},
-        input_tensor=keras.Input((64, 64, 3)),
-    )
+    lite0 = KERAS_CV_BACKBONES["efficientnetlite0"]
+    wide = replace(lite0, arguments={**lite0.arguments, "width_coefficient": 1.5})
     with pytest.raises(ModelError, match="does not have the shape"):
-        load_imagenet_weights(wide)
+        load_imagenet_weights(wide(keras.Input((64, 64, 3))))

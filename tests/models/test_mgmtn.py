@@ -19,6 +19,11 @@ OPTIONS = [
     {"levels": ("P4",), "mask_level": "P3", "fusion_units": 5, "mask_filters": 6},
     {"levels": ("P2", "P3", "P4"), "mask_level": "P2"},
     {"levels": ("P2", "P5"), "mask_level": "P3"},
+    {"mask_network": "unet", "unet_channels": (3, 4, 5)},
+    {"masks": "ones"},
+    {"group_path": False},
+    {"global_path": False},
+    {"global_path": False, "mask_network": "unet", "unet_channels": (3, 4)},
 ]
 
 
@@ -73,6 +78,56 @@ def test_without_shortcut_an_attribute_depends_on_its_own_groups_mask_only(backb
     }
 
 
+def test_without_global_path_nothing_outside_of_the_masks_is_seen(backbone, schema):
+    model = mgmtn(backbone, schema, 64, global_path=False)
+    head = model.get_layer("masks")
+    head.set_weights([np.zeros(head.kernel.shape), np.array([-1000.0, 0.0, -1000.0])])
+    # Other levels would leave traces of the first image.
+    answers = np.asarray(model(IMAGES)["attributes"])
+    same = dict(zip(schema.attributes, answers[0] == answers[1], strict=True))
+    assert same == {"Smiling": True, "Young": True, "Wavy_Hair": False, "Big_Lips": True}
+
+
+def test_without_group_path_the_global_feature_answers_alone(backbone, schema):
+    model = mgmtn(backbone, schema, 64, group_path=False)
+    kernel, bias = model.get_layer("global_logits").get_weights()
+    features = np.asarray(model.get_layer("backbone")(IMAGES)["P5"])
+    expected = features.mean(axis=(1, 2)) @ kernel + bias
+    outputs = model(IMAGES)
+    np.testing.assert_allclose(outputs["attributes"], expected, rtol=1e-5, atol=1e-6)  # float32
+    assert outputs["masks"].shape == (2, 16, 16, 3)
+
+
+def test_masks_of_ones_do_not_depend_on_the_predicted(backbone, schema):
+    model = mgmtn(backbone, schema, 64, masks="ones", global_path=False)
+    before = np.asarray(model(IMAGES)["attributes"])
+    model.get_layer("masks").bias.assign([9.0, -9.0, 9.0])
+    np.testing.assert_array_equal(model(IMAGES)["attributes"], before)
+    kernel, bias = model.get_layer("group_dense").get_weights()
+    pyramid = model.get_layer("backbone")(IMAGES)
+    means = [np.asarray(pyramid[level]).mean(axis=(1, 2)) for level in ("P3", "P4", "P5")]
+    fused = np.maximum(np.einsum("bc,gcd->bgd", np.concatenate(means, axis=1), kernel) + bias, 0)
+    kernel, bias = model.get_layer("group_logits").get_weights()
+    expected = np.einsum("bad,ad->ba", fused[:, [0, 2, 1, 0]], kernel) + bias
+    np.testing.assert_allclose(before, expected, rtol=1e-4, atol=1e-5)  # float32
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (
+            {"mask_network": "vgg"},
+            r"mask_network must be one of .*'unet'.*Received: 'vgg'",
+        ),
+        ({"masks": "zeros"}, r"masks must be one of .'predicted', 'ones'.*Received: 'zeros'"),
+        ({"group_path": False, "global_path": False}, r"or both\. Received: neither"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(backbone, options, message):
+    with pytest.raises(ModelError, match=message):
+        mgmtn(backbone, CELEBA, 64, **options)
+
+
 @pytest.mark.parametrize("mask_logit", [-200.0, 200.0])
 def test_empty_and_full_masks_give_finite_answers(backbone, schema, mask_logit):
     model = mgmtn(backbone, schema, 64)
@@ -88,6 +143,26 @@ def test_other_image_sizes_work(backbone, schema, size):
     stride_4 = -(-size // 4)
     assert outputs["masks"].shape == (1, stride_4, stride_4, 3)
     assert outputs["attributes"].shape == (1, 4)
+
+
+def test_the_unets_masks_have_the_pictures_size(backbone, schema):
+    outputs = mgmtn(backbone, schema, 57, mask_network="unet", unet_channels=(3, 4, 5))(
+        np.zeros((1, 57, 57, 3), "float32")
+    )
+    assert outputs["masks"].shape == (1, 57, 57, 3)
+    assert outputs["attributes"].shape == (1, 4)
+
+
+@pytest.mark.parametrize("mask_network", ["shared", "unet"])
+def test_pixels_that_are_no_numbers_spoil_their_own_picture_only(backbone, schema, mask_network):
+    model = mgmtn(backbone, schema, 64, mask_network=mask_network, unet_channels=(3, 4))
+    broken = IMAGES.copy()
+    broken[1, 30, 30, 0] = np.nan
+    expected = model(IMAGES)
+    for key, value in model(broken).items():
+        np.testing.assert_array_equal(value[0], expected[key][0])
+        assert np.isnan(value[1]).any()
+    assert np.isnan(model(broken)["attributes"][1]).all()
 
 
 def test_one_group_with_one_attribute_works(backbone):

@@ -12,16 +12,18 @@ from far_keras.schema import CELEBA, AttributeSchema
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+# Small versions, and arguments that are not the variant's own.
 ARGUMENTS = {
     "mgmtn_efficientnetlite0": {
-        "image_size": 64,
         "levels": ["P3", "P4"],
         "fusion": "gated",
         "fusion_units": 7,
         "pooling": "product",
         "global_shortcut": False,
     },
-    "baseline_efficientnetlite0": {"image_size": 64, "dropout": 0.5},
+    "mgmtn_mobilenetv3small": {"global_path": False},
+    "mgmtn_resnet50": {"unet_channels": [4, 6, 8]},
+    "baseline_efficientnetlite0": {"dropout": 0.5},
 }
 
 
@@ -42,9 +44,9 @@ def saved(tmp_path, schema, small_variants):
     return model, folder
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if "resnest" not in name])
 def test_reloaded_model_gives_equal_outputs(variant, schema, tmp_path):
-    config = ModelConfig(variant, ARGUMENTS[variant])
+    config = ModelConfig(variant, {"image_size": 64, **ARGUMENTS.get(variant, {})})
     model = build_model(config, schema)
     for weight in model.weights:  # also biases and statistics, which start as constants
         weight.assign(RNG.uniform(0.9, 1.1, weight.shape) * weight + 0.01)

@@ -1,0 +1,41 @@
+import pytest
+
+from far_keras.models.backbones import BACKBONES
+from far_keras.models.variants import VARIANTS, ModelConfig, Variant, build_model
+
+
+def test_every_network_has_its_baseline_and_a_backbone_that_exists():
+    assert {Variant(*row).network for row in VARIANTS.values()} == {"mgmtn", "baseline"}
+    for name, row in VARIANTS.items():
+        variant = Variant(*row)
+        assert name == f"{variant.network}_{variant.backbone}"
+        assert variant.backbone in BACKBONES
+        other = Variant(*VARIANTS[f"baseline_{variant.backbone}"])
+        assert other.image_size == variant.image_size and other.mask_network is None
+
+
+@pytest.mark.parametrize(
+    "name, size, masks",
+    [
+        ("mgmtn_efficientnetlite0", 128, 32),
+        ("mgmtn_mobilenetv3small", 128, 32),
+        ("mgmtn_resnet50", 227, 227),
+        ("baseline_resnet50", 227, None),
+    ],
+)
+def test_a_variant_has_its_own_size_and_mask_network(name, size, masks):
+    model = build_model(ModelConfig(name))
+    assert model.name == name and model.input_shape == (None, size, size, 3)
+    assert model.output["attributes"].shape == (None, 40)
+    assert ("masks" in model.output) == (masks is not None)
+    if masks:
+        assert model.output["masks"].shape == (None, masks, masks, 8)
+
+
+def test_what_is_given_wins_over_the_variants_own():
+    config = ModelConfig("mgmtn_resnet50", {"image_size": 64, "mask_network": "shared"})
+    assert config.all_arguments == {"image_size": 64, "mask_network": "shared"}
+    assert ModelConfig("mgmtn_resnet50", {"image_size": 64}).all_arguments == {
+        "image_size": 64,
+        "mask_network": "unet",
+    }
