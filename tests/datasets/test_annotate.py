@@ -234,15 +234,13 @@ def wait_for_shards(process, folder, count):
 
 def processes_of_session(session):
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat") as file:
-                    state, _, _, sid = file.read().rsplit(")", 1)[1].split()[:4]
-            except OSError:
-                continue
-            if int(sid) == session and state != "Z":
-                found.append(int(entry))
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, sid = stat.read_text().rsplit(")", 1)[1].split()[:4]
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(sid) == session and state != "Z":
+            found.append(int(stat.parent.name))
     return found
 
 
