@@ -105,7 +105,7 @@ def test_ctrl_c_says_what_the_same_command_does(command, again, monkeypatch, cap
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"far_keras.cli._{command}", interrupted)
+    monkeypatch.setattr(f"far_keras.cli.{command}.run", interrupted)
     given = {"train": ["records", "--output", "m"], "evaluate": ["m", "--records", "records"]}
     assert main([command, *given[command]]) == 130
     assert f"interrupted; the same command {again}\n" in capsys.readouterr().err

@@ -18,8 +18,12 @@ LAYERS = [
     {"faces", "layers"},
     {"synthetic"},
     {"datasets", "models"},
-    {"training", "recognition"},
+    {"training"},
+    {"export"},
+    {"serving"},
+    {"recognition"},
     {"evaluation"},
+    {"experiments"},
     {"quickstart"},
     {"cli"},
 ]

@@ -1,0 +1,48 @@
+"""`far-keras evaluate`: measures models."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from far_keras.cli.command import command, console_for_tables
+from far_keras.quiet import load_tensorflow
+
+__all__ = ["add_command", "run"]
+
+
+def add_command(commands) -> None:
+    parser = command(
+        commands,
+        "evaluate",
+        run,
+        "measure models, with 95% intervals",
+        when_interrupted="begins anew",
+    )
+    parser.add_argument("models", nargs="+", type=Path, help="folders that `far-keras train` wrote")
+    parser.add_argument(
+        "--records", type=Path, required=True, help="folder that `far-keras annotate` wrote"
+    )
+    parser.add_argument("--baseline", type=Path, help="model to stand beside")
+    parser.add_argument("--split", choices=("train", "valid", "test"), default="test")
+    parser.add_argument(
+        "--output", type=Path, help="folder for the figures; default: the first model's"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the resampling (default: %(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    load_tensorflow()
+    from far_keras.evaluation.evaluate import evaluate
+    from far_keras.evaluation.report import tables, write_report
+
+    evaluation = evaluate(
+        options.models, options.records, options.split, options.baseline, seed=options.seed
+    )
+    console = console_for_tables()
+    for table in tables(evaluation):
+        console.print(table)
+    for path in write_report(evaluation, options.output or options.models[0]):
+        print(f"wrote {path}")

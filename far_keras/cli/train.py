@@ -1,0 +1,53 @@
+"""`far-keras train`: trains a network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from far_keras.cli.command import command
+from far_keras.quiet import load_tensorflow
+
+__all__ = ["add_command", "run"]
+
+
+def add_command(commands) -> None:
+    parser = command(commands, "train", run, "train a network on records")
+    parser.add_argument("records", type=Path, help="folder that `far-keras annotate` wrote")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the model")
+    parser.add_argument("--variant", help="network, such as mgmtn_efficientnetlite0 (default)")
+    parser.add_argument("--config", type=Path, help="YAML or JSON of TrainConfig; options win")
+    parser.add_argument("--schema", help="own attribute schema (.json, .yaml)")
+    parser.add_argument(
+        "--masks", choices=("landmarks", "true"), help="what teaches the mask network"
+    )
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--image-size", type=int, help="pixels a side")
+    parser.add_argument("--batch-size", type=int, help="pictures a step, over all devices")
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--seed", type=int)
+
+
+def run(options: argparse.Namespace) -> None:
+    load_tensorflow()
+    from far_keras.training.config import TrainConfig
+    from far_keras.training.trainer import train
+
+    given = {
+        name: getattr(options, name)
+        for name in (
+            "variant", "schema", "masks", "epochs", "image_size", "batch_size", "learning_rate",
+            "seed",
+        )
+        if getattr(options, name) is not None
+    }  # fmt: skip
+    given |= {"records": str(options.records), "output": str(options.output)}
+    if options.config is None:
+        config = TrainConfig.from_dict(given, source="options")
+    else:
+        config = TrainConfig.from_file(options.config, **given)
+    result = train(config)
+    print(f"best of {len(result.history)} epochs: {result.best_epoch}; model in {result.folder}")
+    if result.untaught:
+        print("not answered, since one class or no label was seen: " + ", ".join(result.untaught))
+    print(f"Next: far-keras evaluate {result.folder} --records {config.records}")
