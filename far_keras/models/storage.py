@@ -9,11 +9,15 @@ import secrets
 import shutil
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from far_keras.errors import ModelError, SchemaError
+from far_keras.models.calibration import Calibration
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import AttributeSchema
 
@@ -25,6 +29,7 @@ __all__ = ["LoadedModel", "load_model", "save_model"]
 FORMAT = 1
 CONFIG, WEIGHTS, SCHEMA = "config.json", "model.weights.h5", "schema.json"
 THRESHOLDS, PROVENANCE = "thresholds.json", "provenance.json"
+CALIBRATION = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,10 @@ class LoadedModel:
         model: From images (B, S, S, 3) in [0, 255] to a dict of logits: ``"attributes"`` (B, A),
             and ``"masks"`` (B, h, w, G) if the network has them.
         schema: What the logits mean.
-        thresholds: By attribute: the probability in [0, 1] from which on it is a yes.
+        thresholds: By attribute: the calibrated probability in [0, 1] from which on it is a yes.
         config: Which network it is.
         provenance: How and from what it was trained; empty if unknown.
+        calibration: How attribute logits become probabilities.
     """
 
     model: keras.Model
@@ -45,11 +51,16 @@ class LoadedModel:
     thresholds: dict[str, float]
     config: ModelConfig
     provenance: dict[str, Any]
+    calibration: Calibration = field(default_factory=Calibration)
 
     @property
     def image_size(self) -> int:
         """Height and width S of the model's input."""
         return self.model.inputs[0].shape[1]
+
+    def probabilities(self, logits: ArrayLike) -> NDArray[np.float64]:
+        """Calibrated probabilities (B, A) of the model's attribute logits (B, A)."""
+        return self.calibration.probabilities(logits, self.schema.attributes)
 
 
 def save_model(
@@ -59,6 +70,7 @@ def save_model(
     config: ModelConfig,
     schema: AttributeSchema,
     thresholds: Mapping[str, float] | None = None,
+    calibration: Calibration | None = None,
     provenance: Mapping[str, Any] | None = None,
     documents: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -69,7 +81,8 @@ def save_model(
         folder: The folder to write; an earlier model in it is replaced.
         config: Which network it is.
         schema: The attributes and groups that it answers.
-        thresholds: By attribute, probabilities in [0, 1]; 0.5 for those left out.
+        thresholds: By attribute, calibrated probabilities in [0, 1]; 0.5 for those left out.
+        calibration: How attribute logits become probabilities; None for the plain sigmoid.
         provenance: JSON data on how the model was made.
         documents: Further JSON files to put beside it, by file name, such as ``history.json``.
 
@@ -106,6 +119,7 @@ def save_model(
             temporary / THRESHOLDS,
             {name: float(given.get(name, 0.5)) for name in schema.attributes},
         )
+        _write(temporary / CALIBRATION, (calibration or Calibration()).to_dict())
         _write(temporary / PROVENANCE, dict(provenance or {}))
         for name, document in (documents or {}).items():
             _write(temporary / name, document)
@@ -159,6 +173,9 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
     if missing := [name for name in own_schema.attributes if name not in thresholds]:
         raise ModelError(f"{folder / THRESHOLDS}: the attributes {missing} have no threshold")
     provenance = _read(folder / PROVENANCE)
+    calibration = Calibration()  # models of before had none
+    if (folder / CALIBRATION).exists():
+        calibration = Calibration.from_dict(_read(folder / CALIBRATION), str(folder / CALIBRATION))
 
     weights = folder / WEIGHTS
     if not weights.is_file():
@@ -179,7 +196,7 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
             f"{weights}: these are not the weights of the {config.variant!r} that {CONFIG} "
             "describes; they may be of an earlier version of the network. Train the model again"
         ) from error
-    return LoadedModel(model, own_schema, thresholds, config, provenance)
+    return LoadedModel(model, own_schema, thresholds, config, provenance, calibration)
 
 
 def _write(path: Path, data: Any) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from far_keras.errors import ModelError
 from far_keras.models import storage
+from far_keras.models.calibration import Calibration
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
 from far_keras.schema import CELEBA, AttributeSchema
@@ -38,6 +39,7 @@ def saved(tmp_path, schema, small_variants):
         config=config,
         schema=schema,
         thresholds={"Young": 0.25},
+        calibration=Calibration({"Young": (1.5, -0.5)}),
         provenance={"seed": 3},
         documents={"history.json": [{"epoch": 1}]},
     )
@@ -61,9 +63,23 @@ def test_reloaded_model_gives_equal_outputs(variant, schema, tmp_path):
         np.testing.assert_array_equal(outputs[key], expected[key])
 
 
+def test_calibration_is_stored_and_models_without_one_have_plain_sigmoids(saved):
+    _, folder = saved
+    loaded = load_model(folder)
+    assert loaded.calibration == Calibration({"Young": (1.5, -0.5)})
+    expected = {"Smiling": 0.5, "Young": 1 / (1 + np.exp(0.5)), "Wavy_Hair": 0.5, "Big_Lips": 0.5}
+    np.testing.assert_allclose(loaded.probabilities(np.zeros((1, 4)))[0], list(expected.values()))
+    (folder / "calibration.json").write_text('{"Young": {"slope": -1, "offset": 0}}')
+    with pytest.raises(ModelError, match=r"calibration\.json|positive slope"):
+        load_model(folder)
+    (folder / "calibration.json").unlink()
+    assert load_model(folder).calibration == Calibration()
+
+
 def test_folder_holds_what_was_given(saved, schema):
     _, folder = saved
     assert sorted(os.listdir(folder)) == [
+        "calibration.json",
         "config.json",
         "history.json",
         "model.weights.h5",
