@@ -21,6 +21,11 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--masks", choices=("landmarks", "true"), help="what teaches the mask network"
     )
+    parser.add_argument(
+        "--mask-mode",
+        choices=("joint", "given"),
+        help="whether masks are learned beside the attributes (joint, default), or given",
+    )
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--image-size", type=int, help="pixels a side")
     parser.add_argument("--batch-size", type=int, help="pictures a step, over all devices")
@@ -36,8 +41,8 @@ def run(options: argparse.Namespace) -> None:
     given = {
         name: getattr(options, name)
         for name in (
-            "variant", "schema", "masks", "epochs", "image_size", "batch_size", "learning_rate",
-            "seed",
+            "variant", "schema", "masks", "mask_mode", "epochs", "image_size", "batch_size",
+            "learning_rate", "seed",
         )
         if getattr(options, name) is not None
     }  # fmt: skip

@@ -35,6 +35,7 @@ def load_records(
     batch_size: int = 32,
     training: bool = False,
     masks: MaskSource | None = "landmarks",
+    masks_as: Literal["target", "input"] = "target",
     augment: bool | Augmentation = True,
     seed: int = 0,
     cache: bool | Literal["auto"] = "auto",
@@ -57,6 +58,8 @@ def load_records(
         training: Shuffle, augment and drop the incomplete last batch.
         masks: ``"landmarks"`` for what `annotate` derived from landmarks, ``"true"`` for rendered
             true regions, None for no masks at all.
+        masks_as: ``"target"`` for a network that learns to predict them, ``"input"`` for one that
+            is given them.
         augment: Whether, or how much, training pictures are changed.
         seed: Of shuffling and augmentation.
         cache: Whether decoded pictures are kept in memory from the first epoch on; ``"auto"`` does
@@ -68,8 +71,11 @@ def load_records(
         Pairs of images, float32 (B, S, S, 3) in [0, 255], and a dict of ``attributes``, float32
         (B, A): 1, 0, or -1 for missing; and unless `masks` is None, ``masks``, float32
         (B, M, M, G): the part of each cell that the group's region covers, or -1 everywhere for
-        a picture whose masks are not known. The number of batches is known
-        (``dataset.cardinality()``).
+        a picture whose masks are not known. With ``masks_as="input"`` the pairs are
+        ``{"image": images, "masks": masks}`` and the attributes, and a picture whose masks are not
+        known gets masks of ones: where its regions are is open, so they may be anywhere. (Masks of
+        zeros say that there is no face, as annotation knows of some pictures.) The number of
+        batches is known (``dataset.cardinality()``).
 
     Raises:
         DatasetError: The records are missing, incomplete or of another version, the split is
@@ -86,6 +92,11 @@ def load_records(
         raise DatasetError(
             f"{directory}: these records have no true masks; only rendered sets have. "
             "Use masks='landmarks'"
+        )
+    if masks_as not in ("target", "input") or (masks_as == "input" and masks is None):
+        raise DatasetError(
+            "masks_as: expected 'target', or 'input' together with a source of masks. "
+            f"Received: {masks_as!r} with masks={masks!r}"
         )
     if masks is None:
         mask_size = 0  # of no masks at all: what is passed along is empty
@@ -118,6 +129,8 @@ def load_records(
     else:
         finish = _finishing(masks, None)
     dataset = dataset.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+    if masks_as == "input":
+        dataset = dataset.map(_masks_to_input)
 
     options = tf.data.Options()
     options.deterministic = True
@@ -273,3 +286,10 @@ def _finishing(masks: MaskSource | None, amounts: Augmentation | None) -> Callab
         return images, targets
 
     return finish_and_augment
+
+
+def _masks_to_input(images: tf.Tensor, targets: dict[str, tf.Tensor]) -> tuple[dict, dict]:
+    masks = targets["masks"]
+    unknown = tf.reduce_all(masks < 0.0, axis=(1, 2, 3), keepdims=True)
+    inputs = {"image": images, "masks": tf.where(unknown, 1.0, masks)}
+    return inputs, {"attributes": targets["attributes"]}

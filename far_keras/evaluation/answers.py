@@ -17,6 +17,8 @@ from far_keras.schema import AttributeSchema
 if TYPE_CHECKING:
     import keras
 
+    from far_keras.datasets.pipeline import MaskSource
+
 __all__ = ["SplitAnswers", "answer_split"]
 
 
@@ -44,6 +46,7 @@ def answer_split(
     *,
     batch_size: int = 32,
     title: str | None = None,
+    given_masks: MaskSource = "landmarks",
 ) -> SplitAnswers:
     """Runs a model over a split, once, without augmentation.
 
@@ -54,23 +57,29 @@ def answer_split(
         records: Folder that `far_keras.datasets.annotate` wrote.
         split: ``"train"``, ``"valid"`` or ``"test"``.
         batch_size: Pictures at once.
+        given_masks: Which masks of the records a network with given masks gets.
         title: Shown with a progress bar on standard error; None shows none.
 
     Raises:
         DatasetError: The records are missing, incomplete, or lack an attribute of the schema.
     """
+    import keras
+
     from far_keras.datasets.pipeline import load_records
     from far_keras.models.forward import compile_forward
+    from far_keras.models.inputs import given_mask_size, mask_size
 
-    mask_size = model.output["masks"].shape[1] if "masks" in model.output else None
+    given, side = given_mask_size(model), mask_size(model)
+    predicts = "masks" in model.output
     batches = load_records(
         records,
         split,
         schema=schema,
         image_size=model.inputs[0].shape[1],
-        mask_size=mask_size or 32,
+        mask_size=side or 32,
         batch_size=batch_size,
-        masks="landmarks" if mask_size else None,
+        masks=given_masks if given else "landmarks" if side else None,
+        masks_as="input" if given else "target",
         cache=False,
     )
     forward = compile_forward(model)
@@ -83,11 +92,11 @@ def answer_split(
         transient=True,
         disable=title is None,
     )
-    for images, truth in shown:
-        outputs = forward(images.numpy())
+    for inputs, truth in shown:
+        outputs = forward(keras.tree.map_structure(lambda tensor: tensor.numpy(), inputs))
         labels.append(truth["attributes"].numpy().astype(np.int8))
         logits.append(outputs["attributes"].astype(np.float64))
-        if mask_size:
+        if predicts:
             overlaps.append(mask_iou(truth["masks"].numpy(), _sigmoid(outputs["masks"])))
     return SplitAnswers(
         labels=np.concatenate(labels),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from far_keras.evaluation.bootstrap import Answers
 from far_keras.evaluation.figures import MAJORITY, Evaluation, score
 from far_keras.evaluation.scores import majority_answer
 from far_keras.schema import MISSING, AttributeSchema
+
+if TYPE_CHECKING:
+    from far_keras.datasets.pipeline import MaskSource
 
 __all__ = ["evaluate"]
 
@@ -47,6 +51,7 @@ def evaluate(
     """
     from far_keras.datasets.manifest import read_manifest
     from far_keras.datasets.records import read_table_of_records
+    from far_keras.models.inputs import given_mask_size
     from far_keras.models.storage import load_model
 
     folders = [models] if isinstance(models, str | Path) else list(models)
@@ -58,7 +63,7 @@ def evaluate(
     if not table.files:
         raise DatasetError(f"{records}: the split {split!r} has no pictures to measure on")
     schema: AttributeSchema | None = None
-    answers, iou = {}, {}
+    answers, iou, fed = {}, {}, {}
     labels = np.zeros((0, 0), np.int8)
     loaded = [load_model(folder) for folder in folders]
     names = _names(folders, [model.config.variant for model in loaded])
@@ -69,6 +74,7 @@ def evaluate(
                 f"{folder}: expected the attributes of {folders[0]}, to compare the two. "
                 f"Received: {schema.difference(model.schema)}"
             )
+        given = cast("MaskSource", model.provenance.get("config", {}).get("masks", "landmarks"))
         said = answer_split(
             model.model,
             model.schema,
@@ -76,7 +82,10 @@ def evaluate(
             split,
             batch_size=batch_size,
             title=f"answering {name}" if progress else None,
+            given_masks=given,
         )
+        if given_mask_size(model.model):
+            fed[name] = given
         labels = said.labels
         answers[name] = Answers(said.probabilities, _in_order(model.thresholds, schema))
         if said.iou is not None:
@@ -107,6 +116,8 @@ def evaluate(
             "identities": known_identities,
             # Only rendered sets have true regions.
             "synthetic": manifest.true_masks,
+            # Networks with given masks read these masks of the records themselves.
+            "given_masks": fed,
         },
     )
 

@@ -88,7 +88,8 @@ class Evaluation:
 
     Args:
         data: Which pictures: records, name, split, pictures, identities, synthetic, resampled
-            (what the intervals resample), resamples.
+            (what the intervals resample), resamples, given_masks (which masks of the records the
+            networks with given masks read, by name).
         attributes: Names, in the schema's order.
         prevalence: By attribute, the share of "yes" among the known labels; NaN if none is known.
         known: By attribute, the number of known labels.
@@ -96,7 +97,7 @@ class Evaluation:
         differences: Of each model to the next one that is not the majority.
     """
 
-    data: dict[str, object]
+    data: dict[str, Any]
     attributes: tuple[str, ...]
     prevalence: dict[str, float]
     known: dict[str, int]

@@ -100,11 +100,15 @@ def tables(evaluation: Evaluation) -> list[RenderableType]:
             f"{difference.first}\n- {difference.second}",
             *(_signed(difference.mean[key]) for key in HEADLINE),
         )
+    notes = [
+        f"{name} was given the records' own masks ({source}): an upper bound, not a recogniser"
+        for name, source in evaluation.data.get("given_masks", {}).items()
+    ]
     if evaluation.undefined:
-        means.caption = "left out where undefined (one class only): " + ", ".join(
-            evaluation.undefined
-        )
-        means.caption_justify = "left"
+        undefined = ", ".join(evaluation.undefined)
+        notes.append(f"left out where undefined (one class only): {undefined}")
+    if notes:
+        means.caption, means.caption_justify = "\n".join(notes), "left"
     parts: list[RenderableType] = [means]
 
     masked = [scores for scores in evaluation.models if scores.mask_iou]

@@ -60,8 +60,10 @@ def mgmtn(
             P2 has stride 4.
         mask_filters: Of the shared decoder: its channels.
         unet_channels: Of the UNet: channels at each resolution, see `unet`.
-        masks: What the features are pooled under: ``"predicted"``, or ``"ones"`` to see what the
-            masks are worth. The mask network stays; only its loss teaches it then.
+        masks: What the features are pooled under: ``"predicted"``; ``"ones"`` to see what the
+            masks are worth, where the mask network stays, but only its loss teaches it; or
+            ``"given"``, where there is no mask network and the masks are a second input: with the
+            true regions, an upper bound of what better masks could bring.
         pooling: ``"average"`` or ``"product"``, see `GroupPooling`.
         fusion: ``"concat"``, ``"gated"`` or ``"sum"``, see `GroupGlobalFusion`.
         fusion_units: Length D of each group's fused feature.
@@ -80,6 +82,9 @@ def mgmtn(
         dtype, to ``{"attributes": logits (B, A), "masks": logits (B, h, w, G)}``, in the schema's
         order of attributes and groups.
 
+        With given masks the inputs are ``{"image": as above, "masks": (B, h, w, G) in [0, 1]}``,
+        of the size that `mask_network` would predict them in, and the output is "attributes" only.
+
         A picture with pixels that are not numbers gets answers that are not numbers. In training
         they spoil the whole batch through the batch normalisation.
 
@@ -94,7 +99,7 @@ def mgmtn(
         {'attributes': (1, 40), 'masks': (1, 32, 32, 8)}
     """
     _check_choice("mask_network", mask_network, ("shared", "unet"))
-    _check_choice("masks", masks, ("predicted", "ones"))
+    _check_choice("masks", masks, ("predicted", "ones", "given"))
     if not (group_path or global_path):
         raise ModelError("expected group_path, global_path or both. Received: neither")
 
@@ -109,7 +114,13 @@ def mgmtn(
     pyramid = extractor(image)  # Pn: (B, h_n, w_n, C_n)
 
     # AML. The fusion reads probabilities, not thresholded masks: gradients flow through them.
-    if mask_network == "shared":
+    inputs = {"image": image}
+    mask_logits = None
+    if masks == "given":
+        unet_size = (image_size, image_size)
+        size = pyramid[mask_level].shape[1:3] if mask_network == "shared" else unet_size
+        guides = inputs["masks"] = keras.Input((*size, schema.num_groups), name="masks")
+    elif mask_network == "shared":
         from_masks_up = all_levels[all_levels.index(mask_level) :]
         mask_logits = shared_mask_decoder(
             [pyramid[level] for level in from_masks_up], schema.num_groups, mask_filters
@@ -118,7 +129,7 @@ def mgmtn(
         mask_logits = unet(image_size, schema.num_groups, unet_channels)(image)  # (B, S, S, G)
     if masks == "predicted":
         guides = keras.layers.Activation("sigmoid", name="mask_probabilities")(mask_logits)
-    else:
+    elif masks == "ones":
         guides = keras.ops.ones_like(mask_logits)
 
     # One vector a group and level, all groups at once; and one for the whole picture.
@@ -151,7 +162,10 @@ def mgmtn(
     logits = answers[0]
     if len(answers) == 2:
         logits = keras.layers.Add(name="attribute_logits")(answers)  # (B, A)
-    return keras.Model(image, {"attributes": logits, "masks": mask_logits}, name=name or "mgmtn")
+    outputs = {"attributes": logits}
+    if mask_logits is not None:
+        outputs["masks"] = mask_logits
+    return keras.Model(inputs if len(inputs) > 1 else image, outputs, name=name or "mgmtn")
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

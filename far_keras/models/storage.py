@@ -38,7 +38,8 @@ class LoadedModel:
 
     Args:
         model: From images (B, S, S, 3) in [0, 255] to a dict of logits: ``"attributes"`` (B, A),
-            and ``"masks"`` (B, h, w, G) if the network has them.
+            and ``"masks"`` (B, h, w, G) if the network has them. Of a network with given masks,
+            the input is a dict, see `far_keras.models.mgmtn.mgmtn`.
         schema: What the logits mean.
         thresholds: By attribute: the calibrated probability in [0, 1] from which on it is a yes.
         config: Which network it is.

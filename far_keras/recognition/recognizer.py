@@ -17,6 +17,7 @@ from far_keras.faces.alignment import AlignedFace, align
 from far_keras.faces.detector import DetectedFace, FaceDetector
 from far_keras.images import ImageSource, read_image
 from far_keras.models.forward import compile_forward
+from far_keras.models.inputs import require_picture_input
 from far_keras.recognition.results import FaceResult, PictureResult
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Recognizer:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1. Received: {batch_size}")
+        require_picture_input(model.model, "recognition")
         self.model = model
         self.batch_size = batch_size
         self._detector = FaceDetector() if detector is None else detector
@@ -66,7 +68,7 @@ class Recognizer:
         """A recogniser from the folder of a trained model.
 
         Raises:
-            ModelError: The folder holds no model, or an incomplete one.
+            ModelError: The folder holds no model, an incomplete one, or one that needs masks.
             AssetError: The face detector's model is not to be had.
             SystemLibraryError: A system library that MediaPipe needs is missing.
         """

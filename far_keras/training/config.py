@@ -13,7 +13,9 @@ from far_keras.atomic import atomic_path
 from far_keras.errors import FarError
 from far_keras.models.variants import VARIANTS, ModelConfig
 
-__all__ = ["ConfigError", "TrainConfig"]
+__all__ = ["MASK_MODES", "ConfigError", "TrainConfig"]
+
+MASK_MODES = ("joint", "given")
 
 
 class ConfigError(FarError, ValueError):
@@ -35,6 +37,10 @@ class TrainConfig:
             True for the variants that there are such weights for, and False for the others.
         masks: Which masks teach the mask network: ``"landmarks"``, or ``"true"`` for the regions
             that rendered pictures come with. A variant without masks ignores it.
+        mask_mode: How masks and attributes are learned (Adaptive Mask Learning): ``"joint"``, both
+            at once; or ``"given"``, no mask network: the network is given the records' own `masks`
+            in training and in evaluation, as an upper bound. A variant without masks takes
+            ``"joint"`` only.
         mask_weight: Weight of the mask loss beside the attribute loss.
         augment: Whether training pictures are flipped, moved and recoloured.
         batch_size: Pictures a step, over all devices.
@@ -63,6 +69,7 @@ class TrainConfig:
     model: Mapping[str, Any] = field(default_factory=dict)
     imagenet: bool | None = None
     masks: str = "landmarks"
+    mask_mode: str = "joint"
     mask_weight: float = 1.0
     augment: bool = True
     batch_size: int = 32
@@ -93,6 +100,8 @@ class TrainConfig:
             object.__setattr__(self, "imagenet", variant.has_imagenet_weights)
         self._check("image_size", (self.image_size or 0) >= 32, "expected at least 32")
         self._check("masks", self.masks in ("landmarks", "true"), "expected landmarks or true")
+        modes = MASK_MODES if variant.network == "mgmtn" else ("joint",)
+        self._check("mask_mode", self.mask_mode in modes, f"expected one of {modes}")
         self._check("mask_weight", self.mask_weight >= 0, "expected at least 0")
         self._check("batch_size", self.batch_size >= 1, "expected at least 1")
         self._check("epochs", self.epochs >= 1, "expected at least 1")
@@ -104,11 +113,16 @@ class TrainConfig:
         self._check("seed", 0 <= self.seed < 2**31, "expected in [0, 2^31)")
         if "image_size" in self.model:
             self._refuse("model", "image_size has a field of its own")
+        if self.model.get("masks") == "given" or (
+            self.mask_mode == "given" and self.model.get("masks", "given") != "given"
+        ):
+            self._refuse("model", "expected masks to be left to mask_mode")
 
     @property
     def model_config(self) -> ModelConfig:
         """The network to build."""
-        return ModelConfig(self.variant, {"image_size": self.image_size, **self.model})
+        given = {"masks": "given"} if self.mask_mode == "given" else {}
+        return ModelConfig(self.variant, {"image_size": self.image_size, **self.model, **given})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; `from_dict` reads it back."""

@@ -22,6 +22,7 @@ from far_keras.datasets.manifest import MANIFEST_FILE
 from far_keras.datasets.pipeline import MaskSource, load_records, steps_per_epoch
 from far_keras.errors import ModelError
 from far_keras.models.imagenet import load_imagenet_weights
+from far_keras.models.inputs import given_mask_size, mask_size
 from far_keras.models.storage import LoadedModel, load_model, save_model
 from far_keras.models.variants import build_model
 from far_keras.schema import CELEBA, AttributeSchema
@@ -211,16 +212,17 @@ def _load(
     config: TrainConfig, schema: AttributeSchema, model: keras.Model, split: str, epoch: int = 0
 ) -> tf.data.Dataset:
     """The data of a split; of "train", in the order and with the augmentation of one epoch."""
-    has_masks = "masks" in model.output
+    side = mask_size(model)
     return load_records(
         config.records,
         split,
         schema=schema,
         image_size=model.inputs[0].shape[1],
-        mask_size=model.output["masks"].shape[1] if has_masks else 0,
+        mask_size=side or 0,
         batch_size=config.batch_size,
         training=split == "train",
-        masks=cast(MaskSource, config.masks) if has_masks else None,
+        masks=cast(MaskSource, config.masks) if side else None,
+        masks_as="input" if given_mask_size(model) else "target",
         augment=config.augment,
         # A seed for each epoch, instead of one shuffling on and on: then an epoch can be repeated,
         # and a resumed training equals an uninterrupted one. Decoding anew costs 1 ms a picture.
@@ -264,7 +266,7 @@ def _thresholds(
     model: keras.Model, validation: tf.data.Dataset, schema: AttributeSchema
 ) -> dict[str, float]:
     # `predict` knows how to spread batches over replicas, which `predict_on_batch` does not.
-    logits = model.predict(validation.map(lambda images, _: images), verbose=0)["attributes"]
+    logits = model.predict(validation.map(lambda inputs, _: inputs), verbose=0)["attributes"]
     labels = [targets["attributes"].numpy() for _, targets in validation]
     probabilities = 1 / (1 + np.exp(-logits.astype("float64")))
     fitted = fit_thresholds(np.concatenate(labels), probabilities)

@@ -130,6 +130,24 @@ def test_evaluation_batches_are_all_pictures_in_the_known_order(drawn, cache):
         np.testing.assert_allclose(mask, expected_masks(record), atol=0.5 / 255 + 1e-6)
 
 
+def test_masks_move_along_as_an_input_too(drawn):
+    folder, _ = drawn
+    options = {"training": True, "seed": 3, "cache": False}
+    as_targets = load(folder, "train", **options)
+    as_inputs = load(folder, "train", masks_as="input", **options)
+    for (images, targets), (inputs, labels) in zip(as_targets, as_inputs, strict=True):
+        np.testing.assert_array_equal(images, inputs["image"])
+        np.testing.assert_array_equal(targets["attributes"], labels["attributes"])
+        known = (targets["masks"].numpy() >= 0).all(axis=(1, 2, 3), keepdims=True)
+        np.testing.assert_array_equal(np.where(known, targets["masks"], 1.0), inputs["masks"])
+
+
+@pytest.mark.parametrize("options", [{"masks_as": "guess"}, {"masks_as": "input", "masks": None}])
+def test_masks_that_cannot_be_an_input_are_refused(drawn, options):
+    with pytest.raises(DatasetError, match="masks_as: expected 'target', or 'input' together"):
+        load(drawn[0], "valid", **options)
+
+
 def expected_masks(record):
     if not record.masks:
         return np.full((8, 8, 3), -1.0)

@@ -62,8 +62,8 @@ def records(tmp_path_factory):
     return folder
 
 
-def make_model(folder, variant, schema=SCHEMA):
-    config = ModelConfig(variant, {"image_size": 64})
+def make_model(folder, variant, schema=SCHEMA, **arguments):
+    config = ModelConfig(variant, {"image_size": 64, **arguments})
     return save_model(
         build_model(config, schema), folder, config=config, schema=schema,
         thresholds=dict.fromkeys(schema.attributes, 0.4),
@@ -124,6 +124,31 @@ def test_an_evaluation_of_saved_models(records, models):
     assert majority.attributes["Smiling"]["accuracy"].value == (said.labels[:, 1] == 1).mean()
     assert majority.attributes["Bald"]["accuracy"].value == (said.labels[:, 0] == 0).mean()
     assert majority.mean["roc_auc"].value == 0.5
+
+
+def test_given_masks_are_those_of_the_records_and_said_so(records, models, tmp_path):
+    from far_keras.datasets.pipeline import load_records
+
+    folder = make_model(tmp_path / "given", "mgmtn_efficientnetlite0", masks="given")
+    loaded = load_model(folder)
+    for weight in loaded.model.weights:  # the answers of fresh heads hardly differ
+        if "logits" in weight.path:
+            weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+    said = answer_split(loaded.model, SCHEMA, records, "test", batch_size=8)
+    inputs, _ = next(
+        iter(load_records(records, "test", schema=SCHEMA, image_size=64, mask_size=16,
+                          batch_size=64, masks_as="input"))
+    )  # fmt: skip
+    logits = loaded.model.predict_on_batch(inputs)["attributes"]
+    np.testing.assert_allclose(said.probabilities, 1 / (1 + np.exp(-logits)), atol=1e-4)
+    blind = loaded.model.predict_on_batch({**inputs, "masks": np.ones_like(inputs["masks"])})
+    changed = np.abs(blind["attributes"] - logits).max(axis=1)
+    assert (changed[::5] == 0).all() and (changed[1:5] > 1e-3).all()  # every fifth has no masks
+    assert said.iou is None
+
+    evaluation = evaluate([folder, models[0]], records, resamples=5)
+    assert evaluation.data["given_masks"] == {"given": "landmarks"}
+    assert "given was given the records' own masks (landmarks)" in tables(evaluation)[0].caption
 
 
 def test_two_models_of_one_variant_are_called_by_their_folders(records, models, tmp_path):

@@ -17,66 +17,13 @@ import tensorflow as tf
 
 from far_keras.datasets.pipeline import load_records
 from far_keras.errors import DatasetError, ModelError
-from far_keras.models.backbones import BACKBONES
 from far_keras.models.storage import load_model
-from far_keras.models.variants import VARIANTS
 from far_keras.schema import AttributeSchema
-from far_keras.training.config import TrainConfig
-from far_keras.training.interruption import StopAtStep
 from far_keras.training.losses import AttributeLoss
 from far_keras.training.metrics import MeanAUC
 from far_keras.training.trainer import train
 
-# Also run by the process that is killed, which cannot import this file.
-SMALL_BACKBONE = textwrap.dedent(
-    """
-    import keras
-
-    def small_backbone(pixels):
-        x = keras.layers.Rescaling(1 / 255)(pixels)
-        levels = {}
-        for n in range(1, 6):
-            x = keras.layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(x)
-            x = keras.layers.BatchNormalization()(x)
-            x = keras.layers.Activation("relu", name=f"level_{n}")(x)
-            levels[f"P{n}"] = f"level_{n}"
-        network = keras.Model(pixels, x)
-        network.pyramid_level_inputs = levels
-        return network
-    """
-)
-exec(SMALL_BACKBONE)
-EPOCHS, STEPS = 2, 6  # 24 training pictures in batches of 4
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_variants():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BACKBONES, "small", small_backbone)  # noqa: F821
-        patch.setitem(VARIANTS, "mgmtn_small", ("mgmtn", "small"))
-        patch.setitem(VARIANTS, "baseline_small", ("baseline", "small"))
-        yield
-
-
-@pytest.fixture(scope="module")
-def make_config(records, schema_file):
-    """Makes configurations that differ from one another in what is given."""
-
-    def make(output, **changes):
-        defaults = {
-            "records": records,
-            "output": output,
-            "variant": "mgmtn_small",
-            "schema": schema_file,
-            "image_size": 64,
-            "model": {"levels": ["P4"], "mask_level": "P3", "fusion_units": 8},
-            "batch_size": 4,
-            "epochs": EPOCHS,
-            "imagenet": False,
-        }
-        return TrainConfig(**{**defaults, **changes})
-
-    return make
+EPOCHS, STEPS = 2, 6  # of `make_config`
 
 
 @pytest.fixture(scope="module")
@@ -84,31 +31,6 @@ def whole(make_config, tmp_path_factory):
     """A training that was not interrupted: its configuration and its result."""
     config = make_config(tmp_path_factory.mktemp("whole") / "model")
     return config, train(config, progress=False)
-
-
-def interrupt_at(monkeypatch, method, count):
-    """Sends this process Ctrl-C's signal in the count-th call of a callback's method."""
-    original, calls = getattr(StopAtStep, method), []
-
-    def hook(self, batch, logs=None):
-        calls.append(batch)
-        if len(calls) == count:
-            os.kill(os.getpid(), signal.SIGINT)
-        original(self, batch, logs)
-
-    monkeypatch.setattr(StopAtStep, method, hook)
-
-
-def outputs_of(folder):
-    images = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype("float32")
-    return load_model(folder).model.predict(images, verbose=0)
-
-
-def assert_equal_models(first, second):
-    expected = outputs_of(first)
-    for key, value in outputs_of(second).items():
-        # Threads may add up in another order; a lost or repeated step changes the first digits.
-        np.testing.assert_allclose(value, expected[key], rtol=1e-3, atol=1e-4)
 
 
 def test_training_learns_and_writes_the_whole_folder(make_config, tmp_path):
@@ -145,7 +67,7 @@ def test_training_learns_and_writes_the_whole_folder(make_config, tmp_path):
 
 
 @pytest.mark.slow
-def test_stopped_and_resumed_equals_uninterrupted(make_config, whole, tmp_path, capsys):
+def test_stopped_and_resumed_equals_uninterrupted(make_config, whole, tmp_path, capsys, trainings):
     config = make_config(tmp_path / "stopped")
     for method, count in (
         ("on_train_batch_end", 2),  # in the middle of the first epoch
@@ -154,14 +76,14 @@ def test_stopped_and_resumed_equals_uninterrupted(make_config, whole, tmp_path, 
         ("on_train_batch_end", 3),  # in the second epoch
     ):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            interrupt_at(patch, method, count)
+            trainings.interrupt_at(patch, method, count)
             train(config)
         message = " ".join(capsys.readouterr().err.split())
         assert "run the same command again to continue" in message
         assert not (tmp_path / "stopped").exists()
     resumed = train(config, progress=False)
     _, expected = whole
-    assert_equal_models(expected.folder, resumed.folder)
+    trainings.assert_equal_models(expected.folder, resumed.folder)
     assert resumed.best_epoch == expected.best_epoch
     assert [row["epoch"] for row in resumed.history] == [1, 2]
     losses = [row["val_loss"] for row in expected.history]
@@ -169,10 +91,12 @@ def test_stopped_and_resumed_equals_uninterrupted(make_config, whole, tmp_path, 
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_equals_uninterrupted(make_config, whole, tmp_path):
+def test_killed_and_resumed_equals_uninterrupted(
+    make_config, whole, tmp_path, trainings, small_variants
+):
     config = make_config(tmp_path / "killed")
     config.write(tmp_path / "config.json")
-    script = SMALL_BACKBONE + textwrap.dedent(
+    script = small_variants + textwrap.dedent(
         f"""
         import time
         from far_keras.models.backbones import BACKBONES
@@ -201,7 +125,7 @@ def test_killed_and_resumed_equals_uninterrupted(make_config, whole, tmp_path):
 
     resumed = train(config, progress=False)
     assert len(resumed.history) == EPOCHS
-    assert_equal_models(whole[1].folder, resumed.folder)
+    trainings.assert_equal_models(whole[1].folder, resumed.folder)
 
 
 def test_a_finished_training_returns_at_once(whole, monkeypatch):
@@ -223,29 +147,29 @@ def test_a_finished_training_of_what_has_changed_since_is_refused(whole, make_co
             train(make_config(folder), progress=False)
 
 
-def test_other_settings_do_not_touch_what_is_there(whole, make_config, tmp_path):
+def test_other_settings_do_not_touch_what_is_there(whole, make_config, tmp_path, trainings):
     config, _ = whole
     with pytest.raises(ModelError, match=r"a finished training .* epochs 2, not 5"):
         train(make_config(config.output, epochs=5), progress=False)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt_at(patch, "on_train_batch_end", 1)
+        trainings.interrupt_at(patch, "on_train_batch_end", 1)
         train(make_config(tmp_path / "other", learning_rate=0.01), progress=False)
     with pytest.raises(ModelError, match=r"other\.partial: .*learning_rate 0\.01, not 0\.1"):
         train(make_config(tmp_path / "other", learning_rate=0.1), progress=False)
 
 
-def test_another_seed_gives_another_model(whole, make_config, tmp_path):
+def test_another_seed_gives_another_model(whole, make_config, tmp_path, trainings):
     other = train(make_config(tmp_path / "model", seed=1), progress=False)
     with pytest.raises(AssertionError):
-        assert_equal_models(whole[1].folder, other.folder)
+        trainings.assert_equal_models(whole[1].folder, other.folder)
 
 
-def test_the_baseline_trains_without_masks(make_config, tmp_path):
+def test_the_baseline_trains_without_masks(make_config, tmp_path, trainings):
     config = make_config(tmp_path / "model", variant="baseline_small", model={}, epochs=1)
     result = train(config, progress=False)
     assert "val_iou" not in result.history[0] and 0 <= result.history[0]["val_auc"] <= 1
-    assert set(outputs_of(result.folder)) == {"attributes"}
+    assert set(trainings.outputs_of(result.folder)) == {"attributes"}
 
 
 def test_a_loss_that_is_no_number_is_an_error(make_config, tmp_path, monkeypatch):
@@ -284,9 +208,9 @@ def test_two_replicas_train_like_one(make_config, tmp_path, two_replicas):
     assert set(two.history[0]) == set(one.history[0])
 
 
-def test_mixed_precision_trains_and_is_saved_in_float32(make_config, tmp_path):
+def test_mixed_precision_trains_and_is_saved_in_float32(make_config, tmp_path, trainings):
     config = make_config(tmp_path / "model", precision="mixed_float16", epochs=1)
     result = train(config, progress=False)
     assert np.isfinite(result.history[0]["val_loss"])
     assert keras.config.dtype_policy().name == "float32"
-    assert outputs_of(result.folder)["attributes"].dtype == np.float32
+    assert trainings.outputs_of(result.folder)["attributes"].dtype == np.float32

@@ -1,0 +1,40 @@
+"""Which inputs a network has: a picture, and perhaps masks that someone must give it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from far_keras.errors import ModelError
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["given_mask_size", "mask_size", "require_picture_input"]
+
+
+def given_mask_size(model: keras.Model) -> int | None:
+    """Height and width of the masks (B, h, h, G) that are an input, see `mgmtn`; None without."""
+    return next((tensor.shape[1] for tensor in model.inputs if tensor.name == "masks"), None)
+
+
+def mask_size(model: keras.Model) -> int | None:
+    """Height and width of the masks that a network predicts or is given; None without masks."""
+    return model.output["masks"].shape[1] if "masks" in model.output else given_mask_size(model)
+
+
+def require_picture_input(model: keras.Model, purpose: str) -> None:
+    """Refuses a network that cannot answer from a picture alone.
+
+    Args:
+        model: The network.
+        purpose: What is to be done with it, such as ``"recognition"``.
+
+    Raises:
+        ModelError: Masks are one of its inputs.
+    """
+    if given_mask_size(model) is not None:
+        raise ModelError(
+            f"model: {purpose} needs a network that answers from pictures alone. Received: "
+            f"{model.name!r} with mask_mode 'given', whose masks come from records: it is an upper "
+            "bound to measure with `far-keras evaluate`. Train with mask_mode joint or two_stage"
+        )
