@@ -8,7 +8,16 @@ from PIL import Image
 
 from far_keras.cli import main
 
-COMMANDS = ("quickstart", "synthesize", "annotate", "train", "evaluate", "predict", "summary")
+COMMANDS = (
+    "quickstart",
+    "synthesize",
+    "annotate",
+    "train",
+    "evaluate",
+    "predict",
+    "export",
+    "summary",
+)
 
 
 def run(*arguments, timeout=120):

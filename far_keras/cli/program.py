@@ -8,13 +8,22 @@ import sys
 from collections.abc import Sequence
 
 from far_keras import __version__
-from far_keras.cli import annotate, evaluate, predict, quickstart, summary, synthesize, train
+from far_keras.cli import (
+    annotate,
+    evaluate,
+    export,
+    predict,
+    quickstart,
+    summary,
+    synthesize,
+    train,
+)
 from far_keras.errors import FarError
 
 __all__ = ["build_parser", "main"]
 
 # In the order of the help: the way from nothing to an answer, then what looks inside.
-_COMMANDS = (quickstart, synthesize, annotate, train, evaluate, predict, summary)
+_COMMANDS = (quickstart, synthesize, annotate, train, evaluate, predict, export, summary)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

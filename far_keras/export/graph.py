@@ -1,0 +1,97 @@
+"""A model as a TensorFlow graph with the signatures that a server offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from far_keras.export.decoding import decode_pictures, squash
+from far_keras.export.description import ModelDescription
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["SIGNATURES", "write_graph"]
+
+SIGNATURES = ("serving_default", "serve_uint8", "serve_float", "describe")
+"""The signatures of an exported model; `write_graph` says what they take and give."""
+
+
+def write_graph(model: keras.Model, description: ModelDescription, folder: str) -> None:
+    """Writes ``saved_model.pb``, ``variables/`` and ``assets/``.
+
+    The first three signatures differ in what they take: ``serving_default`` the encoded pictures
+    ``image_bytes`` (string, (N,); JPEG or PNG of any size), ``serve_uint8`` and ``serve_float`` the
+    pixels ``images`` (uint8 or float32 in [0, 255], (N, H, W, 3), resized where H or W is not
+    ``image_size``). They give
+
+    - ``attributes``: float32 (N, A) calibrated probabilities,
+    - ``logits``: float32 (N, A), the network's own answers before the calibration,
+    - ``masks``: float32 (N, h, w, G) probabilities, unless the model has none.
+
+    ``describe`` takes nothing and gives ``json``: string (1,), the description.
+
+    Args:
+        model: From pictures (B, S, S, 3) to logits, computing in float32.
+        description: Of the model.
+        folder: Where to write.
+    """
+    answer = _answering(model, description)
+    size = description.image_size
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(decode_pictures(image_bytes, size))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")])
+    def serve_uint8(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(squash(images, size))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32, name="images")])
+    def serve_float(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(squash(images, size))
+
+    text = description.to_json()
+
+    @tf.function(input_signature=[])
+    def describe() -> dict[str, tf.Tensor]:
+        return {"json": tf.constant([text])}
+
+    functions = (serve_bytes, serve_uint8, serve_float, describe)
+    tf.saved_model.save(tf.Module(), folder, dict(zip(SIGNATURES, functions, strict=True)))
+
+
+def _answering(
+    model: keras.Model, description: ModelDescription
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """The function from what the network sees to the outputs; all signatures share it.
+
+    The weights are constants of its graph. So they are stored once, where a Keras model stores
+    them twice; and TensorFlow folds batch normalisation into the convolutions when it loads the
+    graph, which it cannot do with variables: `benchmarks/exported_speed.py`.
+    """
+    size = description.image_size
+    slopes = description.calibration.slopes(description.attributes)
+    offsets = description.calibration.offsets(description.attributes)
+    trainable = [np.asarray(variable) for variable in model.trainable_variables]
+    others = [np.asarray(variable) for variable in model.non_trainable_variables]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)])
+    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        # training=False must be said: without it Keras may run dropout in a traced call.
+        outputs, _ = model.stateless_call(
+            [tf.constant(value) for value in trainable],
+            [tf.constant(value) for value in others],
+            images,
+            training=False,
+        )
+        logits = tf.cast(outputs["attributes"], tf.float32)
+        answers = {"attributes": tf.sigmoid(logits * slopes + offsets), "logits": logits}
+        if "masks" in outputs:
+            answers["masks"] = tf.sigmoid(tf.cast(outputs["masks"], tf.float32))
+        return answers
+
+    return answer

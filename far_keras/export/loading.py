@@ -1,0 +1,132 @@
+"""An exported model, read back and run in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from far_keras.errors import ImageError, ModelError
+from far_keras.export.description import DESCRIPTION_FILE, ModelDescription
+from far_keras.export.graph import SIGNATURES
+from far_keras.export.versions import list_versions
+
+__all__ = ["ExportedModel", "load_saved_model"]
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """An exported model, ready to use. Call it with pictures.
+
+    Args:
+        folder: The version's folder.
+        version: Its number.
+        description: What its inputs and outputs mean.
+        signatures: By name, functions on tensors: see `far_keras.export.graph`.
+        graph: What TensorFlow loaded; holds the signatures' state.
+    """
+
+    folder: Path
+    version: int
+    description: ModelDescription
+    signatures: dict[str, Any]
+    graph: Any
+
+    def __call__(self, images: NDArray | Sequence[bytes]) -> dict[str, NDArray]:
+        """Answers aligned faces.
+
+        Args:
+            images: uint8 (N, H, W, 3), or float32 in [0, 255], resized in the graph where H or W
+                is not ``description.image_size``; or the contents of N JPEG or PNG files.
+
+        Returns:
+            ``attributes`` (N, A) calibrated probabilities, ``logits`` (N, A), and ``masks``
+            (N, h, w, G) probabilities if the model has masks; float32.
+
+        Raises:
+            ImageError: Another dtype or shape, or a file's content that cannot be decoded.
+        """
+        if not isinstance(images, np.ndarray):
+            return self._answer_files(images)
+        kinds = {np.dtype(np.uint8): "serve_uint8", np.dtype(np.float32): "serve_float"}
+        if images.dtype not in kinds or images.ndim != 4 or images.shape[3] != 3 or not images.size:
+            raise ImageError(
+                "images: expected uint8 or float32 of shape (N, H, W, 3), not empty. "
+                f"Received: {images.dtype} of shape {images.shape}"
+            )
+        return self._run(kinds[images.dtype], images=images)
+
+    def _answer_files(self, contents: Sequence[bytes]) -> dict[str, NDArray]:
+        if not contents or not all(isinstance(content, bytes) for content in contents):
+            raise ImageError(
+                "images: expected an array, or a list with the contents of JPEG or PNG files as "
+                f"bytes. Received: {type(contents).__name__} of {len(contents)}"
+            )
+        try:
+            return self._run("serving_default", image_bytes=np.array(contents, object))
+        except tf.errors.InvalidArgumentError as error:
+            lines = [line.strip() for line in error.message.splitlines()]
+            reason = next((line for line in lines if line and "node" not in line), "")
+            raise ImageError(
+                f"images: expected the contents of JPEG or PNG files. TensorFlow says: {reason}"
+            ) from error
+
+    def _run(self, signature: str, **inputs: NDArray) -> dict[str, NDArray]:
+        tensors = {name: tf.constant(value) for name, value in inputs.items()}
+        outputs = self.signatures[signature](**tensors)
+        return {name: value.numpy() for name, value in outputs.items()}
+
+
+def load_saved_model(folder: str | Path) -> ExportedModel:
+    """Reads what `export_saved_model` wrote.
+
+    Args:
+        folder: The folder of a model's versions, of which the highest is taken, or of one version.
+
+    Raises:
+        ModelError: There is no exported model, it is incomplete or truncated, or its description
+            cannot be used.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        kind = "a file" if folder.exists() else "nothing of that name"
+        raise ModelError(f"{folder}: expected the folder of an exported model. Received: {kind}")
+    if not (folder / "saved_model.pb").exists():
+        versions = list_versions(folder)
+        if not versions:
+            raise ModelError(
+                f"{folder}: expected versions of an exported model, folders named 1, 2 and so on. "
+                "Received: none; export one with far-keras export"
+            )
+        folder = next(
+            entry for entry in folder.iterdir()
+            if entry.name.isdigit() and int(entry.name) == versions[-1]
+        )  # fmt: skip
+    description = _read_description(folder / DESCRIPTION_FILE)
+    try:
+        graph = tf.saved_model.load(str(folder))
+        signatures = {name: graph.signatures[name] for name in SIGNATURES}
+    except Exception as error:  # what TensorFlow raises depends on which byte is missing
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ModelError(
+            f"{folder}: the exported model is incomplete or damaged: {reason}. Copy the version's "
+            "whole folder again, or export the model again"
+        ) from error
+    number = int(folder.name) if folder.name.isdigit() else 0
+    return ExportedModel(folder, number, description, signatures, graph)
+
+
+def _read_description(path: Path) -> ModelDescription:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{path}: cannot be read: {error.strerror or error}; expected the version of a model "
+            "that far-keras export wrote"
+        ) from error
+    return ModelDescription.from_json(text, str(path))

@@ -1,0 +1,112 @@
+"""A trained model as a SavedModel, version by version, as TF Serving wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+
+from far_keras.errors import ModelError
+from far_keras.export.description import DESCRIPTION_FILE, describe
+from far_keras.export.graph import write_graph
+from far_keras.export.versions import new_version
+from far_keras.export.warmup import write_warmup
+from far_keras.models.storage import CONFIG, LoadedModel, load_model
+from far_keras.models.variants import build_model
+
+__all__ = ["export_saved_model"]
+
+
+def export_saved_model(
+    model: str | Path | LoadedModel,
+    to: str | Path,
+    name: str | None = None,
+    *,
+    version: int | None = None,
+) -> Path:
+    """Writes a model as the next version of a folder that TF Serving can serve as it is.
+
+    The version holds ``saved_model.pb`` with the signatures of `far_keras.export.graph`, warm-up
+    requests, and the model's description (`ModelDescription`) as ``far_keras.json``, beside the
+    graph and in ``assets/``. It appears whole, by one renaming: see `new_version`.
+
+    Args:
+        model: Folder of a trained model, or what `load_model` returned.
+        to: Folder of the model's versions, such as ``saved_models/mgmtn``.
+        name: What the model is called; None for the name of `to`.
+        version: The version's number; None for one more than the highest in `to`.
+
+    Returns:
+        The folder of the new version, such as ``saved_models/mgmtn/1``.
+
+    Raises:
+        ModelError: `model` is no model or an incomplete one, `to` is no folder for versions, or it
+            has the `version` already.
+        OSError: `to` cannot be written.
+
+    Example:
+        >>> export_saved_model("models/mgmtn", "saved_models/mgmtn")  # doctest: +SKIP
+        PosixPath('saved_models/mgmtn/1')
+    """
+    to = Path(to)
+    _check_target(to)
+    loaded = _in_float32(model)
+    description = describe(loaded, name or to.absolute().name)
+    with new_version(to, version) as lent:
+        write_graph(loaded.model, description, str(lent.folder))
+        write_warmup(description, lent.folder)
+        for folder in (lent.folder, lent.folder / "assets"):
+            folder.mkdir(exist_ok=True)
+            text = description.to_json() + "\n"
+            (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+    return lent.folder
+
+
+def _check_target(to: Path) -> None:
+    name = to.absolute().name
+    if name.isdigit():
+        raise ModelError(
+            f"{to}: expected the folder of a model's versions, such as {to.parent / 'mgmtn'}. "
+            f"Received: {name!r}, which servers take for a version; the number is chosen for you"
+        )
+    if to.exists() and not to.is_dir():
+        raise ModelError(f"{to}: expected a folder for versions. Received: a file")
+    for file in (CONFIG, "saved_model.pb"):
+        if (to / file).exists():
+            kind = "a trained model" if file == CONFIG else "one version of an exported model"
+            raise ModelError(
+                f"{to}: expected a new folder, or one with versions. Received: the folder of "
+                f"{kind}; choose another"
+            )
+
+
+def _in_float32(model: str | Path | LoadedModel) -> LoadedModel:
+    """The model with layers that compute in float32, whatever the policy it was built under."""
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        loaded = model if isinstance(model, LoadedModel) else load_model(model)
+        if all(layer.compute_dtype == "float32" for layer in _layers(loaded.model)):
+            return loaded
+        precise = build_model(loaded.config, loaded.schema)
+        precise.set_weights(loaded.model.get_weights())
+    finally:
+        keras.config.set_dtype_policy(previous)
+    return LoadedModel(
+        precise,
+        loaded.schema,
+        loaded.thresholds,
+        loaded.config,
+        loaded.provenance,
+        loaded.calibration,
+    )
+
+
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """All layers, those of nested models too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer
