@@ -70,10 +70,9 @@ class ExportedModel:
         try:
             return self._run("serving_default", image_bytes=np.array(contents, object))
         except tf.errors.InvalidArgumentError as error:
-            lines = [line.strip() for line in error.message.splitlines()]
-            reason = next((line for line in lines if line and "node" not in line), "")
             raise ImageError(
-                f"images: expected the contents of JPEG or PNG files. TensorFlow says: {reason}"
+                "images: expected the contents of JPEG or PNG files of aligned faces. Received: "
+                f"{len(contents)}, of which one gives {_reason(error.message)!r}"
             ) from error
 
     def _run(self, signature: str, **inputs: NDArray) -> dict[str, NDArray]:
@@ -119,6 +118,13 @@ def load_saved_model(folder: str | Path) -> ExportedModel:
         ) from error
     number = int(folder.name) if folder.name.isdigit() else 0
     return ExportedModel(folder, number, description, signatures, graph)
+
+
+def _reason(message: str) -> str:
+    """What went wrong, out of TensorFlow's text about where in the graph it did."""
+    before, _, _ = message.partition("[[{{node")
+    line = (before.strip().splitlines() or [message])[-1].strip()
+    return line.removeprefix("assertion failed: ").strip("[]")
 
 
 def _read_description(path: Path) -> ModelDescription:
