@@ -9,11 +9,18 @@ from __future__ import annotations
 __all__ = [
     "AssetError",
     "DatasetError",
+    "DeadlineError",
     "FarError",
     "ImageError",
     "ModelError",
+    "ModelNotFoundError",
+    "OverloadedError",
+    "RequestError",
+    "ResponseError",
     "SchemaError",
+    "ServingError",
     "SystemLibraryError",
+    "UnavailableError",
 ]
 
 
@@ -43,3 +50,41 @@ class ModelError(FarError, ValueError):
 
 class SystemLibraryError(FarError, ImportError):
     """A system library that a dependency needs is missing; the message names its package."""
+
+
+class ServingError(FarError):
+    """A call to a model server failed; its children say in which way.
+
+    Args:
+        message: What happened and what to do.
+        code: The name of the gRPC status code, such as ``"INTERNAL"``; empty if the call did not
+            get so far.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RequestError(ServingError, ValueError):
+    """What was asked for is wrong: the picture, an argument, a signature, an output, the target."""
+
+
+class ModelNotFoundError(ServingError, LookupError):
+    """The server has no such model, or not that version of it."""
+
+
+class DeadlineError(ServingError, TimeoutError):
+    """No answer came within the time given."""
+
+
+class UnavailableError(ServingError, ConnectionError):
+    """The server is not reached: not running, restarting, or the connection is refused or lost."""
+
+
+class OverloadedError(ServingError):
+    """The server is reached but has too much to do: its queue is full."""
+
+
+class ResponseError(ServingError):
+    """The server's answer is not what its model promises: wrong shapes, values or bytes."""

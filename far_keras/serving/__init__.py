@@ -1,0 +1,29 @@
+"""A gRPC client that needs no TensorFlow, and a local server that speaks TensorFlow Serving's API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PUBLIC = {
+    "AsyncFarClient": "far_keras.serving.async_client",
+    "FarClient": "far_keras.serving.client",
+    "ServedResult": "far_keras.serving.results",
+    "Signature": "far_keras.serving.results",
+    "TensorSpec": "far_keras.serving.results",
+    "Tls": "far_keras.serving.channel",
+    "VersionStatus": "far_keras.serving.results",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        from importlib import import_module
+
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'far_keras.serving' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

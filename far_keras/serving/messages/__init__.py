@@ -1,0 +1,14 @@
+"""Messages of TensorFlow Serving's gRPC services, without TensorFlow.
+
+The ``.proto`` files hold what a client needs, with the field numbers and types that TensorFlow
+Serving gives them, so that the bytes on the wire are the same. Their package is one of its own:
+both kinds of messages live in one process. After a change, generate the ``_pb2`` files from the
+repository's root:
+
+    pip install grpcio-tools==1.74.0 mypy-protobuf==3.6.0
+    python -m grpc_tools.protoc --proto_path=. --python_out=. --mypy_out=. \
+        far_keras/serving/messages/*.proto
+
+grpcio-tools 1.74.0 generates for protobuf 6.31, the oldest that TensorFlow 2.21 takes; the code runs
+with protobuf 6.31.1 up to any 7.
+"""
