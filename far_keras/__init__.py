@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "CELEBA": "far_keras.schema",
     "AttributeSchema": "far_keras.schema",
+    "FarClient": "far_keras.serving.client",
     "FarError": "far_keras.errors",
     "Group": "far_keras.schema",
     "Recognizer": "far_keras.recognition.recognizer",

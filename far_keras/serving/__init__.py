@@ -1,4 +1,4 @@
-"""A gRPC client that needs no TensorFlow, and a local server that speaks TensorFlow Serving's API."""
+"""A gRPC client that needs no TensorFlow, and a local server with TensorFlow Serving's API."""
 
 from __future__ import annotations
 

@@ -89,8 +89,11 @@ class AsyncFarClient:
         """See `FarClient.description`."""
         return await self._ask(self._model.describe())
 
+    # Text, bytes and arrays are iterable too, but stand for one picture: the first match counts.
     @overload
-    async def predict(self, pictures: ServedImage, *, masks: bool = True) -> ServedResult: ...
+    async def predict(  # type: ignore[overload-overlap]
+        self, pictures: ServedImage, *, masks: bool = True
+    ) -> ServedResult: ...
 
     @overload
     async def predict(
@@ -125,8 +128,8 @@ class AsyncFarClient:
     ) -> AsyncIterator[ServedResult]:
         """See `FarClient.stream`; takes asynchronous iterables too.
 
-        Other iterables than lists and tuples, which may wait for files, are run in threads. To leave
-        the loop early, use `contextlib.aclosing`, which cancels what is on its way at once.
+        Other iterables than lists and tuples, which may wait for files, are run in threads. To
+        leave the loop early, use `contextlib.aclosing`: it cancels what is on its way at once.
         """
         await self._ask(self._model.describe())
         waiting: deque[asyncio.Task[list[ServedResult]]] = deque()

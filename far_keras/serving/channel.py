@@ -101,11 +101,12 @@ def credentials(tls: bool | str | Path | Tls | None) -> grpc.ChannelCredentials 
         tls = Tls()
     elif not isinstance(tls, Tls):
         raise RequestError(
-            "tls: expected None, True, the path of a PEM file, or a Tls. "
-            f"Received: {tls!r}"
+            f"tls: expected None, True, the path of a PEM file, or a Tls. Received: {tls!r}"
         )
     return grpc.ssl_channel_credentials(
-        _read_pem("ca", tls.ca), _read_pem("key", tls.key), _read_pem("certificate", tls.certificate)
+        _read_pem("ca", tls.ca),
+        _read_pem("key", tls.key),
+        _read_pem("certificate", tls.certificate),
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from far_keras.errors import ServingError
 from far_keras.serving import administration
 from far_keras.serving.administration import ModelsConfig
+from far_keras.serving.channel import Tls
 from far_keras.serving.failures import failure, too_late
 from far_keras.serving.pictures import Batcher, Picture, ServedImage, is_one_picture, load
 from far_keras.serving.remote_model import Question
@@ -25,7 +26,6 @@ from far_keras.serving.results import ServedResult, Signature, VersionStatus
 from far_keras.serving.retry import Deadline
 from far_keras.serving.services import METHODS, Call
 from far_keras.serving.settings import ClientSettings
-from far_keras.serving.channel import Tls
 
 if TYPE_CHECKING:
     from far_keras.export.description import ModelDescription
@@ -112,8 +112,11 @@ class FarClient:
         """
         return self._ask(self._model.describe())
 
+    # Text, bytes and arrays are iterable too, but stand for one picture: the first match counts.
     @overload
-    def predict(self, pictures: ServedImage, *, masks: bool = True) -> ServedResult: ...
+    def predict(  # type: ignore[overload-overlap]
+        self, pictures: ServedImage, *, masks: bool = True
+    ) -> ServedResult: ...
 
     @overload
     def predict(
@@ -197,9 +200,7 @@ class FarClient:
         Raises:
             ServingError: A part could not be answered.
         """
-        return self._ask(
-            self._model.answer_aligned(np.asarray(images), self._settings.batch_size)
-        )
+        return self._ask(self._model.answer_aligned(np.asarray(images), self._settings.batch_size))
 
     def predict_raw(
         self,

@@ -15,7 +15,7 @@ from far_keras.errors import (
 )
 from far_keras.serving.services import Call
 
-__all__ = ["failure", "too_late", "too_large"]
+__all__ = ["failure", "too_large", "too_late"]
 
 _KINDS: dict[str, tuple[type[ServingError], str]] = {
     "CANCELLED": (ServingError, "the call was cancelled, or the client closed"),

@@ -12,7 +12,7 @@ import numpy as np
 from far_keras.errors import FarError, ImageError
 from far_keras.serving.channel import MAX_MESSAGE_BYTES
 
-__all__ = ["ServedImage", "Batcher", "Loaded", "Picture", "is_one_picture", "load", "requests"]
+__all__ = ["Batcher", "Loaded", "Picture", "ServedImage", "is_one_picture", "load", "requests"]
 
 ServedImage = str | Path | bytes | np.ndarray
 """A path or a file's content, JPEG or PNG, or a uint8 RGB array (H, W, 3)."""

@@ -216,7 +216,7 @@ class RemoteModel:
     ) -> Question[list[ServedResult]]:
         contents = [picture.content for picture in part]
         if isinstance(contents[0], np.ndarray):
-            signature, inputs = "serve_uint8", {"images": np.stack(contents)}  # type: ignore[arg-type]
+            signature, inputs = "serve_uint8", {"images": np.stack(contents)}
         else:
             signature, inputs = "serving_default", {"image_bytes": contents}  # type: ignore[dict-item]
         wanted = () if masks else ("attributes",)

@@ -1,4 +1,4 @@
-"""What the client hands back: an answer or an error per picture, and what a server says of itself."""
+"""What the client hands back: an answer or an error per picture, and what a server has."""
 
 from __future__ import annotations
 
@@ -148,8 +148,8 @@ class Signature:
 def certainty(probability: float, threshold: float) -> float:
     """The probability of "yes", moved so that the threshold lies at one half.
 
-    Thresholds of rare attributes are low: a probability of 0.1 may be a clear "yes". This is what to
-    show people beside a decision. Where the threshold is the attribute's frequency it is the
+    Thresholds of rare attributes are low: a probability of 0.1 may be a clear "yes". This is what
+    to show people beside a decision. Where the threshold is the attribute's frequency it is the
     probability that would hold if "yes" and "no" were equally frequent.
 
     Args:

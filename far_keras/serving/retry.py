@@ -33,8 +33,8 @@ class Retry:
 
     The pause before try n + 1 is drawn evenly from 0 to 0.1 x 2^n seconds, at most 2: clients that
     lost the same server do not come back at the same moment (M. Brooker, "Exponential Backoff And
-    Jitter", 2015). No other failure is tried again: it would happen again, or load a server that has
-    too much to do already.
+    Jitter", 2015). No other failure is tried again: it would happen again, or load a server that
+    has too much to do already.
 
     Args:
         retries: How often a call is tried again, at most.

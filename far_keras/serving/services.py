@@ -33,9 +33,7 @@ class Method:
 
 _PREDICTION, _MODELS = "/tensorflow.serving.PredictionService", "/tensorflow.serving.ModelService"
 
-PREDICT = Method(
-    f"{_PREDICTION}/Predict", predict_pb2.PredictRequest, predict_pb2.PredictResponse
-)
+PREDICT = Method(f"{_PREDICTION}/Predict", predict_pb2.PredictRequest, predict_pb2.PredictResponse)
 GET_METADATA = Method(
     f"{_PREDICTION}/GetModelMetadata",
     metadata_pb2.GetModelMetadataRequest,

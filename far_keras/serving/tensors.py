@@ -47,7 +47,12 @@ _FIELDS = {
 _OTHERS_FIELD = "int_val"  # 8-, 16- and 32-bit integers
 
 _WIDE = {"int_val": np.int32, "half_val": np.int32}
-_FIXED_WIDTH = {"float_val": "<f4", "double_val": "<f8", "scomplex_val": "<f4", "dcomplex_val": "<f8"}
+_FIXED_WIDTH = {
+    "float_val": "<f4",
+    "double_val": "<f8",
+    "scomplex_val": "<f4",
+    "dcomplex_val": "<f8",
+}
 
 
 def to_tensor(value: Any) -> Tensor:
@@ -127,7 +132,7 @@ def to_array(tensor: Tensor) -> np.ndarray:
 def dtype_name(code: int) -> str:
     """What a message's type is called: ``"uint8"``; ``"type 99"`` if unknown."""
     try:
-        return tensor_pb2.DataType.Name(code).removeprefix("DT_").lower()  # type: ignore[arg-type]
+        return tensor_pb2.DataType.Name(code).removeprefix("DT_").lower()
     except ValueError:
         return f"type {code}"
 
@@ -192,8 +197,7 @@ def _fill(values: np.ndarray, shape: tuple[int, ...], count: int) -> np.ndarray:
         return values
     if len(values) > count or (count > 0 and not len(values)):
         raise ResponseError(
-            f"expected {count:,} elements for a tensor of shape {shape}. "
-            f"Received: {len(values):,}"
+            f"expected {count:,} elements for a tensor of shape {shape}. Received: {len(values):,}"
         )
     if count > _MOST_REPEATED:
         raise ResponseError(
@@ -215,16 +219,12 @@ def _strings(tensor: Tensor, shape: tuple[int, ...], count: int) -> np.ndarray:
 
 
 def _as_array(value: Any) -> np.ndarray:
-    # NumPy would cut zero bytes off the ends of bytes, which pictures may have.
-    if isinstance(value, bytes | str):
-        array = np.empty((), object)
-        array[()] = value
-        return array
-    if isinstance(value, list | tuple) and value and all(isinstance(e, bytes | str) for e in value):
-        array = np.empty(len(value), object)
-        array[:] = value
-        return array
-    return np.asarray(value)
+    # Long lists of pictures' bytes would first be made into one array of fixed width.
+    if isinstance(value, list) and value and isinstance(value[0], bytes):
+        return np.array(value, object)
+    array = np.asarray(value)
+    # NumPy's own text would lose zero bytes at the end, which pictures may have.
+    return np.array(value, object) if array.dtype.kind in "SU" else array
 
 
 def _as_bytes(element: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""A server on the real stubs that answers from the pixels, and fails in the way that a test asks."""
+"""A server on the real stubs that answers from the pixels, and fails as a test asks."""
 
 import io
 from concurrent import futures
