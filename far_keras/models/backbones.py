@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from far_keras.errors import ModelError
+from far_keras.models.fused_batch_norm import fuse
 from far_keras.models.keras_cv_backbones import KERAS_CV_BACKBONES
 
 __all__ = ["BACKBONES", "build_backbone", "pyramid"]
@@ -72,6 +73,7 @@ def build_backbone(
     for layer in network._flatten_layers():  # also those inside of blocks
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = batch_norm_momentum
+            fuse(layer)
         elif type(getattr(layer, "excite_activation", None)).__name__ == "HardSigmoidActivation":
             # keras-cv's MobileNetV3 has a layer here that no ``.keras`` file can be loaded with.
             # Keras' own function computes the same, relu6(x + 3) / 6.

@@ -75,6 +75,7 @@ def synthesize(
     force: Mapping[str, int] | None = None,
     negatives: float = 0.03,
     correlations: Correlations = "people",
+    agreements: Mapping[str, tuple[str, float]] | None = None,
     console: Console | None = None,
 ) -> Synthesis:
     """Renders `count` pictures of people who do not exist, with labels, into `directory`.
@@ -92,6 +93,7 @@ def synthesize(
         force: Attributes that every face has (1) or lacks (0), such as ``{"Smiling": 1}``.
         negatives: Share of pictures without a face, 0 .. 1.
         correlations: How attributes go together; see `Population`.
+        agreements: Further ties between attributes; see `Population`.
         console: Where progress is shown; standard error by default.
 
     Returns:
@@ -104,7 +106,7 @@ def synthesize(
     Example:
         >>> synthesize("faces", 5000, seed=0)  # doctest: +SKIP
     """
-    settings = Settings(seed, negatives, correlations, dict(force or {}))
+    settings = Settings(seed, negatives, correlations, dict(force or {}), dict(agreements or {}))
     settings.population()  # refuses wrong settings before anything is written
     if not isinstance(count, int) or count < 1:
         raise DatasetError(f"count: expected an integer of at least 1. Received: {count!r}")
@@ -146,8 +148,8 @@ def _prepare(directory: Path, count: int, settings: Settings) -> None:
         except ValueError as error:
             raise DatasetError(f"{provenance}: not valid JSON ({error}); delete it") from error
         wanted = _provenance(count, settings)
-        for name in ("version", "seed", "negatives", "correlations", "force"):
-            if found.get(name) != wanted[name]:
+        for name in ("version", "seed", "negatives", "correlations", "force", "agreements"):
+            if found.get(name, {}) != wanted[name]:
                 raise DatasetError(
                     f"{directory} holds pictures made with {name} = {found.get(name)!r}. "
                     f"Received: {wanted[name]!r}. Use another folder, or the same settings"
@@ -177,6 +179,7 @@ def _provenance(count: int, settings: Settings) -> dict[str, Any]:
         "negatives": settings.negatives,
         "correlations": settings.correlations,
         "force": dict(sorted(settings.force.items())),
+        "agreements": {name: list(tie) for name, tie in sorted(settings.agreements.items())},
     }
 
 

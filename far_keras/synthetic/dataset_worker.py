@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,10 @@ class Settings:
     negatives: float
     correlations: Correlations
     force: dict[str, int]
+    agreements: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def population(self) -> Population:
-        return Population(self.seed, self.force, self.correlations, self.negatives)
+        return Population(self.seed, self.force, self.correlations, self.negatives, self.agreements)
 
 
 _worker: tuple[Path, Population]

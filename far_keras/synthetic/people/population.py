@@ -61,6 +61,10 @@ class Population:
             ``"independent"`` draws each by its overall frequency alone; ``"reversed"`` turns the
             sign of the dependences in `REVERSED_PAIRS`, for experiments on shift.
         no_face: Share of pictures without a face, 0 .. 1.
+        agreements: Ties that people do not have, for experiments on shift: by attribute, another
+            one and the probability that both have the same value, such as
+            ``{"Smiling": ("Wavy_Hair", 0.97)}``. `RULES` must draw the other one earlier. They
+            count before `correlations`, and after `force`.
 
     Raises:
         DatasetError: An argument is out of range, or `force` contradicts itself.
@@ -77,6 +81,7 @@ class Population:
         force: Mapping[str, int] | None = None,
         correlations: Correlations = "people",
         no_face: float = 0.0,
+        agreements: Mapping[str, tuple[str, float]] | None = None,
     ) -> None:
         if not 0 <= no_face <= 1:
             raise DatasetError(f"no_face: expected a share in [0, 1]. Received: {no_face!r}")
@@ -90,6 +95,7 @@ class Population:
         self.seed = seed
         self.force = MappingProxyType(check_force(force))
         self.correlations: Correlations = correlations
+        self.agreements = MappingProxyType(_check_agreements(agreements))
         # A subject without a face has one picture, the others have three on average.
         shots = (1 + MOST_SHOTS) / 2
         self._no_face = no_face * shots / (1 - no_face + no_face * shots)
@@ -102,12 +108,11 @@ class Population:
         if not has_face:
             return Subject(identity, None, ())
         sure = frozenset(self.force)
-        shared = _draw_shared(rng, self.force, self.correlations)
+        ties = (self.force, self.correlations, self.agreements)
+        shared = _draw_shared(rng, *ties)
         person = appearance.draw_person(rng, identity, shared, sure)
         shots = tuple(
-            appearance.draw_shot(
-                rng, person, _draw_shot(rng, shared, self.force, self.correlations), sure
-            )
+            appearance.draw_shot(rng, person, _draw_shot(rng, shared, *ties), sure)
             for _ in range(num_shots)
         )
         return Subject(identity, person, shots)
@@ -127,15 +132,19 @@ def draw_attributes(
     rng: np.random.Generator,
     force: Mapping[str, int] | None = None,
     correlations: Correlations = "people",
+    agreements: Mapping[str, tuple[str, float]] | None = None,
 ) -> dict[str, int]:
     """The attributes that one picture is meant to show, before anything hides them.
+
+    The arguments are those of `Population`.
 
     Returns:
         Name to 1 or 0, for all attributes but Attractive, and for those that `RULES` adds.
     """
     force = check_force(force)
-    shared = _draw_shared(rng, force, correlations)
-    drawn = _draw_shot(rng, shared, force, correlations)
+    ties = (force, correlations, _check_agreements(agreements))
+    shared = _draw_shared(rng, *ties)
+    drawn = _draw_shot(rng, shared, *ties)
     for name in appearance.HAIR_COLOR_NAMES:
         drawn[name] = int(drawn["hair_color"] == name)
     return {name: drawn[name] for name in (*CELEBA.attributes, *_RULES) if name in drawn}
@@ -195,8 +204,36 @@ def check_force(force: Mapping[str, int] | None) -> dict[str, int]:
     return complete
 
 
+def _check_agreements(
+    agreements: Mapping[str, tuple[str, float]] | None,
+) -> dict[str, tuple[str, float]]:
+    order = [*(rule.name for rule in RULES)]
+    checked = {}
+    for name, (other, share) in (agreements or {}).items():
+        for attribute in (name, other):
+            if attribute not in _RULES:
+                raise DatasetError(
+                    f"agreements: {attribute!r} is not drawn by itself; expected one of "
+                    f"{', '.join(order)}"
+                )
+        if order.index(other) >= order.index(name):
+            raise DatasetError(
+                f"agreements: {other} must be drawn before {name}. Give it as that of {other}"
+            )
+        if not 0 <= share <= 1:
+            raise DatasetError(
+                f"agreements: expected a probability in [0, 1] for {name} and {other}. "
+                f"Received: {share!r}"
+            )
+        checked[name] = (other, float(share))
+    return checked
+
+
 def _draw_shared(
-    rng: np.random.Generator, force: Mapping[str, int], correlations: Correlations
+    rng: np.random.Generator,
+    force: Mapping[str, int],
+    correlations: Correlations,
+    agreements: Mapping[str, tuple[str, float]],
 ) -> dict:
     """Attributes of a person, with `age_band`, `ancestry` and `hair_color` beside them."""
     shares = _sex_and_age(force, correlations)
@@ -204,7 +241,7 @@ def _draw_shared(
     drawn: dict = {"Male": male, "age_band": _BANDS[band], "Young": int(band == 0)}
     for rule in RULES:
         if rule.of == "person":
-            drawn[rule.name] = _draw(rng, rule, drawn, force, correlations)
+            drawn[rule.name] = _draw(rng, rule, drawn, force, correlations, agreements)
     _settle(rng, drawn, force)
     appearance.draw_ancestry_and_color(rng, drawn, force, correlations == "independent")
     return drawn
@@ -249,11 +286,12 @@ def _draw_shot(
     shared: Mapping,
     force: Mapping[str, int],
     correlations: Correlations,
+    agreements: Mapping[str, tuple[str, float]],
 ) -> dict:
     drawn = dict(shared)
     for rule in RULES:
         if rule.of == "shot":
-            drawn[rule.name] = _draw(rng, rule, drawn, force, correlations)
+            drawn[rule.name] = _draw(rng, rule, drawn, force, correlations, agreements)
     if drawn["Cheeks_Rise"] and drawn["Smiling"]:
         drawn["High_Cheekbones"] = 1
     return drawn
@@ -280,10 +318,14 @@ def _draw(
     drawn: Mapping,
     force: Mapping[str, int],
     correlations: Correlations,
+    agreements: Mapping[str, tuple[str, float]],
 ) -> int:
     chance = rng.random()  # drawn even when forced: forcing one attribute changes no other
     if rule.name in force:
         return force[rule.name]
+    if rule.name in agreements:
+        other, share = agreements[rule.name]
+        return drawn[other] if chance < share else 1 - drawn[other]
     if correlations == "independent":
         return int(chance < _overall(rule.name))
     male, band = drawn["Male"], _BANDS.index(drawn["age_band"])
