@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from far_keras.models.fused_batch_norm import FusedBatchNormalization, fuse
+from far_keras.layers.fused_batch_normalization import FusedBatchNormalization, fuse
 
 
 def pair(**arguments):
