@@ -12,6 +12,7 @@ import tensorflow as tf
 from far_keras.datasets.augmentation import Augmentation, augment
 from far_keras.datasets.manifest import Manifest, read_manifest
 from far_keras.datasets.records import parse_record
+from far_keras.datasets.region_swap import swap_regions
 from far_keras.errors import DatasetError
 from far_keras.faces.alignment import ALIGNED_SIZE
 from far_keras.schema import CELEBA, MISSING, REGIONS, AttributeSchema
@@ -37,6 +38,8 @@ def load_records(
     masks: MaskSource | None = "landmarks",
     masks_as: Literal["target", "input"] = "target",
     augment: bool | Augmentation = True,
+    region_swap: float = 0.0,
+    limit: int | None = None,
     seed: int = 0,
     cache: bool | Literal["auto"] = "auto",
     allow_missing: bool = False,
@@ -61,6 +64,11 @@ def load_records(
         masks_as: ``"target"`` for a network that learns to predict them, ``"input"`` for one that
             is given them.
         augment: Whether, or how much, training pictures are changed.
+        region_swap: Share of the training pictures that get facial regions of another one, with
+            their labels; see `swap_regions`. Where `masks` is None, landmark masks tell where the
+            regions are.
+        limit: Use only the split's first so many pictures; those of a smaller limit are among
+            those of a larger one.
         seed: Of shuffling and augmentation.
         cache: Whether decoded pictures are kept in memory from the first epoch on; ``"auto"`` does
             so if they fit into 1 GiB (at 128 px some 18,000 pictures).
@@ -84,7 +92,7 @@ def load_records(
     """
     directory = Path(directory)
     manifest = read_manifest(directory)
-    steps_per_epoch(directory, split, batch_size, training, manifest=manifest)
+    steps_per_epoch(directory, split, batch_size, training, limit=limit, manifest=manifest)
     columns = _label_columns(manifest, schema, directory, allow_missing)
     if masks not in ("landmarks", "true", None):
         raise DatasetError(f"masks: expected 'landmarks', 'true' or None. Received: {masks!r}")
@@ -98,38 +106,45 @@ def load_records(
             "masks_as: expected 'target', or 'input' together with a source of masks. "
             f"Received: {masks_as!r} with masks={masks!r}"
         )
-    if masks is None:
+    region_swap = region_swap if training else 0.0
+    if not 0 <= region_swap <= 1:
+        raise DatasetError(f"region_swap: expected a share in [0, 1]. Received: {region_swap!r}")
+    source: MaskSource | None = masks or ("landmarks" if region_swap else None)
+    if source is None:
         mask_size = 0  # of no masks at all: what is passed along is empty
 
-    count = manifest.count(split)
+    count = _count(manifest, split, limit)
     shards = [str(directory / shard.file) for shard in manifest.split_shards(split)]
-    prepare = _preparation(manifest, schema, columns, image_size, mask_size, masks)
+    prepare = _preparation(manifest, schema, columns, image_size, mask_size, source)
     if cache == "auto":
         picture = image_size**2 * 3 + mask_size**2 * schema.num_groups
         cache = count * picture <= _CACHE_BYTES
     if cache:
-        dataset = tf.data.TFRecordDataset(shards).map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = tf.data.TFRecordDataset(shards).take(count)
+        dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         # Whole pictures are shuffled, but the buffer only refers to what the cache holds anyway.
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count)).cache()
         if training:
             dataset = dataset.shuffle(count, seed=seed)
     else:
-        dataset = _read(shards, training, seed)
+        # Shards read in parallel would mix in others than the first.
+        dataset = _read(shards, training and limit is None, seed).take(count)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
         if training:
             dataset = dataset.shuffle(min(count, _SHUFFLE_RECORDS), seed=seed)
         dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
     dataset = dataset.batch(batch_size, drop_remainder=training)
 
+    dataset = dataset.map(_finishing(source is not None), num_parallel_calls=tf.data.AUTOTUNE)
     amounts = Augmentation() if augment is True else augment
-    if training and amounts:
+    if training and (amounts or region_swap):
         seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
+        change = _changing(amounts or None, region_swap, schema)
         dataset = tf.data.Dataset.zip(dataset, seeds)
-        finish = _finishing(masks, amounts)
-    else:
-        finish = _finishing(masks, None)
-    dataset = dataset.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
-    if masks_as == "input":
+        dataset = dataset.map(change, num_parallel_calls=tf.data.AUTOTUNE)
+    if masks is None and source is not None:
+        dataset = dataset.map(_without_masks)
+    elif masks_as == "input":
         dataset = dataset.map(_masks_to_input)
 
     options = tf.data.Options()
@@ -146,6 +161,7 @@ def steps_per_epoch(
     batch_size: int,
     training: bool,
     *,
+    limit: int | None = None,
     manifest: Manifest | None = None,
 ) -> int:
     """Number of batches that `load_records` gives.
@@ -155,7 +171,9 @@ def steps_per_epoch(
             smaller than one training batch.
     """
     manifest = read_manifest(directory) if manifest is None else manifest
-    count = manifest.count(split)
+    if limit is not None and limit < 1:
+        raise DatasetError(f"limit: expected at least 1 picture. Received: {limit}")
+    count = _count(manifest, split, limit)
     if batch_size < 1:
         raise DatasetError(f"batch_size: expected at least 1. Received: {batch_size}")
     if count == 0:
@@ -264,28 +282,49 @@ def _preparation(
     return prepare
 
 
-def _finishing(masks: MaskSource | None, amounts: Augmentation | None) -> Callable:
-    """Prepared batch, and a seed if there are `amounts`, to what `load_records` gives."""
+def _finishing(has_masks: bool) -> Callable:
+    """From a prepared batch to what `load_records` gives."""
 
     def finish(image: tf.Tensor, mask: tf.Tensor, known: tf.Tensor, labels: tf.Tensor) -> tuple:
         targets = {"attributes": tf.cast(labels, tf.float32)}
-        if masks is not None:
+        if has_masks:
             covered = tf.cast(mask, tf.float32) / 255.0
             targets["masks"] = tf.where(known[:, None, None, None], covered, float(MISSING))
         return tf.cast(image, tf.float32), targets
 
-    if amounts is None:
-        return finish
+    return finish
 
-    def finish_and_augment(prepared: tuple[tf.Tensor, ...], seed: tf.Tensor) -> tuple:
-        images, targets = finish(*prepared)
-        moved = targets["masks"] if masks is not None else tf.zeros((1, 1, 1, 0))
-        images, moved = augment(images, moved, seed, amounts)
-        if masks is not None:
-            targets["masks"] = moved
-        return images, targets
 
-    return finish_and_augment
+def _changing(
+    amounts: Augmentation | None, region_swap: float, schema: AttributeSchema
+) -> Callable:
+    """From a finished batch and a seed to a batch of augmented pictures."""
+
+    def change(batch: tuple[tf.Tensor, dict[str, tf.Tensor]], seed: tf.Tensor) -> tuple:
+        images, targets = batch
+        masks = targets.get("masks", tf.zeros((1, 1, 1, 0)))
+        labels = targets["attributes"]
+        if region_swap:  # first: regions fit where faces are aligned
+            images, masks, labels = swap_regions(
+                images, masks, labels, seed + 1, schema, region_swap
+            )
+        if amounts is not None:
+            images, masks = augment(images, masks, seed, amounts)
+        changed = {"attributes": labels}
+        if "masks" in targets:
+            changed["masks"] = masks
+        return images, changed
+
+    return change
+
+
+def _without_masks(images: tf.Tensor, targets: dict[str, tf.Tensor]) -> tuple:
+    return images, {"attributes": targets["attributes"]}
+
+
+def _count(manifest: Manifest, split: str, limit: int | None) -> int:
+    count = manifest.count(split)
+    return count if limit is None else min(count, limit)
 
 
 def _masks_to_input(images: tf.Tensor, targets: dict[str, tf.Tensor]) -> tuple[dict, dict]:

@@ -42,12 +42,13 @@ def load_imagenet_weights(backbone: keras.Model, path: str | Path | None = None)
     # Each module is a convolution ("….weight") or a batch normalisation, in the network's order.
     modules = [name.rsplit(".", 1)[0] for name in weights if name.endswith(".weight")]
     modules = [module for module in modules if module != "_fc"]
-    if len(modules) != len(layers):
+    if not 0 < len(layers) <= len(modules):
         raise ModelError(
             "ImageNet weights are known for EfficientNetLite B0 only: expected a backbone with "
-            f"{len(modules)} convolutions and batch normalisations. Received: {len(layers)}"
+            f"{len(modules)} convolutions and batch normalisations, or fewer if it ends before P5. "
+            f"Received: {len(layers)}"
         )
-    for module, layer in zip(modules, layers, strict=True):
+    for module, layer in zip(modules, layers, strict=False):
         values = _to_keras(layer, module, weights, path)
         if [value.shape for value in values] != [tuple(weight.shape) for weight in layer.weights]:
             raise ModelError(

@@ -218,6 +218,38 @@ def test_an_epoch_has_each_picture_once_and_augments_anew(drawn):
     assert not colors[0] & colors[1]
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_limit_keeps_the_first_pictures_in_every_epoch(drawn, cache):
+    folder, records = drawn
+    dataset = load(folder, "train", training=True, limit=14, batch_size=7, cache=cache)
+    assert dataset.cardinality() == 2 == steps_per_epoch(folder, "train", 7, True, limit=14)
+    known = [int(record.file[:6]) & 0b11101 for record in records["train"][:14]]
+    for _ in range(2):
+        assert sorted(numbers(dataset)) == sorted(known)
+    assert len(numbers(load(folder, "train", limit=1000))) == 37
+    with pytest.raises(DatasetError, match="limit: expected at least 1"):
+        load(folder, "train", limit=0)
+
+
+def test_regions_are_swapped_in_training_only_and_masks_come_only_if_asked_for(drawn):
+    folder, _ = drawn
+    options = {"augment": False, "seed": 1, "batch_size": 37}
+    plain = next(iter(load(folder, "train", training=True, **options)))
+    swapped = next(iter(load(folder, "train", training=True, region_swap=1.0, **options)))
+    bare = next(iter(load(folder, "train", training=True, region_swap=1.0, masks=None, **options)))
+    changed = (plain[0].numpy() != swapped[0].numpy()).any(axis=(1, 2, 3))
+    # A third has no masks, so neither it nor its neighbour changes.
+    assert 0.1 < changed.mean() < 0.7
+    np.testing.assert_array_equal(swapped[0], bare[0])
+    assert set(bare[1]) == {"attributes"}
+    still = load(folder, "valid", region_swap=1.0, batch_size=7)
+    np.testing.assert_array_equal(
+        next(iter(still))[0], next(iter(load(folder, "valid", batch_size=7)))[0]
+    )
+    with pytest.raises(DatasetError, match="region_swap"):
+        load(folder, "train", training=True, region_swap=1.5)
+
+
 def test_missing_masks_stay_missing_under_augmentation(drawn):
     folder, _ = drawn
     for _, targets in load(folder, "train", training=True):

@@ -44,6 +44,15 @@ def test_the_network_takes_the_weights_into_its_backbone():
     assert np.asarray(ours[0]).std() > 0
 
 
+def test_a_backbone_that_ends_early_takes_the_weights_of_its_layers():
+    short, whole = (build_backbone("efficientnetlite0", 64, levels) for levels in (["P3"], ["P5"]))
+    for backbone in (short, whole):
+        load_imagenet_weights(backbone)
+    assert len(short.weights) < len(whole.weights)
+    for ours, theirs in zip(short.weights, whole.weights, strict=False):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_another_backbone_is_refused(backbone):
     with pytest.raises(ModelError, match="EfficientNetLite B0 only"):
         load_imagenet_weights(backbone)
