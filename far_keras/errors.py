@@ -14,6 +14,7 @@ __all__ = [
     "ImageError",
     "ModelError",
     "ModelNotFoundError",
+    "OutputError",
     "OverloadedError",
     "RequestError",
     "ResponseError",
@@ -21,6 +22,7 @@ __all__ = [
     "ServingError",
     "SystemLibraryError",
     "UnavailableError",
+    "VideoError",
 ]
 
 
@@ -46,6 +48,14 @@ class AssetError(FarError, OSError):
 
 class ModelError(FarError, ValueError):
     """A saved model is incomplete, or was made for something else than what is asked of it."""
+
+
+class OutputError(FarError, ValueError):
+    """A file of results cannot be written as asked, or was begun with other settings."""
+
+
+class VideoError(FarError, ValueError):
+    """A video cannot be read or written: no video, damaged, of an unknown kind."""
 
 
 class SystemLibraryError(FarError, ImportError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +17,7 @@ from far_keras.errors import ImageError
 
 __all__ = ["IMAGE_SUFFIXES", "ImageSource", "list_images", "read_image", "write_image"]
 
-ImageSource = str | Path | bytes | np.ndarray
+ImageSource = str | Path | bytes | np.ndarray | Image.Image
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Files of a folder that `list_images` takes for pictures; `read_image` looks at the content."""
@@ -45,8 +46,8 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
     first frame is taken. Colour profiles are not applied.
 
     Args:
-        source: A file's path, a file's content as bytes, or a uint8 array of shape (H, W),
-            (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA.
+        source: A file's path, a file's content as bytes, a Pillow image, or a uint8 array of shape
+            (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA.
         max_side: Pictures with a longer side are scaled down to this many pixels; large JPEGs are
             already decoded at a reduced size. None keeps the size.
 
@@ -65,6 +66,9 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
         raise ValueError(f"max_side: expected at least 1 or None. Received: {max_side}")
     if isinstance(source, np.ndarray):
         return _read_array(source, max_side)
+    if isinstance(source, Image.Image):
+        # A copy is decoded; of an opened file, decoding at a reduced size would change it.
+        return _guarded("Pillow image", lambda: _convert("Pillow image", source.copy(), max_side))
     if isinstance(source, (str, Path)):
         name = str(source)
         file: IO[bytes] = _open_path(Path(source))
@@ -74,7 +78,7 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
             raise ImageError("source: expected a picture's content. Received: 0 bytes")
     else:
         raise ImageError(
-            "source: expected a path, bytes or a uint8 array. "
+            "source: expected a path, bytes, a uint8 array or a Pillow image. "
             f"Received: an object of type {type(source).__name__}"
         )
     with file:
@@ -152,12 +156,20 @@ def _open_path(path: Path) -> IO[bytes]:
 
 
 def _decode(name: str, file: IO[bytes], max_side: int | None) -> np.ndarray:
-    try:
+    def read() -> np.ndarray:
         with _open_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(file)
         with image:
             return _convert(name, image, max_side)
+
+    return _guarded(name, read)
+
+
+def _guarded(name: str, read: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `read` gives; what goes wrong with the picture becomes an `ImageError`."""
+    try:
+        return read()
     except UnidentifiedImageError:
         raise ImageError(
             f"{name}: expected a picture (JPEG, PNG, WebP, TIFF, BMP or GIF). Received: a file of "

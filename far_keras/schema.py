@@ -16,7 +16,7 @@ from typing import Any
 
 from far_keras.errors import SchemaError
 
-__all__ = ["CELEBA", "MISSING", "REGIONS", "AttributeSchema", "Group"]
+__all__ = ["CELEBA", "MISSING", "REGIONS", "SENSITIVE", "AttributeSchema", "Group"]
 
 MISSING = -1
 """The label of an attribute that is not known; losses and metrics leave it out."""
@@ -25,6 +25,24 @@ REGIONS = ("mouth", "ear", "lower_face", "cheeks", "nose", "eyes", "hair", "obje
 """The facial regions that masks are made for, in the order of their bits in mask files.
 
 `eyes` includes the brows, `ear` and `hair` may be empty, `object` is the whole head.
+"""
+
+SENSITIVE = (
+    "Attractive",
+    "Big_Lips",
+    "Big_Nose",
+    "Chubby",
+    "Double_Chin",
+    "Male",
+    "Narrow_Eyes",
+    "Pale_Skin",
+    "Young",
+)
+"""Attributes that recognition leaves out unless it is asked for them.
+
+They guess at what law and custom protect (sex, age, and skin and features that stand for descent)
+or judge somebody's looks or weight. A schema that says nothing on the matter takes those of these
+names that it has.
 """
 
 
@@ -51,10 +69,13 @@ class AttributeSchema:
         name: What the schema is called, such as ``"celeba"``.
         attributes: All attribute names, in the order of every label and logit vector.
         groups: The groups, in the order of the mask channels. Each attribute is in exactly one.
+        sensitive: Attributes that recognition leaves out unless it is asked for them; None takes
+            those of `SENSITIVE` that the schema has. Training and evaluation take no notice.
 
     Raises:
         SchemaError: Two attributes or groups of one name, an attribute in no group or in two,
-            an empty group, a group that names an unknown attribute or region.
+            an empty group, a group that names an unknown attribute or region, a sensitive
+            attribute that is none of the attributes.
 
     Example:
         >>> CELEBA.num_attributes, CELEBA.num_groups
@@ -66,6 +87,7 @@ class AttributeSchema:
     name: str
     attributes: tuple[str, ...]
     groups: tuple[Group, ...]
+    sensitive: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.attributes:
@@ -97,6 +119,13 @@ class AttributeSchema:
             raise SchemaError(
                 f"schema {self.name!r}: every attribute must be in one group only. "
                 f"In more than one: {shared}"
+            )
+        if self.sensitive is None:
+            names = tuple(name for name in self.attributes if name in SENSITIVE)
+            object.__setattr__(self, "sensitive", names)
+        elif unknown := [name for name in self.sensitive if name not in self.attributes]:
+            raise SchemaError(
+                f"schema {self.name!r}: 'sensitive' names unknown attributes {unknown}"
             )
 
     def _check_group(self, group: Group) -> None:
@@ -170,6 +199,7 @@ class AttributeSchema:
                 }
                 for group in self.groups
             ],
+            "sensitive": list(self.sensitive or ()),
         }
 
     @classmethod
@@ -179,24 +209,29 @@ class AttributeSchema:
         Args:
             data: ``{"name", "attributes", "groups": [{"name", "regions", "attributes"}]}``.
                 ``attributes`` defaults to the groups' attributes in their order; a group's
-                ``regions`` default to the region that bears its name.
+                ``regions`` default to the region that bears its name. ``sensitive`` may be given
+                too, an empty list for none.
             source: What to call the data in error messages.
         """
         if not isinstance(data, Mapping) or not isinstance(data.get("groups"), Sequence):
             raise SchemaError(
                 f"{source}: expected a mapping with the keys 'name', 'groups' and optionally "
-                f"'attributes'. Received: {_shorten(data)}"
+                f"'attributes' and 'sensitive'. Received: {_shorten(data)}"
             )
-        if unknown := sorted(set(data) - {"name", "attributes", "groups"}):
+        if unknown := sorted(set(data) - {"name", "attributes", "groups", "sensitive"}):
             raise SchemaError(f"{source}: unknown keys {unknown}")
         groups = tuple(_read_group(entry, source) for entry in data["groups"])
         attributes = data.get("attributes")
         if attributes is None:
             attributes = [name for group in groups for name in group.attributes]
+        sensitive = data.get("sensitive")
+        if sensitive is not None:
+            sensitive = _as_names(sensitive, f"{source}: 'sensitive'")
         return cls(
             name=str(data.get("name", source)),
             attributes=_as_names(attributes, f"{source}: 'attributes'"),
             groups=groups,
+            sensitive=sensitive,
         )
 
     @classmethod

@@ -87,6 +87,7 @@ def test_it_is_immutable_and_hashable():
         ({"groups": ()}, "at least one group"),
         ({"attributes": ()}, "at least one attribute"),
         ({"attributes": ("a", "b", "")}, "non-empty text"),
+        ({"sensitive": ("a", "x")}, r"'sensitive' names unknown attributes \['x'\]"),
     ],
 )
 def test_contradictions_are_refused_by_name(changes, message):
@@ -104,6 +105,17 @@ def test_reads_json_and_yaml_alike(tmp_path):
     assert from_json.attributes == ("Floppy", "Happy", "Sleepy")
     assert from_json.groups[1].regions == ("eyes", "nose", "mouth")
     assert AttributeSchema.from_dict(from_json.to_dict()) == from_json
+
+
+def test_sensitive_attributes_are_known_by_name_unless_the_schema_names_its_own():
+    assert {"Attractive", "Male", "Pale_Skin", "Young", "Chubby"} < set(CELEBA.sensitive)
+    assert "Smiling" not in CELEBA.sensitive
+    groups = [{"name": "Nose", "attributes": ["Male", "Freckles"]}]
+    assert AttributeSchema.from_dict({"groups": groups}).sensitive == ("Male",)
+    for own in ([], ["Freckles"]):
+        read = AttributeSchema.from_dict({"groups": groups, "sensitive": own})
+        assert read.sensitive == tuple(own)
+        assert AttributeSchema.from_dict(read.to_dict()) == read
 
 
 def test_order_of_attributes_may_be_given():
@@ -127,6 +139,7 @@ def test_a_group_named_like_a_region_rests_on_it():
         ("s.json", '{"groups": [{"name": "Hair", "attributes": "Bald"}]}', "a list of names"),
         ("s.json", '{"groups": [], "colour": 1}', r"unknown keys \['colour'\]"),
         ("s.yaml", "groups: [{name: Nose, attributes: [1]}]", "non-empty text"),
+        ("s.yaml", "{groups: [], sensitive: Male}", "'sensitive': expected a list of names"),
     ],
 )
 def test_bad_files_are_refused_with_their_name(tmp_path, name, text, message):

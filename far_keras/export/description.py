@@ -95,6 +95,7 @@ class ModelDescription:
             "schema": schema["name"],
             "attributes": schema["attributes"],
             "groups": schema["groups"],
+            "sensitive": schema["sensitive"],
             "image_size": self.image_size,
             "mask_size": None if self.mask_size is None else list(self.mask_size),
             "input": dict(self.input),
@@ -132,6 +133,7 @@ class ModelDescription:
                     "name": data["schema"],
                     "attributes": data["attributes"],
                     "groups": data["groups"],
+                    "sensitive": data.get("sensitive"),  # descriptions of before have none
                 },
                 source,
             )

@@ -122,6 +122,11 @@ class FaceDetector:
         distinct = [faces[i] for i in _merge_indices(np.array([_box_row(face) for face in faces]))]
         return sorted(distinct, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed and can no longer be used."""
+        return self._detector is None
+
     def close(self) -> None:
         """Frees the native models; also at the end of a ``with`` block. May be called twice."""
         self._landmarker.close()

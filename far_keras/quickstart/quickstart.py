@@ -260,7 +260,10 @@ class _Run:
     def _next_steps(self) -> list[tuple[str, str]]:
         model = self.models[MGMTN]
         return [
-            ("Answer your own photographs:", f"far-keras predict photo.jpg --model {model}"),
+            (
+                "Answer your own photographs:",
+                f"far-keras predict photo.jpg --model {model} --annotated answers",
+            ),
             (
                 "Train on more faces; 5,000 and an hour make a better network:",
                 "far-keras synthesize faces --count 5000\n"

@@ -13,24 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from far_keras.recognition.overlay import (
-    INK,
-    PAPER,
-    Color,
-    Picture,
-    group_colors,
-    legend,
-    overlay_masks,
-)
+from far_keras.recognition.cards import BOX_COLOR, face_card, legend_card, text_card
+from far_keras.recognition.overlay import PAPER, Picture, overlay_masks
 from far_keras.recognition.results import FaceResult
 
 __all__ = ["draw_faces"]
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-_CARD: Color = (38, 41, 47)
-_FAINT: Color = (160, 165, 172)
-_BOX: Color = (0, 230, 160)
 
 _SMALLEST_SIDE = 720  # a smaller picture is enlarged: its faces could not be seen beside the text
 
@@ -72,11 +59,11 @@ def draw_faces(
     _draw_boxes(picture, faces, scale, unit)
     if attributes is None:
         attributes = 16 if len(faces) == 1 else 10 if len(faces) <= 4 else 6
-    cards = [_face_card(number, face, attributes, unit) for number, face in enumerate(faces, 1)]
+    cards = [face_card(number, face, attributes, unit) for number, face in enumerate(faces, 1)]
     if masks and (named := next((f for f in faces if f.masks is not None), None)):
-        cards.append(_legend_card(named.groups, unit))
+        cards.append(legend_card(named.groups, unit))
     if not faces:
-        cards.append(_text_card("No face found", unit))
+        cards.append(text_card("No face found", unit))
     return np.asarray(_beside(picture, cards, round(unit * 0.6)))
 
 
@@ -99,7 +86,7 @@ def _draw_boxes(
         right, bottom = min(right, picture.width - 1), min(bottom, picture.height - 1)
         if right <= left or bottom <= top:
             continue
-        pen.rectangle((left, top, right, bottom), outline=_BOX, width=line)
+        pen.rectangle((left, top, right, bottom), outline=BOX_COLOR, width=line)
         # The badge of a small face is small too: it must not hide a neighbour.
         size = min(unit, max(11.0, (right - left) / 3.5))
         font = ImageFont.load_default(size)
@@ -107,73 +94,8 @@ def _draw_boxes(
         wide, high = pen.textlength(text, font) + 0.7 * size, 1.3 * size
         floor = top + line if top >= high else top + high  # above the box where there is room
         tag = (left, floor - high, left + wide, floor)
-        pen.rectangle(tag, fill=_BOX)
+        pen.rectangle(tag, fill=BOX_COLOR)
         pen.text(((tag[0] + tag[2]) / 2, (tag[1] + tag[3]) / 2), text, (0, 0, 0), font, anchor="mm")
-
-
-def _face_card(number: int, face: FaceResult, attributes: int, unit: float) -> Image.Image:
-    yes = [name for name, decision in face.decisions.items() if decision]
-    yes.sort(key=lambda name: -face.certainty(name))
-    shown, rest = yes[:attributes], len(yes) - attributes
-    colors = dict(zip(face.groups, group_colors(len(face.groups)), strict=True))
-    line = unit * 1.45
-    height = line * (1.3 + max(1, len(shown)) + (0.9 if rest > 0 else 0)) + unit * 0.7
-    card = Image.new("RGB", (round(unit * 17), round(height)), _CARD)
-    pen = ImageDraw.Draw(card)
-    bold, font = ImageFont.load_default(unit * 1.1), ImageFont.load_default(unit)
-    edge, middle = unit * 0.7, unit * 0.5 + line / 2
-    text = f"{number}"
-    tag = (
-        edge,
-        middle - 0.75 * unit,
-        edge + pen.textlength(text, bold) + 0.8 * unit,
-        middle + 0.75 * unit,
-    )
-    pen.rectangle(tag, fill=_BOX)
-    pen.text(((tag[0] + tag[2]) / 2, middle), text, (0, 0, 0), bold, anchor="mm")
-    pen.text((tag[2] + 0.6 * unit, middle), f"face, {face.confidence:.0%} sure", _FAINT, font, "lm")
-    middle += line * 1.15
-    for name in shown:
-        color = colors.get(face.group_of.get(name, ""), _FAINT)
-        pen.rectangle(
-            (edge, middle - 0.3 * unit, edge + 0.6 * unit, middle + 0.3 * unit), fill=color
-        )
-        share = f"{face.certainty(name):.0%}"
-        room = card.width - 2 * edge - unit - pen.textlength("100%", font) - 0.4 * unit
-        label = _fitted(name.replace("_", " "), room, font, pen)
-        pen.text((edge + unit, middle), label, INK, font, anchor="lm")
-        pen.text((card.width - edge, middle), share, _FAINT, font, anchor="rm")
-        middle += line
-    if not shown:
-        pen.text((edge, middle), "no attribute answered yes", _FAINT, font, anchor="lm")
-    if rest > 0:
-        pen.text((edge + unit, middle), f"and {rest} more", _FAINT, font, anchor="lm")
-    return card
-
-
-def _legend_card(groups: Sequence[str], unit: float) -> Image.Image:
-    strip = legend(groups, unit, round(unit * 15.6))
-    card = Image.new("RGB", (round(unit * 17), strip.height + round(unit * 2.4)), PAPER)
-    ImageDraw.Draw(card).text(
-        (unit * 0.7, unit), "where each group looks", _FAINT, ImageFont.load_default(unit), "lm"
-    )
-    card.paste(strip, (round(unit * 0.7), round(unit * 2)))
-    return card
-
-
-def _text_card(text: str, unit: float) -> Image.Image:
-    card = Image.new("RGB", (round(unit * 17), round(unit * 2.4)), _CARD)
-    font = ImageFont.load_default(unit)
-    ImageDraw.Draw(card).text((unit * 0.7, unit * 1.2), text, INK, font, anchor="lm")
-    return card
-
-
-def _fitted(text: str, room: float, font: Font, pen: ImageDraw.ImageDraw) -> str:
-    if pen.textlength(text, font) <= room:
-        return text
-    while text and pen.textlength(text + "...", font) > room:
-        text = text[:-1]
-    return text + "..."
 
 
 @dataclass

@@ -19,16 +19,20 @@ class FaceResult:
         box: (4,) left, top, right, bottom in pixels of the photograph.
         confidence: The detector's, in [0, 1].
         landmarks: (478, 2) x and y in pixels of the photograph.
-        probabilities: By attribute, in [0, 1], in the schema's order. Attributes that the model
-            was never taught are left out, here and in the next two.
+        probabilities: By attribute, in [0, 1], calibrated, in the schema's order. Attributes that
+            the model was never taught, and sensitive ones unless they were asked for, are left
+            out, here and in the next two.
         thresholds: By attribute, the probability from which on the model decides "yes".
-        decisions: By attribute: whether the probability reaches the threshold.
+        decisions: By attribute: whether the probability reaches the threshold; None where that
+            cannot be seen, see `not_visible`.
         masks: (G, h, w) float32 probabilities of the group masks over the aligned face, or None
             if the model has no masks.
         groups: The G group names, in the order of `masks`.
         group_of: By attribute, the name of its group.
+        not_visible: Groups whose mask is empty, see `far_keras.recognition.visibility`.
         matrix: (2, 3) maps pixels of the photograph to pixels of the aligned 178x218 face.
         aligned: (218, 178, 3) uint8 RGB, the aligned face that the network saw.
+        track: In a video, the number of the person's track; else None.
     """
 
     box: NDArray[np.float64]
@@ -36,12 +40,14 @@ class FaceResult:
     landmarks: NDArray[np.float32]
     probabilities: dict[str, float]
     thresholds: dict[str, float]
-    decisions: dict[str, bool]
+    decisions: dict[str, bool | None]
     masks: NDArray[np.float32] | None
     groups: tuple[str, ...]
     group_of: dict[str, str]
     matrix: NDArray[np.float64]
     aligned: NDArray[np.uint8]
+    not_visible: tuple[str, ...] = ()
+    track: int | None = None
 
     def certainty(self, attribute: str) -> float:
         """The probability of "yes", moved so that the threshold lies at one half.
@@ -64,6 +70,7 @@ class FaceResult:
         data: dict[str, Any] = {
             "box": [round(float(side), 1) for side in self.box],
             "confidence": round(float(self.confidence), 4),
+            "not_visible": list(self.not_visible),
             "attributes": {
                 name: {
                     "probability": round(float(value), 4),
@@ -89,10 +96,10 @@ class PictureResult:
 
     Args:
         file: Its path, or ``"picture 3"`` for what had the index 3 and no path.
-        status: ``"ok"``, ``"no face"``, or ``"unreadable: "`` and why.
+        status: ``"ok"``, ``"no face"``, ``"unreadable: "`` and why, or ``"failed: "`` and why.
         faces: From the largest to the smallest; empty unless the status is ``"ok"``.
         size: (width, height) that boxes and landmarks refer to: the picture's own size, or that
-            to which a very large one was reduced when it was read. None if unreadable.
+            to which a very large one was reduced when it was read. None if it could not be read.
     """
 
     file: str
@@ -104,6 +111,11 @@ class PictureResult:
     def ok(self) -> bool:
         """Whether the picture was read and holds a face."""
         return self.status == "ok"
+
+    @property
+    def printable_file(self) -> str:
+        """`file`, with a sign in place of what is no text: names of files may hold any bytes."""
+        return self.file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

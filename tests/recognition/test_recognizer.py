@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import keras
@@ -8,8 +9,10 @@ from PIL import Image
 
 from far_keras.errors import ImageError
 from far_keras.faces.alignment import EYES, eye_centers
+from far_keras.faces.detector import FaceDetector
 from far_keras.models.storage import LoadedModel, load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
+from far_keras.recognition.engines.opening import open_engine
 from far_keras.recognition.recognizer import Recognizer
 from far_keras.schema import AttributeSchema, Group
 
@@ -22,7 +25,7 @@ SCHEMA = AttributeSchema(
 THRESHOLDS = {"Red": 0.5, "Green": 0.99, "Blue": 0.01, "Reddish": 0.5}
 
 
-def color_model(masks=True, untaught=()):
+def color_model(masks=True, untaught=(), schema=SCHEMA):
     """A network whose answers can be computed by hand: logits are means of the channels / 64."""
     image = keras.Input((SIZE, SIZE, 3), name="image")
     means = keras.layers.GlobalAveragePooling2D()(image)
@@ -36,7 +39,7 @@ def color_model(masks=True, untaught=()):
         conv.set_weights([np.array([[[[1.0, 0], [0, 0], [0, 0]]]]), np.array([-128.0, -50.0])])
     return LoadedModel(
         keras.Model(image, outputs),
-        SCHEMA,
+        schema,
         THRESHOLDS,
         ModelConfig("mgmtn_efficientnetlite0"),
         {"untaught": list(untaught)},
@@ -50,7 +53,7 @@ def astronaut():
 
 @pytest.fixture(scope="module")
 def recognizer():
-    with Recognizer(color_model()) as recognizer:
+    with Recognizer.load(color_model()) as recognizer:
         yield recognizer
 
 
@@ -70,8 +73,9 @@ def test_a_face_is_found_aligned_and_answered(recognizer, astronaut):
     np.testing.assert_allclose(
         [face.probabilities[c] for c in ("Red", "Green", "Blue")], expected, atol=1e-5
     )
-    assert face.decisions == {"Red": True, "Green": False, "Blue": True, "Reddish": True}
-    assert face.group_of["Reddish"] == "Mouth"
+    # The mouth's mask is empty, so that what rests on it cannot be seen.
+    assert face.decisions == {"Red": True, "Green": False, "Blue": True, "Reddish": None}
+    assert face.group_of["Reddish"] == "Mouth" and face.not_visible == ("Mouth",)
 
 
 def test_masks_cover_what_the_network_saw(recognizer, astronaut):
@@ -113,7 +117,7 @@ def test_a_batch_equals_single_pictures_and_keeps_the_order(recognizer, astronau
 def test_a_smaller_batch_size_changes_nothing(recognizer, astronaut):
     pictures = [astronaut, (astronaut * 0.7).astype(np.uint8), astronaut[:, ::-1]]
     expected = recognizer(pictures)
-    with Recognizer(recognizer.model, batch_size=1) as careful:
+    with Recognizer(recognizer.engine, batch_size=1) as careful:
         for one, other in zip(careful(pictures), expected, strict=True):
             assert one.faces[0].probabilities == pytest.approx(
                 other.faces[0].probabilities, abs=1e-6
@@ -157,6 +161,43 @@ def test_a_stream_does_not_wait_for_its_end(recognizer, astronaut):
     assert len(taken) <= recognizer.batch_size
 
 
+def test_pillow_images_folders_and_generators_are_answered_alike(recognizer, astronaut, tmp_path):
+    Image.fromarray(astronaut).save(tmp_path / "b.png")
+    Image.fromarray(astronaut[:, ::-1]).save(tmp_path / "a.png")
+    expected = recognizer(astronaut).faces[0].probabilities
+    with Image.open(tmp_path / "b.png") as opened:
+        assert recognizer(opened).faces[0].probabilities == pytest.approx(expected, abs=1e-6)
+    in_folder = recognizer(tmp_path)
+    assert [result.file for result in in_folder] == [str(tmp_path / n) for n in ("a.png", "b.png")]
+    assert in_folder[1].faces[0].probabilities == pytest.approx(expected, abs=1e-6)
+    generated = recognizer(picture for picture in [astronaut, None, astronaut])
+    assert [result.status.partition(":")[0] for result in generated] == ["ok", "unreadable", "ok"]
+
+
+def test_what_is_no_pictures_at_all_is_refused(recognizer, tmp_path):
+    with pytest.raises(ImageError, match="expected pictures"):
+        recognizer(tmp_path)
+    with pytest.raises(ImageError, match="pictures: expected a picture, a folder or an iterable"):
+        recognizer(7)
+
+
+def test_a_picture_that_breaks_the_detector_is_noted(astronaut):
+    class Fragile(FaceDetector):
+        def find(self, image):
+            if image.shape[0] == 7:
+                raise RuntimeError("seven")
+            return super().find(image)
+
+    with Recognizer(open_engine(color_model()), Fragile()) as recognizer:
+        strange = np.zeros((7, 9, 3), np.uint8)
+        results = recognizer([strange, astronaut])
+        assert [result.status for result in results] == ["failed: RuntimeError: seven", "ok"]
+        with pytest.raises(RuntimeError, match="seven"):
+            recognizer([strange], strict=True)
+    with pytest.raises(ValueError, match="closed"):
+        recognizer(astronaut)
+
+
 def test_no_pictures_give_no_results(recognizer):
     assert recognizer([]) == []
 
@@ -172,7 +213,7 @@ def test_results_become_json(recognizer, astronaut):
 
 
 def test_a_model_without_masks(astronaut):
-    with Recognizer(color_model(masks=False)) as recognizer:
+    with Recognizer.load(color_model(masks=False)) as recognizer:
         (face,) = recognizer(astronaut).faces
         assert face.masks is None and face.groups == ()
         assert "mask_areas" not in face.to_dict()
@@ -180,7 +221,7 @@ def test_a_model_without_masks(astronaut):
 
 
 def test_what_was_never_taught_is_not_answered(astronaut):
-    with Recognizer(color_model(untaught=["Green"])) as recognizer:
+    with Recognizer.load(color_model(untaught=["Green"])) as recognizer:
         result = recognizer(astronaut)
     (face,) = result.faces
     assert list(face.probabilities) == ["Red", "Blue", "Reddish"]
@@ -188,10 +229,28 @@ def test_what_was_never_taught_is_not_answered(astronaut):
     assert "Green" not in result.to_dict()["faces"][0]["attributes"]
 
 
+def test_sensitive_attributes_are_left_out_unless_asked_for(astronaut):
+    schema = dataclasses.replace(SCHEMA, sensitive=("Red", "Green"))
+    model = color_model(schema=schema, untaught=["Green"])
+    with Recognizer.load(model) as recognizer:
+        assert recognizer.attributes == ("Blue", "Reddish")
+        # What was not taught is said to be so, however sensitive.
+        assert (recognizer.untaught, recognizer.left_out) == (("Green",), ("Red",))
+        (face,) = recognizer(astronaut).faces
+        everywhere = [face.probabilities, face.decisions, face.thresholds]
+        assert all(list(answers) == ["Blue", "Reddish"] for answers in everywhere)
+        assert "Red" not in face.to_dict()["attributes"]
+    with Recognizer.load(model, sensitive=True) as recognizer:
+        (frank,) = recognizer(astronaut).faces
+        assert recognizer.left_out == () and list(frank.decisions) == ["Red", "Blue", "Reddish"]
+    assert frank.probabilities["Blue"] == face.probabilities["Blue"]
+
+
 def test_certainty_is_one_half_at_the_threshold(recognizer, astronaut):
     (face,) = recognizer(astronaut).faces
     for name, decision in face.decisions.items():
-        assert (face.certainty(name) >= 0.5) == decision
+        if decision is not None:
+            assert (face.certainty(name) >= 0.5) == decision
     # Red's threshold is one half, which moves nothing.
     assert face.certainty("Red") == pytest.approx(face.probabilities["Red"], abs=1e-9)
     p, t = face.probabilities["Blue"], 0.01

@@ -7,10 +7,12 @@ from PIL import Image
 from skimage.data import astronaut
 
 from far_keras.errors import ImageError
-from far_keras.models.storage import load_model, save_model
+from far_keras.models.storage import save_model
 from far_keras.models.variants import ModelConfig, build_model
-from far_keras.recognition.prediction import list_photographs, predict_files, tables
+from far_keras.recognition.annotated import predict_files
+from far_keras.recognition.pictures import list_photographs
 from far_keras.recognition.recognizer import Recognizer
+from far_keras.recognition.tables import tables
 from far_keras.schema import CELEBA
 
 
@@ -22,7 +24,7 @@ def recognizer(tmp_path_factory):
     thresholds = dict.fromkeys(CELEBA.attributes, 0.5)
     model = build_model(config)
     save_model(model, folder, config=config, schema=CELEBA, thresholds=thresholds, provenance={})
-    with Recognizer(load_model(folder)) as recognizer:
+    with Recognizer.load(folder, sensitive=True) as recognizer:
         yield recognizer
 
 

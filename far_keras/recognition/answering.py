@@ -1,0 +1,95 @@
+"""From what an engine says of aligned faces to what is handed back of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import compress
+
+import numpy as np
+from PIL import Image
+
+from far_keras.export.description import ModelDescription
+from far_keras.faces.alignment import AlignedFace
+from far_keras.faces.detector import DetectedFace
+from far_keras.recognition.engines.engine import Answers, Engine
+from far_keras.recognition.results import FaceResult
+from far_keras.recognition.visibility import TOLD_UNSEEN, unseen_groups
+
+__all__ = ["FaceAnswerer", "FoundFace"]
+
+FoundFace = tuple[DetectedFace, AlignedFace]
+
+
+class FaceAnswerer:
+    """Asks an engine about faces and decides what is answered.
+
+    Args:
+        engine: What answers aligned faces.
+        sensitive: Whether sensitive attributes are answered.
+
+    Attributes:
+        attributes: Names of what is answered, in the schema's order.
+        untaught: Names of what is not answered since the model's training could not teach it.
+        left_out: Names of what is not answered since it is sensitive.
+    """
+
+    def __init__(self, engine: Engine, sensitive: bool) -> None:
+        self._engine = engine
+        description: ModelDescription = engine.description
+        schema = description.schema
+        # Nothing was learned about these, so that their answers would be noise.
+        self.untaught = tuple(n for n in schema.attributes if n in description.untaught)
+        hidden = () if sensitive else schema.sensitive or ()
+        self.left_out = tuple(
+            n for n in schema.attributes if n in hidden and n not in self.untaught
+        )
+        silent = {*self.untaught, *hidden}
+        self._answered = [name not in silent for name in schema.attributes]
+        self.attributes = tuple(compress(schema.attributes, self._answered))
+        self._thresholds = {name: description.thresholds[name] for name in self.attributes}
+        self._groups = schema.group_names
+        self._group_of = {name: schema.group_of(name).name for name in schema.attributes}
+
+    def answer(self, found: Sequence[FoundFace]) -> list[FaceResult]:
+        """Answers faces, in one batch."""
+        size = self._engine.description.image_size
+        # Antialiased and rounded as the training pictures are.
+        images = [
+            np.asarray(
+                Image.fromarray(aligned.image).resize((size, size), Image.Resampling.BILINEAR)
+            )
+            for _, aligned in found
+        ]
+        answers = self._engine(np.stack(images))
+        return [self._result(face, answers, row) for row, face in enumerate(found)]
+
+    def _result(self, found: FoundFace, answers: Answers, row: int) -> FaceResult:
+        detected, aligned = found
+        masks = None if answers.masks is None else answers.masks[row]  # (h, w, G)
+        unseen = () if masks is None else unseen_groups(masks, self._groups)
+        said = dict(
+            zip(
+                self.attributes,
+                compress(answers.probabilities[row].tolist(), self._answered),
+                strict=True,
+            )
+        )
+        decisions: dict[str, bool | None] = {}
+        for name, probability in said.items():
+            hidden = self._group_of[name] in unseen and name not in TOLD_UNSEEN
+            decisions[name] = None if hidden else probability >= self._thresholds[name]
+        return FaceResult(
+            box=np.asarray(detected.box, np.float64),
+            confidence=float(detected.confidence),
+            landmarks=np.asarray(detected.landmarks[:, :2], np.float32),
+            probabilities=said,
+            thresholds=self._thresholds,
+            decisions=decisions,
+            # A copy: a view would keep the whole batch in memory.
+            masks=None if masks is None else np.moveaxis(masks, -1, 0).copy(),
+            groups=() if masks is None else self._groups,
+            group_of=self._group_of,
+            not_visible=unseen,
+            matrix=aligned.matrix,
+            aligned=aligned.image,
+        )

@@ -1,0 +1,1 @@
+"""Many pictures into one table: in several processes, resumable, each picture exactly once."""

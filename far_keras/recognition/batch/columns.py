@@ -1,0 +1,73 @@
+"""The table of answers: a row a face, and a row for each picture without one.
+
+=================  =======  =======================================================================
+column             type     content
+=================  =======  =======================================================================
+file               text     path of the picture
+status             text     ``ok``, ``no face``, ``unreadable: why`` or ``failed: why``
+width, height      integer  pixels of the picture that the box refers to; null if unreadable
+face               integer  1 for the picture's largest face, and so on; null without a face
+left … bottom      number   the box in pixels: ``left``, ``top``, ``right``, ``bottom``
+confidence         number   the detector's, 0 to 1
+not_visible        text     groups whose mask is empty, joined by ``;``
+<attribute>        number   its calibrated probability, 0 to 1
+<attribute>_decision  boolean  whether the probability reaches the threshold; null if not visible
+=================  =======  =======================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from far_keras.recognition.results import PictureResult
+
+__all__ = ["Column", "columns_of", "rows_of"]
+
+Row = list[Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name, and its type: ``"text"``, ``"integer"``, ``"number"`` or ``"boolean"``."""
+
+    name: str
+    kind: str
+
+
+_FIRST = (
+    Column("file", "text"),
+    Column("status", "text"),
+    Column("width", "integer"),
+    Column("height", "integer"),
+    Column("face", "integer"),
+    Column("left", "number"),
+    Column("top", "number"),
+    Column("right", "number"),
+    Column("bottom", "number"),
+    Column("confidence", "number"),
+    Column("not_visible", "text"),
+)
+
+
+def columns_of(attributes: Sequence[str]) -> tuple[Column, ...]:
+    """The columns of a table with these attributes."""
+    pairs = ((Column(n, "number"), Column(f"{n}_decision", "boolean")) for n in attributes)
+    return (*_FIRST, *(column for pair in pairs for column in pair))
+
+
+def rows_of(result: PictureResult, attributes: Sequence[str]) -> list[Row]:
+    """The rows of one picture, in the order of `columns_of`."""
+    width, height = result.size or (None, None)
+    start: Row = [result.printable_file, result.status, width, height]
+    if not result.faces:
+        return [start + [None] * (len(_FIRST) - len(start) + 2 * len(attributes))]
+    rows = []
+    for number, face in enumerate(result.faces, 1):
+        row = [*start, number, *(round(float(side), 2) for side in face.box)]
+        row += [round(face.confidence, 4), ";".join(face.not_visible)]
+        for name in attributes:
+            row += [round(face.probabilities[name], 6), face.decisions[name]]
+        rows.append(row)
+    return rows

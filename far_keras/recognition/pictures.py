@@ -1,0 +1,65 @@
+"""Where pictures come from: one, several, a folder, a generator, a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from PIL import Image
+
+from far_keras.errors import ImageError
+from far_keras.images import ImageSource, list_images
+
+__all__ = ["Pictures", "is_one_picture", "list_photographs", "named_pictures"]
+
+Pictures = ImageSource | Iterable[ImageSource]
+
+
+def is_one_picture(pictures: Pictures) -> bool:
+    """Whether this is a single picture: bytes, an array, a Pillow image, or a path of one."""
+    if isinstance(pictures, str | Path):
+        return not Path(pictures).is_dir()
+    return isinstance(pictures, bytes | bytearray | memoryview | np.ndarray | Image.Image)
+
+
+def named_pictures(pictures: Pictures) -> Iterator[tuple[str, ImageSource]]:
+    """The pictures one after another, each with what to call it in results.
+
+    Args:
+        pictures: One picture (see `read_image`), the path of a folder of pictures, or an iterable
+            of pictures.
+
+    Yields:
+        A path as text, or ``"picture 3"`` for what has the index 3 and no path; and the picture.
+
+    Raises:
+        ImageError: A folder holds no pictures, or `pictures` is nothing of all that.
+    """
+    given: Iterable[ImageSource]
+    if isinstance(pictures, str | Path) and Path(pictures).is_dir():
+        given = list_images(pictures)
+    elif is_one_picture(pictures):
+        given = [cast(ImageSource, pictures)]
+    else:
+        given = cast(Iterable[ImageSource], pictures)
+        if not hasattr(given, "__iter__"):
+            raise ImageError(
+                "pictures: expected a picture, a folder or an iterable of pictures. "
+                f"Received: an object of type {type(given).__name__}"
+            )
+    for index, picture in enumerate(given):
+        yield str(picture) if isinstance(picture, str | Path) else f"picture {index}", picture
+
+
+def list_photographs(entries: Iterable[str | Path]) -> list[Path]:
+    """The pictures that are named, and those of the folders that are, sorted by name.
+
+    Raises:
+        ImageError: A folder holds no pictures, or cannot be read.
+    """
+    files: list[Path] = []
+    for entry in map(Path, entries):
+        files += list_images(entry) if entry.is_dir() else [entry]
+    return files

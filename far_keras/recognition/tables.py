@@ -1,0 +1,67 @@
+"""Answers as tables on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from far_keras.recognition.annotated import Prediction
+from far_keras.recognition.results import FaceResult
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from far_keras.recognition.recognizer import Recognizer
+
+__all__ = ["foot_lines", "tables"]
+
+
+def tables(prediction: Prediction) -> list[RenderableType]:
+    """For `rich`: a line about the photograph, then a table a face."""
+    result = prediction.result
+    line = Text(result.printable_file, style="bold")
+    if result.ok:
+        count = len(result.faces)
+        line.append(f": {count} face" + ("s" if count > 1 else ""), style="not bold")
+    else:
+        line.append(f": {result.status}", style="not bold red")
+    if prediction.annotated is not None:
+        line.append(f" -> {prediction.annotated}", style="not bold")
+    return [line, *(_face_table(i, face) for i, face in enumerate(result.faces, 1))]
+
+
+def foot_lines(recognizer: Recognizer) -> list[str]:
+    """What the tables leave out, and why; empty if nothing."""
+    lines = []
+    if recognizer.untaught:
+        names = ", ".join(recognizer.untaught)
+        lines.append(f"not answered, since the model's training data could not teach it: {names}")
+    if recognizer.left_out:
+        names = ", ".join(recognizer.left_out)
+        lines.append(f"sensitive, left out unless --sensitive is given: {names}")
+    return lines
+
+
+def _face_table(number: int, face: FaceResult) -> RenderableType:
+    left, top, right, bottom = (round(float(side)) for side in face.box)
+    table = Table(
+        title=f"face {number} at x {left}-{right}, y {top}-{bottom}", title_justify="left"
+    )
+    table.add_column("group")
+    table.add_column("yes, and how sure")
+    table.add_column("no", style="dim")
+    unseen = any(decision is None for decision in face.decisions.values())
+    if unseen:
+        table.add_column("not visible", style="dim")
+    for group in dict.fromkeys(face.group_of.values()):
+        members = [name for name in face.probabilities if face.group_of[name] == group]
+        if not members:
+            continue
+        yes = [f"{n} {face.certainty(n):.0%}" for n in members if face.decisions[n]]
+        no = [n for n in members if face.decisions[n] is False]
+        hidden = [n for n in members if face.decisions[n] is None]
+        cells = ["\n".join(yes), ", ".join(no)] + [", ".join(hidden)] * unseen
+        table.add_row(group, *cells)
+    return table

@@ -1,0 +1,47 @@
+import numpy as np
+
+from far_keras.recognition.answering import FaceAnswerer
+from far_keras.recognition.engines.opening import open_engine
+from far_keras.recognition.visibility import TOLD_UNSEEN, unseen_groups
+from far_keras.schema import CELEBA
+
+
+def masks_with(cells, size=32):
+    """One mask a number of cells, so many of which are just inside."""
+    masks = np.full((size, size, len(cells)), 0.49, np.float32)
+    for group, count in enumerate(cells):
+        masks.reshape(-1, len(cells))[:count, group] = 0.5
+    return masks
+
+
+def test_a_mask_of_fewer_than_three_cells_of_32_by_32_is_empty():
+    groups = ("none", "two", "three", "all")
+    assert unseen_groups(masks_with([0, 2, 3, 1024]), groups) == ("none", "two")
+
+
+def test_the_rule_follows_the_area_not_the_resolution():
+    assert unseen_groups(masks_with([10], size=64), ("Ear",)) == ("Ear",)
+    assert unseen_groups(masks_with([11], size=64), ("Ear",)) == ()
+    assert unseen_groups(masks_with([1], size=16), ("Ear",)) == ()
+
+
+def test_what_is_told_by_absence_is_always_decided(celeba_model, found_face):
+    """The untrained network's masks are replaced by empty ones."""
+    engine = open_engine(celeba_model)
+
+    class Blind:
+        description = engine.description
+
+        def __call__(self, images):
+            answers = engine(images)
+            answers.masks[...] = 0
+            return answers
+
+        def close(self):
+            pass
+
+    (face,) = FaceAnswerer(Blind(), sensitive=True).answer([found_face])
+    assert face.not_visible == CELEBA.group_names
+    decided = {name for name, decision in face.decisions.items() if decision is not None}
+    assert decided == set(TOLD_UNSEEN) < set(CELEBA.attributes)
+    assert set(face.probabilities) == {*CELEBA.attributes} - {"Attractive"}  # never taught
