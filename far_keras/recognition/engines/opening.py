@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 
 __all__ = ["open_engine"]
 
+_MODEL, _SAVED_MODEL = "config.json", "saved_model.pb"
+
 
 def open_engine(source: ModelSource) -> Engine:
     """An engine for whatever holds or runs a model.
 
     Args:
-        source: The folder of a trained model, or a `LoadedModel`, or an engine, which is returned
-            as it is.
+        source: One of
+
+            - the folder of a trained model, or the `LoadedModel` read from it;
+            - the folder of an exported model (of its versions, of which the highest is taken, or
+              of one of them);
+            - an engine, which is returned as it is.
 
     Raises:
         ModelError: There is nothing of that name, it is no model, or an incomplete one.
@@ -37,13 +43,33 @@ def open_engine(source: ModelSource) -> Engine:
     if callable(source) and hasattr(source, "description") and hasattr(source, "close"):
         return source
     raise ModelError(
-        "model: expected the path of a model folder, or a LoadedModel. "
+        "model: expected the path of a model, or a LoadedModel. "
         f"Received: an object of type {type(source).__name__}"
     )
 
 
 def _open_path(path: Path) -> Engine:
-    from far_keras.models.storage import load_model
-    from far_keras.recognition.engines.keras_model import KerasEngine
+    if (path / _MODEL).exists():
+        from far_keras.models.storage import load_model
+        from far_keras.recognition.engines.keras_model import KerasEngine
 
-    return KerasEngine(load_model(path), path.resolve().name)
+        return KerasEngine(load_model(path), path.resolve().name)
+    if (path / _SAVED_MODEL).exists() or _has_versions(path):
+        from far_keras.recognition.engines.saved_model import SavedModelEngine
+
+        return SavedModelEngine(path)
+    if path.is_dir():
+        held = sorted(entry.name for entry in path.iterdir())[:5]
+        received = f"a folder with {', '.join(held)}" if held else "an empty folder"
+    else:
+        received = "another file" if path.exists() else "nothing of that name"
+    raise ModelError(
+        f"{path}: expected the folder of a trained model (with {_MODEL}), or of an exported one "
+        f"(with {_SAVED_MODEL}, or versions of it). Received: {received}"
+    )
+
+
+def _has_versions(path: Path) -> bool:
+    return path.is_dir() and any(
+        entry.name.isdigit() and (entry / _SAVED_MODEL).exists() for entry in path.iterdir()
+    )
