@@ -24,7 +24,7 @@ def fit_thresholds(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.fl
 
     Args:
         labels: (N, A): 1, 0, or -1 for missing.
-        probabilities: (N, A) in [0, 1].
+        probabilities: (N, A) in [0, 1], calibrated.
 
     Returns:
         (A,) thresholds in [0, 1]; yes is ``probability >= threshold``. 0.5 for an attribute whose

@@ -21,11 +21,13 @@ from far_keras.atomic import atomic_path
 from far_keras.datasets.manifest import MANIFEST_FILE
 from far_keras.datasets.pipeline import MaskSource, load_records, steps_per_epoch
 from far_keras.errors import ModelError
+from far_keras.models.calibration import Calibration
 from far_keras.models.imagenet import load_imagenet_weights
 from far_keras.models.inputs import given_mask_size, mask_size
 from far_keras.models.storage import LoadedModel, load_model, save_model
 from far_keras.models.variants import build_model
 from far_keras.schema import CELEBA, AttributeSchema
+from far_keras.training.calibration import fit_calibration
 from far_keras.training.config import TrainConfig
 from far_keras.training.interruption import StopAtStep, StopRequestedError
 from far_keras.training.losses import AttributeLoss, MaskLoss
@@ -150,7 +152,7 @@ def _train(
             )
             raise KeyboardInterrupt from None
         model.load_weights(partial / _BEST)
-        thresholds = _thresholds(model, validation, schema)
+        calibration, thresholds = _calibrate(model, validation, schema)
     provenance = {
         **training_provenance(config),
         "epochs_trained": state.epoch,
@@ -164,6 +166,7 @@ def _train(
         config=config.model_config,
         schema=schema,
         thresholds=thresholds,
+        calibration=calibration,
         provenance=provenance,
         documents={"history.json": state.history},
     )
@@ -262,15 +265,15 @@ def _named(figures: dict[str, Any], prefix: str = "") -> dict[str, float]:
     return plain
 
 
-def _thresholds(
+def _calibrate(
     model: keras.Model, validation: tf.data.Dataset, schema: AttributeSchema
-) -> dict[str, float]:
+) -> tuple[Calibration, dict[str, float]]:
     # `predict` knows how to spread batches over replicas, which `predict_on_batch` does not.
     logits = model.predict(validation.map(lambda inputs, _: inputs), verbose=0)["attributes"]
-    labels = [targets["attributes"].numpy() for _, targets in validation]
-    probabilities = 1 / (1 + np.exp(-logits.astype("float64")))
-    fitted = fit_thresholds(np.concatenate(labels), probabilities)
-    return dict(zip(schema.attributes, fitted.tolist(), strict=True))
+    labels = np.concatenate([targets["attributes"].numpy() for _, targets in validation])
+    calibration = fit_calibration(labels, logits, schema.attributes)
+    fitted = fit_thresholds(labels, calibration.probabilities(logits, schema.attributes))
+    return calibration, dict(zip(schema.attributes, fitted.tolist(), strict=True))
 
 
 def _default_strategy() -> tf.distribute.Strategy:

@@ -49,6 +49,8 @@ def test_training_learns_and_writes_the_whole_folder(make_config, tmp_path):
 
     loaded = load_model(result.folder, AttributeSchema.from_file(config.schema))
     assert loaded.thresholds["Unknown"] == 0.5  # it has no known label
+    assert loaded.calibration.scaling["Unknown"] == (1.0, 0.0)
+    assert loaded.calibration.scaling["Bright"] != (1.0, 0.0)
     provenance = loaded.provenance
     assert provenance["config"] == config.to_dict() and provenance["seed"] == 0
     assert len(provenance["manifest_sha256"]) == 64
