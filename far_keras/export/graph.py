@@ -14,9 +14,12 @@ from far_keras.export.description import ModelDescription
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["SIGNATURES", "write_graph"]
+__all__ = ["PICTURE_FEATURE", "SIGNATURES", "write_graph"]
 
-SIGNATURES = ("serving_default", "serve_uint8", "serve_float", "describe")
+PICTURE_FEATURE = "image/encoded"
+"""What ``tf.Example``s for ``classify`` call the encoded picture; TensorFlow's usual name."""
+
+SIGNATURES = ("serving_default", "serve_uint8", "serve_float", "classify", "describe")
 """The signatures of an exported model; `write_graph` says what they take and give."""
 
 
@@ -32,7 +35,13 @@ def write_graph(model: keras.Model, description: ModelDescription, folder: str) 
     - ``logits``: float32 (N, A), the network's own answers before the calibration,
     - ``masks``: float32 (N, h, w, G) probabilities, unless the model has none.
 
-    ``describe`` takes nothing and gives ``json``: string (1,), the description.
+    ``classify`` is for TF Serving's Classify, with the names that it wants: ``inputs``, string
+    (N,), are serialized ``tf.Example`` with an encoded picture as ``image/encoded``; ``classes``,
+    string (N, A), are the attributes' names and ``scores``, float32 (N, A), what ``attributes`` is
+    above.
+
+    ``describe`` gives ``json``, string (N,), the description, for each of its ``rows``, int32 (N,),
+    whatever they are: TF Serving with batching refuses requests without an input.
 
     Args:
         model: From pictures (B, S, S, 3) to logits, computing in float32.
@@ -54,13 +63,20 @@ def write_graph(model: keras.Model, description: ModelDescription, folder: str) 
     def serve_float(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return answer(squash(images, size))
 
-    text = description.to_json()
+    names, text = list(description.attributes), description.to_json()
 
-    @tf.function(input_signature=[])
-    def describe() -> dict[str, tf.Tensor]:
-        return {"json": tf.constant([text])}
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="inputs")])
+    def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = {PICTURE_FEATURE: tf.io.FixedLenFeature((), tf.string)}
+        pictures = tf.io.parse_example(inputs, features)[PICTURE_FEATURE]
+        scores = answer(decode_pictures(pictures, size))["attributes"]
+        return {"classes": tf.tile([names], (tf.size(inputs), 1)), "scores": scores}
 
-    functions = (serve_bytes, serve_uint8, serve_float, describe)
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, name="rows")])
+    def describe(rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"json": tf.fill(tf.shape(rows), text)}
+
+    functions = (serve_bytes, serve_uint8, serve_float, classify, describe)
     tf.saved_model.save(tf.Module(), folder, dict(zip(SIGNATURES, functions, strict=True)))
 
 
