@@ -99,7 +99,9 @@ class RemoteModel:
         from far_keras.export.description import ModelDescription
 
         try:
-            outputs, answered = yield from self.predict_raw({}, "describe", ("json",), version)
+            # One row, whatever it holds: servers that batch refuse requests without an input.
+            rows = {"rows": np.zeros(1, np.int32)}
+            outputs, answered = yield from self.predict_raw(rows, "describe", ("json",), version)
         except RequestError as error:
             if error.code not in ("FAILED_PRECONDITION", "INVALID_ARGUMENT"):
                 raise
