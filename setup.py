@@ -22,7 +22,9 @@ setup(
         "far_keras": ["py.typed"],
     },
     install_requires=[
-        "grpcio>=1.71",
+        "grpcio>=1.80",
+        "grpcio-health-checking>=1.80",
+        "grpcio-reflection>=1.80",
         "keras>=3.15",
         "keras-cv>=0.9",
         "matplotlib>=3.10",
@@ -42,6 +44,7 @@ setup(
         "dev": [
             "grpcio-tools>=1.80",
             "mypy==2.4.1",
+            "prometheus-client>=0.22",
             "pyarrow>=20",
             "pytest>=8",
             "pytest-timeout>=2.3",

@@ -19,6 +19,7 @@ __all__ = [
     "RequestError",
     "ResponseError",
     "SchemaError",
+    "ServerError",
     "ServingError",
     "SystemLibraryError",
     "UnavailableError",
@@ -56,6 +57,10 @@ class OutputError(FarError, ValueError):
 
 class VideoError(FarError, ValueError):
     """A video cannot be read or written: no video, damaged, of an unknown kind."""
+
+
+class ServerError(FarError, ValueError):
+    """The local server cannot start, or cannot take a configuration, as it was asked to."""
 
 
 class SystemLibraryError(FarError, ImportError):

@@ -16,6 +16,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "export",
+    "serve",
     "summary",
 )
 

@@ -14,6 +14,7 @@ from far_keras.cli import (
     export,
     predict,
     quickstart,
+    serve,
     summary,
     synthesize,
     train,
@@ -23,7 +24,7 @@ from far_keras.errors import FarError
 __all__ = ["build_parser", "main"]
 
 # In the order of the help: the way from nothing to an answer, then what looks inside.
-_COMMANDS = (quickstart, synthesize, annotate, train, evaluate, predict, export, summary)
+_COMMANDS = (quickstart, synthesize, annotate, train, evaluate, predict, export, serve, summary)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

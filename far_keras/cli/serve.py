@@ -1,0 +1,144 @@
+"""`far-keras serve`: a local server with TensorFlow Serving's gRPC API."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from far_keras.cli.command import command
+from far_keras.errors import ServerError
+from far_keras.quiet import load_tensorflow
+
+__all__ = ["add_command", "run"]
+
+
+def add_command(commands) -> None:
+    parser = command(
+        commands,
+        "serve",
+        run,
+        "serve exported models over TensorFlow Serving's gRPC API, for laptops and tests",
+        when_interrupted="begins anew",
+    )
+    parser.add_argument(
+        "models",
+        nargs="?",
+        type=Path,
+        help="folder with NAME/<version>/ for each model, or of one model's versions",
+    )
+    parser.add_argument(
+        "--models-config", type=Path, help="a models.config file instead of the folder"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    parser.add_argument("--port", type=int, default=8500, help="0: any free (default: %(default)s)")
+    parser.add_argument(
+        "--versions",
+        default="latest",
+        help="of each model: latest, latest:N, all, or numbers such as 3,5 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--poll-seconds",
+        type=float,
+        default=1.0,
+        help="between looks for new versions; 0: never (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--grace-seconds",
+        type=float,
+        default=30.0,
+        help="for calls under way when the server is stopped (default: %(default)s)",
+    )
+    load = parser.add_argument_group("load")
+    load.add_argument(
+        "--batching", action="store_true", help="requests that wait at the same time share a run"
+    )
+    load.add_argument(
+        "--max-batch", type=int, default=32, help="rows in one run (default: %(default)s)"
+    )
+    load.add_argument(
+        "--max-queue",
+        type=int,
+        default=64,
+        help="requests that may wait; more are refused (default: %(default)s)",
+    )
+    load.add_argument(
+        "--parallel-runs", type=int, help="runs at once (default: one a core; 1 with --batching)"
+    )
+    tls = parser.add_argument_group("TLS (files in PEM format)")
+    tls.add_argument("--tls-cert", type=Path, help="certificate of the server")
+    tls.add_argument("--tls-key", type=Path, help="its private key")
+    tls.add_argument(
+        "--tls-client-ca", type=Path, help="callers must show a certificate of this authority"
+    )
+    other = parser.add_argument_group("other")
+    other.add_argument(
+        "--metrics-port", type=int, help="Prometheus metrics over HTTP at 127.0.0.1; 0: any free"
+    )
+    other.add_argument(
+        "--tensor-content",
+        action="store_true",
+        help="answer in tensor_content; default: in float_val, as TensorFlow Serving",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    tls_words = (options.tls_cert, options.tls_key)
+    if None in tls_words and any([*tls_words, options.tls_client_ca]):
+        raise ServerError("TLS: expected both --tls-cert and --tls-key. Received: not both")
+    load_tensorflow()
+    from far_keras.serving.server import Limits, Server, ServerConfig, TlsFiles, VersionPolicy
+
+    config = ServerConfig(
+        models=options.models,
+        models_config=options.models_config,
+        host=options.host,
+        port=options.port,
+        versions=VersionPolicy.parse(options.versions),
+        poll_seconds=options.poll_seconds,
+        batching=options.batching,
+        max_queue=options.max_queue,
+        parallel_runs=options.parallel_runs,
+        limits=Limits(max_batch=options.max_batch),
+        as_content=options.tensor_content,
+        tls=TlsFiles(*tls_words, options.tls_client_ca) if options.tls_cert else None,
+        metrics_port=options.metrics_port,
+    )
+    _log_to_stderr()
+    print(
+        "far-keras serve: a server with TensorFlow Serving's gRPC API, for laptops and tests; "
+        "production is for TensorFlow Serving, with the same files",
+        flush=True,
+    )
+    if config.is_open_to_others:
+        print(
+            f"far-keras serve: warning: {config.host} lets other machines call, unencrypted and "
+            "unchecked; use --tls-cert, --tls-key and --tls-client-ca",
+            file=sys.stderr,
+            flush=True,
+        )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server = Server(config)
+    server.start()
+    if server.metrics_address:
+        print(f"metrics at {server.metrics_address}", flush=True)
+    print(f"serving {', '.join(server.models)} on {server.address}", flush=True)
+    stop.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    print("finishing the calls under way", flush=True)
+    server.stop(options.grace_seconds)
+    print("stopped", flush=True)
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s"))
+    logger = logging.getLogger("far_keras.serving.server")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

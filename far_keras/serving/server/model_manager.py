@@ -1,0 +1,346 @@
+"""The models that are served: which versions are wanted, loaded, in use, and on their way out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from tensorflow_serving.apis import model_pb2
+
+from far_keras.errors import FarError
+from far_keras.serving.server.model_settings import ModelSettings
+from far_keras.serving.server.rpc_error import RpcError, one_line
+from far_keras.serving.server.saved_model import SavedModel
+from far_keras.serving.server.servable import Servable, State
+from far_keras.serving.server.version_policy import list_versions
+from far_keras.serving.server.warmup import warm_up
+
+__all__ = ["ModelManager"]
+
+_logger = logging.getLogger(__name__)
+
+# Ended versions that the status still tells of; a server that reloads for months would otherwise
+# remember every one.
+_MAX_ENDED = 16
+
+
+class _Model:
+    """A model by name, with all its versions that are in memory or were lately."""
+
+    def __init__(self, settings: ModelSettings):
+        self.settings = settings
+        self.versions: dict[int, Servable] = {}
+        self.labels: dict[str, int] = {}
+        self.wanted: frozenset[int] = frozenset()
+        self.problem = ""  # with its folder
+
+    def note(self, problem: str) -> None:
+        """Tells of a problem once, not at every look."""
+        if problem and problem != self.problem:
+            _logger.warning("%s", problem)
+        self.problem = problem
+
+    def has(self, number: int) -> bool:
+        """Whether the version is in memory, or on its way there or out."""
+        return number in self.versions and self.versions[number].state != State.END
+
+    def in_state(self, *states: int) -> list[Servable]:
+        return [v for _, v in sorted(self.versions.items()) if v.state in states]
+
+    def set_labels(self) -> list[RpcError]:
+        """Lets the labels point to their versions, or leaves all as they were and says why."""
+        wanted = {v.version for v in self.in_state(State.AVAILABLE) if v.version in self.wanted}
+        if not wanted:
+            errors = [servable.error for servable in self.in_state(State.END) if servable.error]
+            error = (errors or [self.problem or f"{self.settings.folder}: no wanted version"])[-1]
+            text = f"1 servable(s) did not become available: {self.settings.name}: {error}"
+            return [RpcError(grpc.StatusCode.UNKNOWN, text)]
+        problems = [
+            RpcError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"Request to assign label {label!r} to version {version} of model "
+                f"{self.settings.name}, which is not currently available for inference",
+            )
+            for label, version in self.settings.labels.items()
+            if version not in wanted
+        ]
+        if not problems:
+            self.labels = dict(self.settings.labels)
+        return problems
+
+    def put(self, servable: Servable) -> None:
+        """Adds a version and forgets long ended ones; never changes a dict that others read."""
+        versions = {**self.versions, servable.version: servable}
+        ended = sorted(number for number, one in versions.items() if one.state == State.END)
+        for number in ended[:-_MAX_ENDED]:
+            del versions[number]
+        self.versions = versions
+
+
+class ModelManager:
+    """Loads, hands out and unloads versions.
+
+    Args:
+        row_by_row: Whether rows of any model's batches may be merged and split.
+        on_load: Told of each attempt: the model, its folder, whether it loaded, and the seconds
+            for loading and for warming up.
+        on_change: Called after versions have appeared or gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        row_by_row: bool = False,
+        on_load: Callable[[str, Path, bool, float, float], None] | None = None,
+        on_change: Callable[[], None] | None = None,
+    ):
+        self._row_by_row = row_by_row
+        self._on_load = on_load
+        self._on_change = on_change
+        self._models: dict[str, _Model] = {}
+        self._loading = threading.RLock()  # one change of models at a time
+
+    @property
+    def names(self) -> list[str]:
+        """The models' names."""
+        return sorted(self._models)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._models
+
+    def is_ready(self, name: str) -> bool:
+        """Whether a version of the model can be used."""
+        model = self._models.get(name)
+        return model is not None and bool(model.in_state(State.AVAILABLE))
+
+    @contextmanager
+    def use(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
+        """Lends the version that a request asks for; it is not unloaded within the block.
+
+        Raises:
+            RpcError: NOT_FOUND for an unknown model or version, INVALID_ARGUMENT for a missing
+                name or an unknown label.
+        """
+        servable = self._acquire(spec)
+        try:
+            yield servable
+        finally:
+            servable.release()
+
+    def _acquire(self, spec: model_pb2.ModelSpec) -> Servable:
+        while True:
+            model, version = self.find(spec)
+            if version is None:
+                candidates = model.in_state(State.AVAILABLE)[-1:]
+            else:
+                known = model.versions.get(version)
+                candidates = [known] if known is not None else []
+            if not candidates or candidates[0].state != State.AVAILABLE:
+                which = "Latest" if version is None else "Specific"
+                number = "" if version is None else f", {version}"
+                raise RpcError(
+                    grpc.StatusCode.NOT_FOUND,
+                    f"Servable not found for request: {which}({spec.name[:80]}{number})",
+                )
+            if candidates[0].acquire():
+                return candidates[0]
+            # It was retired a moment ago: its successor is there already.
+
+    def find(self, spec: model_pb2.ModelSpec) -> tuple[_Model, int | None]:
+        """The model that a request names, and the version if it names one.
+
+        Raises:
+            RpcError: See `use`.
+        """
+        if not spec.name:
+            raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, "Missing ModelSpec: give its name")
+        model = self._models.get(spec.name)
+        choice = spec.WhichOneof("version_choice")
+        if choice == "version_label":
+            version = model.labels.get(spec.version_label) if model is not None else None
+            if version is None:
+                raise RpcError(
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    f"Unrecognized servable version label: {spec.version_label[:80]}",
+                )
+        else:
+            version = spec.version.value if choice == "version" else None
+        if model is None:
+            which = "Latest" if version is None else "Specific"
+            number = "" if version is None else f", {version}"
+            raise RpcError(
+                grpc.StatusCode.NOT_FOUND,
+                f"Servable not found for request: {which}({spec.name[:80]}{number})",
+            )
+        return model, version
+
+    def statuses(self, spec: model_pb2.ModelSpec) -> list[Servable]:
+        """The versions of a model, or the one that is asked for, with their states.
+
+        Raises:
+            RpcError: NOT_FOUND for an unknown model or version; see `use`.
+        """
+        model = self._models.get(spec.name)
+        if spec.name and model is None:
+            raise RpcError(
+                grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {spec.name[:80]}"
+            )
+        model, version = self.find(spec)
+        versions = sorted(model.versions.values(), key=lambda servable: servable.version)
+        if version is None:
+            if not versions:
+                raise RpcError(
+                    grpc.StatusCode.NOT_FOUND,
+                    f"Could not find any versions of model {spec.name}: {model.problem}",
+                )
+            return versions
+        if version not in model.versions:
+            raise RpcError(
+                grpc.StatusCode.NOT_FOUND,
+                f"Could not find version {version} of model {spec.name}",
+            )
+        return [model.versions[version]]
+
+    def configure(self, settings: Sequence[ModelSettings]) -> list[RpcError]:
+        """Serves these models and no others; returns when that is so.
+
+        Args:
+            settings: All models.
+
+        Returns:
+            What is wrong: versions that do not load, folders without any, labels of versions that
+            are not there. What can be served is served nevertheless.
+        """
+        with self._loading:
+            for name in set(self._models) - {one.name for one in settings}:
+                self._drop(name)
+            problems: list[RpcError] = []
+            for one in settings:
+                problems += self._configure(one)
+        self._changed()
+        return problems
+
+    def _configure(self, settings: ModelSettings) -> list[RpcError]:
+        """First the new versions, then the labels, then no old ones: no request falls between."""
+        previous = self._models.get(settings.name)
+        model = previous
+        if model is None or model.settings.folder != settings.folder:
+            model = _Model(settings)
+        model.settings = settings
+        self._load_wanted(model)
+        problems = model.set_labels()
+        self._models[settings.name] = model
+        if previous is not None and previous is not model:
+            for servable in previous.in_state(State.AVAILABLE):
+                servable.retire()
+        self._unload_unwanted(model)
+        return problems
+
+    def poll(self) -> None:
+        """Looks for versions that came or went since the last time."""
+        changed = False
+        with self._loading:
+            for model in list(self._models.values()):
+                changed |= self._load_wanted(model)
+                changed |= self._unload_unwanted(model)
+        if changed:
+            self._changed()
+
+    def add(self, settings: ModelSettings) -> None:
+        """Serves one more model, unless there is one of that name."""
+        with self._loading:
+            if settings.name in self._models:
+                return
+            self._configure(settings)
+        self._changed()
+
+    def close(self) -> None:
+        """Unloads everything; versions in use end with their last user."""
+        with self._loading:
+            for name in list(self._models):
+                self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        model = self._models.pop(name)
+        for servable in model.in_state(State.AVAILABLE):
+            servable.retire()
+        _logger.info("%s: no longer served", name)
+
+    def _load_wanted(self, model: _Model) -> bool:
+        """Loads the versions that are to be served; whether there were new ones."""
+        settings, changed = model.settings, False
+        try:
+            found = list_versions(settings.folder)
+        except OSError as error:
+            model.note(f"{settings.folder}: cannot look for versions: {error.strerror or error}")
+            return False
+        model.note("" if found else f"{settings.folder}: no version of {settings.name} in it")
+        while True:
+            # A version that did not load is passed over until its files change: then the next
+            # lower one is wanted, which mostly is the one that serves already.
+            usable = [number for number in found if not self._is_broken(model, number, found)]
+            wanted = settings.policy.choose(usable)
+            model.wanted = frozenset(wanted) if wanted or not found else model.wanted
+            missing = [number for number in wanted if not model.has(number)]
+            if not missing:
+                return changed
+            self._load(model, missing[-1], found[missing[-1]])
+            changed = True
+
+    def _unload_unwanted(self, model: _Model) -> bool:
+        unwanted = [v for v in model.in_state(State.AVAILABLE) if v.version not in model.wanted]
+        for servable in unwanted:
+            servable.retire()
+            _logger.info("%s: unloaded", servable)
+        return bool(unwanted)
+
+    def _is_broken(self, model: _Model, number: int, found: dict[int, Path]) -> bool:
+        servable = model.versions.get(number)
+        return (
+            servable is not None
+            and bool(servable.error)
+            and servable.fingerprint == _fingerprint(found[number])
+        )
+
+    def _load(self, model: _Model, number: int, folder: Path) -> None:
+        servable = Servable(model.settings.name, number, folder)
+        servable.state = State.LOADING
+        model.put(servable)
+        fingerprint = _fingerprint(folder)
+        start, warm, loaded = time.perf_counter(), 0.0, None
+        try:
+            loaded = SavedModel(folder, row_by_row=self._row_by_row)
+            warm = warm_up(loaded)
+        except FarError as error:
+            if loaded is not None:
+                loaded.close()
+            servable.fail(one_line(str(error)), fingerprint)
+            _logger.error("%s", servable.error)
+        else:
+            servable.publish(loaded)
+            seconds = time.perf_counter() - start
+            _logger.info("%s: loaded in %.1f s, %.1f s of it warm-up", servable, seconds, warm)
+        if self._on_load is not None:
+            seconds = time.perf_counter() - start - warm
+            self._on_load(servable.name, folder, not servable.error, seconds, warm)
+
+    def _changed(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
+
+
+def _fingerprint(folder: Path) -> object:
+    """Changes whenever a file of the version does."""
+    try:
+        return sorted(
+            (str(path), path.stat().st_mtime_ns, path.stat().st_size)
+            for path in folder.rglob("*")
+            if path.is_file()
+        )
+    except OSError as error:
+        return error.errno

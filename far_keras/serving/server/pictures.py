@@ -1,0 +1,147 @@
+"""How many pixels an encoded picture would decode to, read from its header alone.
+
+A file of a few kilobytes may claim to hold gigapixels. Whoever decodes first and looks afterwards
+has no memory left to look with.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+
+from far_keras.serving.server.rpc_error import RpcError
+
+__all__ = ["check_pictures", "count_pixels"]
+
+_JPEG_SIZE = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # start-of-frame markers
+_JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
+
+
+def check_pictures(values: np.ndarray, max_pixels: int, name: str) -> list[int]:
+    """Refuses pictures that would decode to too many pixels, and animated WebP.
+
+    Args:
+        values: bytes objects, any shape. What is no picture of a known kind passes.
+        max_pixels: For one picture, over all its frames.
+        name: Of the input, for errors.
+
+    Returns:
+        The pixels of each, in order; 0 where the kind is unknown.
+
+    Raises:
+        RpcError: INVALID_ARGUMENT, with the index of the picture.
+    """
+    counts = [count_pixels(value) or 0 for value in values.flat]
+    for index, pixels in enumerate(counts):
+        if _is_animated_webp(values.flat[index]):
+            # TensorFlow 2.21 decodes it beyond the memory that it took.
+            raise RpcError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"input {name[:80]!r}: expected a still picture. Received: an animated WebP as "
+                f"picture {index}",
+            )
+        if pixels > max_pixels:
+            raise RpcError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"input {name[:80]!r}: expected pictures of at most {max_pixels:,} pixels. "
+                f"Received: {pixels:,} in picture {index}; scale it down first",
+            )
+    return counts
+
+
+def count_pixels(data: bytes) -> int | None:
+    """Width times height times frames, as the header claims.
+
+    Args:
+        data: An encoded picture.
+
+    Returns:
+        None for what is no JPEG, PNG, GIF, WebP or BMP, or ends before its size is told.
+    """
+    try:
+        if data[:3] == b"\xff\xd8\xff":
+            return _jpeg(data)
+        if data[:8] == b"\x89PNG\r\n\x1a\n":
+            width, height = struct.unpack_from(">II", data, 16)
+            return width * height
+        if data[:4] == b"GIF8":
+            return sum(_gif_frames(data))
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            return _webp(data)
+        if data[:2] == b"BM":
+            width, height = struct.unpack_from("<ii", data, 18)
+            return abs(width) * abs(height)
+    except (struct.error, IndexError):
+        return None
+    return None
+
+
+def _jpeg(data: bytes) -> int | None:
+    position = 2
+    while position < len(data):
+        if data[position] != 0xFF:  # libjpeg skips what stands between segments, too
+            position = data.find(b"\xff", position)
+            if position < 0:
+                return None
+        marker = data[position + 1]
+        if marker == 0xFF:  # padding
+            position += 1
+        elif marker in _JPEG_BARE or marker == 0:
+            position += 2
+        elif marker in _JPEG_SIZE:
+            height, width = struct.unpack_from(">HH", data, position + 5)
+            return width * height
+        elif marker in (0xD9, 0xDA):  # the end, or pixels without a size
+            return None
+        else:
+            position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+    return None
+
+
+def _gif_frames(data: bytes) -> Iterator[int]:
+    """Pixels of each frame, and of the screen, which readers allocate as well."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    screen = width * height
+    yield screen
+    position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while position < len(data):
+        kind = data[position]
+        if kind == 0x21:  # an extension
+            position += 2
+        elif kind == 0x2C:
+            if position + 10 > len(data):
+                return
+            width, height, flags = struct.unpack_from("<HHB", data, position + 5)
+            yield max(width * height, screen)
+            position += 11 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+        else:
+            return
+        while position < len(data) and data[position]:
+            position += 1 + data[position]
+        position += 1
+
+
+def _webp(data: bytes) -> int | None:
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return (width & 0x3FFF) * (height & 0x3FFF)
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return ((bits & 0x3FFF) + 1) * ((bits >> 14 & 0x3FFF) + 1)
+    if kind == b"VP8X":
+        if len(data) < 30:
+            return None
+        width = int.from_bytes(data[24:27], "little") + 1
+        height = int.from_bytes(data[27:30], "little") + 1
+        return width * height
+    return None
+
+
+def _is_animated_webp(data: bytes) -> bool:
+    return (
+        data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and bool(data[20:21]) and data[20] & 2 > 0
+    )
