@@ -23,7 +23,7 @@ from far_keras.serving.failures import failure, too_late
 from far_keras.serving.pictures import Batcher, Picture, ServedImage, is_one_picture, load
 from far_keras.serving.remote_model import Question
 from far_keras.serving.results import ServedResult, Signature, VersionStatus
-from far_keras.serving.retry import Deadline
+from far_keras.serving.retry import Deadline, Retry
 from far_keras.serving.services import METHODS, Call
 from far_keras.serving.settings import ClientSettings
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncFarClient"]
 
 Answer = TypeVar("Answer")
+
+_NEVER = Retry(0)
 
 
 class AsyncFarClient:
@@ -131,10 +133,12 @@ class AsyncFarClient:
         Other iterables than lists and tuples, which may wait for files, are run in threads. To
         leave the loop early, use `contextlib.aclosing`: it cancels what is on its way at once.
         """
+        self._check_open()
         await self._ask(self._model.describe())
         waiting: deque[asyncio.Task[list[ServedResult]]] = deque()
         try:
             async for batch in _batches(pictures, self._settings.batch_size):
+                self._check_open()
                 waiting.append(asyncio.create_task(self._answer(batch, masks)))
                 while waiting and (len(waiting) >= self._settings.in_flight or waiting[0].done()):
                     for result in await waiting.popleft():
@@ -164,8 +168,9 @@ class AsyncFarClient:
 
     async def is_ready(self) -> bool:
         """See `FarClient.is_ready`."""
+        question = administration.status(self._model)
         try:
-            return any(entry.available for entry in await self.status())
+            return any(entry.available for entry in await self._ask(question, retry=_NEVER))
         except ServingError:
             self._check_open()
             return False
@@ -212,13 +217,19 @@ class AsyncFarClient:
     async def _answer(self, batch: list[Picture], masks: bool) -> list[ServedResult]:
         return await self._ask(self._model.answer(await _load(batch), masks))
 
-    async def _ask(self, question: Question[Answer], deadline: Deadline | None = None) -> Answer:
+    async def _ask(
+        self,
+        question: Question[Answer],
+        deadline: Deadline | None = None,
+        retry: Retry | None = None,
+    ) -> Answer:
         """Makes the calls of a question: within `deadline` together, or the timeout for each."""
+        retry = retry or self._settings.retry
         try:
             call = next(question)
             while True:
                 try:
-                    response = await self._call(call, deadline or self._deadline())
+                    response = await self._call(call, deadline or self._deadline(), retry)
                 except ServingError as error:
                     call = question.throw(error)
                 else:
@@ -226,7 +237,7 @@ class AsyncFarClient:
         except StopIteration as finished:
             return finished.value
 
-    async def _call(self, call: Call, deadline: Deadline) -> Any:
+    async def _call(self, call: Call, deadline: Deadline, retry: Retry) -> Any:
         method = self._methods[call.method.path]
         for tried in count(1):
             self._check_open()
@@ -238,7 +249,7 @@ class AsyncFarClient:
             except grpc.RpcError as error:
                 self._check_open()
                 failed = failure(error, call)
-                pause = self._settings.retry.pause(tried, failed, deadline)
+                pause = retry.pause(tried, failed, deadline)
                 if pause is None:
                     raise failed from error
             except (asyncio.CancelledError, grpc.aio.UsageError):

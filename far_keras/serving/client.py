@@ -23,7 +23,7 @@ from far_keras.serving.failures import failure, too_late
 from far_keras.serving.pictures import Batcher, Picture, ServedImage, is_one_picture, load
 from far_keras.serving.remote_model import Question
 from far_keras.serving.results import ServedResult, Signature, VersionStatus
-from far_keras.serving.retry import Deadline
+from far_keras.serving.retry import Deadline, Retry
 from far_keras.serving.services import METHODS, Call
 from far_keras.serving.settings import ClientSettings
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["FarClient"]
 
 Answer = TypeVar("Answer")
+
+_NEVER = Retry(0)
 
 
 class FarClient:
@@ -169,14 +171,17 @@ class FarClient:
             `ServedResult.error`, and the stream goes on.
 
         Raises:
-            ServingError: The server or the model is not to be reached at the beginning.
+            ServingError: The server or the model is not to be reached at the beginning, or the
+                client is closed meanwhile.
         """
+        self._check_open()
         self._ask(self._model.describe())
         scope = _Scope()
         pool = ThreadPoolExecutor(self._settings.in_flight, thread_name_prefix="far_keras-client")
         try:
             waiting: deque[Future[list[ServedResult]]] = deque()
             for batch in _batches(pictures, self._settings.batch_size):
+                self._check_open()
                 waiting.append(pool.submit(self._answer, batch, masks, scope))
                 while waiting and (len(waiting) >= self._settings.in_flight or waiting[0].done()):
                     yield from waiting.popleft().result()
@@ -221,9 +226,13 @@ class FarClient:
         return self._ask(self._model.predict_raw(inputs, signature, outputs))[0]
 
     def is_ready(self) -> bool:
-        """Whether the model, in the version or of the label that this client asks, answers now."""
+        """Whether the model, in the version or of the label that this client asks, answers now.
+
+        Asked once, without retries.
+        """
+        question = administration.status(self._model)
         try:
-            return any(entry.available for entry in self.status())
+            return any(entry.available for entry in self._ask(question, retry=_NEVER))
         except ServingError:
             self._check_open()
             return False
@@ -299,13 +308,15 @@ class FarClient:
         question: Question[Answer],
         deadline: Deadline | None = None,
         scope: _Scope | None = None,
+        retry: Retry | None = None,
     ) -> Answer:
         """Makes the calls of a question: within `deadline` together, or the timeout for each."""
+        retry = retry or self._settings.retry
         try:
             call = next(question)
             while True:
                 try:
-                    response = self._call(call, deadline or self._deadline(), scope)
+                    response = self._call(call, deadline or self._deadline(), scope, retry)
                 except ServingError as error:
                     call = question.throw(error)
                 else:
@@ -313,7 +324,7 @@ class FarClient:
         except StopIteration as finished:
             return finished.value
 
-    def _call(self, call: Call, deadline: Deadline, scope: _Scope | None) -> Any:
+    def _call(self, call: Call, deadline: Deadline, scope: _Scope | None, retry: Retry) -> Any:
         method = self._methods[call.method.path]
         for tried in count(1):
             self._check_open()
@@ -327,7 +338,7 @@ class FarClient:
             except grpc.RpcError as error:
                 self._check_open()
                 failed = failure(error, call)
-                pause = self._settings.retry.pause(tried, failed, deadline)
+                pause = retry.pause(tried, failed, deadline)
                 if pause is None:
                     raise failed from error
             except ValueError:  # what gRPC says of a closed channel

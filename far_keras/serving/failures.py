@@ -53,7 +53,7 @@ _KINDS: dict[str, tuple[type[ServingError], str]] = {
     "DATA_LOSS": (ResponseError, "look into the server's log"),
 }
 _OTHERS = (ServingError, "look into the server's log")
-_TLS_WORDS = ("ssl", "tls", "certificate", "handshake", "peer name", "verify")
+_TLS_WORDS = ("ssl", "tls", "certificate", "handshake", "peer name", "verif")
 _TOO_LARGE = "larger than max"
 
 

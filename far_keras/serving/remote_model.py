@@ -210,7 +210,9 @@ class RemoteModel:
                 return first + (yield from self._answer(part[middle:], masks))
             if _may_be_one_picture(error):
                 assert isinstance(error, ServingError)
-                error = type(error)(f"{part[0].name}: {error}", error.code)
+                named = type(error)(f"{part[0].name}: {error}", error.code)
+                named.__cause__ = error.__cause__
+                error = named
             return [ServedResult(picture.name, error=error) for picture in part]
 
     def _ask(

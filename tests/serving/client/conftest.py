@@ -1,6 +1,7 @@
 """A server on the real stubs that answers from the pixels, and fails as a test asks."""
 
 import io
+import subprocess
 from concurrent import futures
 
 import grpc
@@ -168,6 +169,7 @@ def start():
         running.append(server)
         return port
 
+    start.running = running
     yield start
     for server in running:
         server.stop(0).wait()
@@ -210,3 +212,31 @@ def picture_fixture():
 @pytest.fixture(name="encoded")
 def encoded_fixture():
     return encoded
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """A folder with an authority (ca.pem), a server and a client that it signed, and a stranger."""
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(text):
+        subprocess.run(
+            ["openssl", *text.split()], cwd=folder, check=True, capture_output=True, timeout=60
+        )
+
+    new = (
+        "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {0}.key -subj /CN={1}"
+    )
+    for name in ("ca", "stranger"):
+        openssl(
+            new.format(name, name)
+            + f" -x509 -out {name}.pem -days 2 -addext basicConstraints=critical,CA:TRUE"
+        )
+    for name, host in (("server", "far.test"), ("client", "client.test")):
+        openssl(new.format(name, host) + f" -out {name}.csr")
+        (folder / "names").write_text(f"subjectAltName=DNS:{host}")
+        openssl(
+            f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
+            f"-out {name}.pem -extfile names"
+        )
+    return folder

@@ -318,28 +318,50 @@ def test_closing_ends_calls_on_their_way(target, service, picture):
     assert "closed" in str(caught[0])
 
 
-def test_leaving_a_stream_cancels_what_is_on_its_way(target, service, picture):
-    go_on = threading.Event()
-    with FarClient(target, "mgmtn", timeout=30, batch_size=1, in_flight=4) as client:
-        stream = client.stream(picture(i) for i in range(100))
-        next(stream)
-        cancelled = []
+def endless(picture):
+    while True:
+        yield picture(1)
 
-        def wait(request, context):
-            context.add_callback(lambda: cancelled.append(not go_on.is_set()))
+
+def test_a_stream_that_ends_early_cancels_what_is_on_its_way(target, service, picture):
+    go_on, ended = threading.Event(), []
+
+    def wait(request, context):
+        if request.model_spec.signature_name == "serve_uint8":
+            context.add_callback(lambda: ended.append(go_on.is_set()))
             go_on.wait(20)
 
-        service.before = wait
+    def pictures():
+        yield from (picture(i) for i in range(3))
+        assert wait_until(lambda: len(service.requests) == 1 + 3)
+        raise KeyError("the source fails")
+
+    service.before = wait
+    with FarClient(target, "mgmtn", timeout=30, batch_size=1, in_flight=8) as client:
         begin = time.monotonic()
-        closing = threading.Timer(0.5, client.close)
-        closing.start()
-        rest = list(stream)
-        assert time.monotonic() - begin < 5
+        with pytest.raises(KeyError):
+            list(client.stream(pictures()))
+        assert time.monotonic() - begin < 10
+        assert wait_until(lambda: ended == [False] * 3)
         go_on.set()
-        closing.join()
-    assert not rest[-1].ok
-    assert "closed" in str(rest[-1].error)
-    assert True in cancelled
+        assert client.predict(picture(3)).ok
+
+
+def test_closing_the_client_ends_an_endless_stream(target, service, picture):
+    client = FarClient(target, "mgmtn", timeout=30, batch_size=1)
+    threading.Timer(0.3, client.close).start()
+    with pytest.raises(ServingError, match="closed; open another"):
+        for _ in client.stream(endless(picture)):
+            pass
+
+
+def wait_until(condition, seconds=5):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def test_threads_share_a_client(client, picture):
