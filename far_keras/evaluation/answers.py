@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from far_keras.evaluation.scores import mask_iou
+from far_keras.models.calibration import Calibration
 from far_keras.schema import AttributeSchema
 
 if TYPE_CHECKING:
@@ -28,14 +29,16 @@ class SplitAnswers:
 
     Args:
         labels: (N, A) int8, 1, 0 or `MISSING`.
-        probabilities: (N, A) float64.
+        probabilities: (N, A) float64, calibrated.
         iou: (N, G) intersection over union of predicted and landmark masks, NaN where a picture
             has no masks; None for a model without masks.
+        logits: (N, A) float64, what the probabilities were made of.
     """
 
     labels: NDArray[np.int8]
     probabilities: NDArray[np.float64]
     iou: NDArray[np.float64] | None
+    logits: NDArray[np.float64]
 
 
 def answer_split(
@@ -47,6 +50,7 @@ def answer_split(
     batch_size: int = 32,
     title: str | None = None,
     given_masks: MaskSource = "landmarks",
+    calibration: Calibration | None = None,
 ) -> SplitAnswers:
     """Runs a model over a split, once, without augmentation.
 
@@ -58,6 +62,7 @@ def answer_split(
         split: ``"train"``, ``"valid"`` or ``"test"``.
         batch_size: Pictures at once.
         given_masks: Which masks of the records a network with given masks gets.
+        calibration: How logits become probabilities; None for the plain sigmoid.
         title: Shown with a progress bar on standard error; None shows none.
 
     Raises:
@@ -98,10 +103,12 @@ def answer_split(
         logits.append(outputs["attributes"].astype(np.float64))
         if predicts:
             overlaps.append(mask_iou(truth["masks"].numpy(), _sigmoid(outputs["masks"])))
+    said = np.concatenate(logits)
     return SplitAnswers(
         labels=np.concatenate(labels),
-        probabilities=_sigmoid(np.concatenate(logits)),
+        probabilities=(calibration or Calibration()).probabilities(said, schema.attributes),
         iou=np.concatenate(overlaps) if overlaps else None,
+        logits=said,
     )
 
 

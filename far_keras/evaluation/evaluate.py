@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from far_keras.errors import DatasetError, ModelError
 from far_keras.evaluation.answers import answer_split
 from far_keras.evaluation.bootstrap import Answers
+from far_keras.evaluation.calibration import calibration_figures
 from far_keras.evaluation.figures import MAJORITY, Evaluation, score
 from far_keras.evaluation.scores import majority_answer
+from far_keras.models.calibration import Calibration
 from far_keras.schema import MISSING, AttributeSchema
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def evaluate(
     if not table.files:
         raise DatasetError(f"{records}: the split {split!r} has no pictures to measure on")
     schema: AttributeSchema | None = None
-    answers, iou, fed = {}, {}, {}
+    answers, iou, fed, calibration = {}, {}, {}, {}
     labels = np.zeros((0, 0), np.int8)
     loaded = [load_model(folder) for folder in folders]
     names = _names(folders, [model.config.variant for model in loaded])
@@ -83,11 +85,14 @@ def evaluate(
             batch_size=batch_size,
             title=f"answering {name}" if progress else None,
             given_masks=given,
+            calibration=model.calibration,
         )
         if given_mask_size(model.model):
             fed[name] = given
         labels = said.labels
         answers[name] = Answers(said.probabilities, _in_order(model.thresholds, schema))
+        plain = Calibration().probabilities(said.logits, schema.attributes)
+        calibration[name] = calibration_figures(labels, plain, said.probabilities)
         if said.iou is not None:
             iou[name] = (model.schema.group_names, said.iou)
     assert schema is not None
@@ -103,6 +108,7 @@ def evaluate(
         labels,
         answers,
         iou=iou,
+        calibration=calibration,
         folders=dict(zip(names, map(str, folders), strict=True)),
         identities=identities if known_identities else None,
         resamples=resamples,

@@ -62,6 +62,7 @@ class ModelScores:
         attributes: By attribute, then by figure.
         thresholds: By attribute.
         mask_iou: By group, and under "mean"; None without masks.
+        calibration: See `far_keras.evaluation.calibration.calibration_figures`; None if not known.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ModelScores:
     attributes: dict[str, dict[str, Figure]]
     thresholds: dict[str, float]
     mask_iou: dict[str, Figure] | None = None
+    calibration: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ def score(
     answers: Mapping[str, Answers],
     *,
     iou: Mapping[str, tuple[Sequence[str], NDArray]] | None = None,
+    calibration: Mapping[str, Mapping[str, float]] | None = None,
     folders: Mapping[str, str] | None = None,
     identities: NDArray | None = None,
     data: Mapping[str, object] | None = None,
@@ -161,6 +164,7 @@ def score(
         labels: (N, A), 1, 0 or `MISSING`.
         answers: By name, in the order of the report; `MAJORITY` last.
         iou: By name, group names and (N, G) overlaps.
+        calibration: By name, what `calibration_figures` gave.
         folders: By name, where the model came from.
         identities: (N,) for resampling whole persons; None resamples pictures.
         data: Says which pictures these are.
@@ -190,7 +194,9 @@ def score(
             groups, values = iou[name]
             overlap = _mask_figures(groups, values, resample_means(values, **drawing))
         thresholds = dict(zip(attributes, map(float, model.thresholds), strict=True))
-        models.append(ModelScores(name, folders.get(name, ""), mean, each, thresholds, overlap))
+        calibrated = (calibration or {}).get(name)
+        folder = folders.get(name, "")
+        models.append(ModelScores(name, folder, mean, each, thresholds, overlap, calibrated))
     differences = []
     for first, second in pairwise(name for name in answers if name != MAJORITY):
         mean, each = _figures(

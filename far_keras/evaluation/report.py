@@ -29,6 +29,10 @@ HEADLINE = {
     "roc_auc": "ROC AUC",
     "f1": "F1",
 }
+CALIBRATION = {
+    "expected_calibration_error": "expected calibration error",
+    "brier_score": "Brier score",
+}
 
 
 def to_dict(evaluation: Evaluation) -> dict[str, Any]:
@@ -43,6 +47,8 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
         }
         if scores.mask_iou is not None:
             data["mask_iou"] = _plain(scores.mask_iou)
+        if scores.calibration is not None:
+            data["calibration"] = {n: _number(value) for n, value in scores.calibration.items()}
         return data
 
     return {
@@ -123,6 +129,18 @@ def tables(evaluation: Evaluation) -> list[RenderableType]:
             figures = ((scores.mask_iou or {}).get(group) for scores in masked)
             masks.add_row(group, *("-" if f is None else format_figure(f) for f in figures))
         parts.append(masks)
+
+    calibrated = [scores for scores in evaluation.models if scores.calibration]
+    if calibrated:
+        table = Table(title="calibration, and without it", title_justify="left")
+        table.add_column("mean over attributes")
+        for heading in CALIBRATION.values():
+            table.add_column(heading, justify="right")
+        for scores in calibrated:
+            values = scores.calibration or {}
+            pairs = ((values[key], values[f"{key}_uncalibrated"]) for key in CALIBRATION)
+            table.add_row(scores.name, *(f"{after:.4f} ({before:.4f})" for after, before in pairs))
+        parts.append(table)
 
     each = Table(title="ROC AUC, and accuracy in brackets", title_justify="left")
     if evaluation.scarce:

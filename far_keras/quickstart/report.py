@@ -46,7 +46,9 @@ def write_quickstart_report(
     }
     curves = plot_curves(histories, _CURVES, evaluation / "curves.png")
     loaded = load_model(next(iter(models.values())))
-    said = answer_split(loaded.model, loaded.schema, records, "test")
+    said = answer_split(
+        loaded.model, loaded.schema, records, "test", calibration=loaded.calibration
+    )
     mistakes = worst_mistakes(loaded.schema.attributes, said)
     faces = read_faces(records, "test", [mistake.row for mistake in mistakes])
     # Spread over the split, since a person's pictures follow one another.

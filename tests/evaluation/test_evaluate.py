@@ -8,10 +8,12 @@ from far_keras.datasets.manifest import Manifest, Shard
 from far_keras.datasets.records import FaceRecord, write_shard
 from far_keras.errors import DatasetError, ModelError
 from far_keras.evaluation.answers import answer_split
+from far_keras.evaluation.calibration import brier_score
 from far_keras.evaluation.evaluate import evaluate
 from far_keras.evaluation.figures import MAJORITY
 from far_keras.evaluation.report import tables
 from far_keras.evaluation.scores import attribute_scores, mask_iou
+from far_keras.models.calibration import Calibration
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import REGIONS, AttributeSchema, Group
@@ -22,6 +24,7 @@ SCHEMA = AttributeSchema(
     ("Bald", "Smiling"),
     (Group("Hair", ("Bald",), ("hair",)), Group("Mouth", ("Smiling",), ("mouth", "lower_face"))),
 )
+CALIBRATION = Calibration({"Bald": (2.0, -0.5), "Smiling": (0.5, 0.25)})
 COUNTS = {"train": 20, "valid": 0, "test": 37}
 
 
@@ -66,7 +69,7 @@ def make_model(folder, variant, schema=SCHEMA, **arguments):
     config = ModelConfig(variant, {"image_size": 64, **arguments})
     return save_model(
         build_model(config, schema), folder, config=config, schema=schema,
-        thresholds=dict.fromkeys(schema.attributes, 0.4),
+        thresholds=dict.fromkeys(schema.attributes, 0.4), calibration=CALIBRATION,
     )  # fmt: skip
 
 
@@ -83,7 +86,9 @@ def test_answers_are_in_the_order_of_records_and_schema(records, models):
     from far_keras.datasets.pipeline import load_records
 
     loaded = load_model(models[0])
-    said = answer_split(loaded.model, SCHEMA, records, "test", batch_size=8)
+    said = answer_split(
+        loaded.model, SCHEMA, records, "test", batch_size=8, calibration=loaded.calibration
+    )
     images, truth = next(
         iter(load_records(records, "test", schema=SCHEMA, image_size=64, mask_size=16,
                           batch_size=64))
@@ -91,9 +96,9 @@ def test_answers_are_in_the_order_of_records_and_schema(records, models):
     outputs = loaded.model.predict_on_batch(images)
     np.testing.assert_array_equal(said.labels, truth["attributes"])
     # Batches of 8 and of 37 sum in another order in float32.
-    np.testing.assert_allclose(
-        said.probabilities, 1 / (1 + np.exp(-outputs["attributes"])), atol=1e-5
-    )
+    np.testing.assert_allclose(said.logits, outputs["attributes"], atol=1e-4)
+    scaled = outputs["attributes"] * [2.0, 0.5] + [-0.5, 0.25]
+    np.testing.assert_allclose(said.probabilities, 1 / (1 + np.exp(-scaled)), atol=1e-5)
     expected = mask_iou(truth["masks"], 1 / (1 + np.exp(-outputs["masks"])))
     np.testing.assert_allclose(said.iou, expected, atol=0.02)  # a cell at the level may flip
     assert np.isnan(said.iou[::5]).all() and np.isfinite(said.iou[1]).any()
@@ -108,6 +113,13 @@ def test_an_evaluation_of_saved_models(records, models):
     # Pictures 3 to 36 in fours, the first three of unknown persons.
     assert evaluation.data["identities"] == 10
     assert evaluation.data["synthetic"] is False
+    said = answer_split(load_model(models[0]).model, SCHEMA, records, "test")
+    plain = brier_score(said.labels, 1 / (1 + np.exp(-said.logits))).mean()
+    calibrated = brier_score(said.labels, CALIBRATION.probabilities(said.logits, SCHEMA.attributes))
+    figures = evaluation.models[0].calibration
+    assert figures["brier_score_uncalibrated"] == pytest.approx(plain, abs=1e-5)
+    assert figures["brier_score"] == pytest.approx(calibrated.mean(), abs=1e-5)
+    assert evaluation.model(MAJORITY).calibration is None
     loaded = load_model(models[0])
     said = answer_split(loaded.model, SCHEMA, records, "test")
     expected = attribute_scores(said.labels, said.probabilities, 0.4)
