@@ -1,0 +1,175 @@
+"""The .tflite file format: a flatbuffer that is read, changed and written again.
+
+The classes of the format come with `ai_edge_litert`. Its own writer neither aligns weights nor
+shares what is equal; this one does both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+__all__ = ["IDENTIFIER", "operations", "read_flatbuffer", "with_uint8_input", "write_flatbuffer"]
+
+IDENTIFIER = b"TFL3"
+"""Bytes 4 to 7 of every .tflite file."""
+
+_ALIGNMENT = 16  # of weights, as the format demands
+_ADDED_BY_UINT8 = 128  # int8 is uint8 with this much taken off
+
+
+def read_flatbuffer(content: bytes) -> Any:
+    """The file's content as a tree of plain objects, a ``schema_py_generated.ModelT``.
+
+    Weights that the quantiser put behind the flatbuffer, where only new runtimes look for them,
+    are taken inside.
+    """
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 0 and 1 mean that there is nothing
+            end = buffer.offset + buffer.size
+            buffer.data = np.frombuffer(content[buffer.offset : end], np.uint8)
+        buffer.offset = buffer.size = 0
+    return model
+
+
+def write_flatbuffer(model: Any) -> bytes:
+    """The bytes of a model as `read_flatbuffer` gives it.
+
+    Equal tables of quantisation parameters are stored once: without that, the zero points of an
+    EfficientNet-Lite0, all of them 0, take 350 kB.
+    """
+    builder = flatbuffers.Builder(1 << 20)
+    vectors: dict[bytes, int] = {}
+    for buffer in model.buffers:
+        if buffer.data is not None:
+            buffer.Pack = _Packer(_pack_buffer, buffer)
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.name = _short(_text(tensor.name))
+            if tensor.quantization is not None:
+                tensor.quantization.Pack = _Packer(_pack_quantization, tensor.quantization, vectors)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def operations(content: bytes) -> Counter[str]:
+    """How many operations of each kind the file has, by the format's names.
+
+    Operations that need more than the runtime itself are called ``"CUSTOM"``; those that run on
+    TensorFlow's own kernels ("Flex") are among them.
+    """
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
+    model = schema.Model.GetRootAs(content, 0)
+    found: Counter[str] = Counter()
+    for index in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(index)
+        for position in range(graph.OperatorsLength()):
+            code = model.OperatorCodes(graph.Operators(position).OpcodeIndex())
+            # Old files have the number in one field, new ones in the other; the unused one is 0.
+            found[names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]] += 1
+    return found
+
+
+def with_uint8_input(model: Any) -> Any:
+    """Lets an int8 model take uint8 pixels: an operation in front takes off 128.
+
+    Args:
+        model: As `read_flatbuffer` gives it, with one int8 input. It is changed.
+    """
+    graph = model.subgraphs[0]
+    old = int(graph.inputs[0])
+    inner = graph.tensors[old]
+    outer = schema.TensorT()
+    outer.__dict__.update(inner.__dict__)
+    outer.type = schema.TensorType.UINT8
+    outer.quantization = schema.QuantizationParametersT(
+        scale=inner.quantization.scale,
+        zeroPoint=np.array([int(inner.quantization.zeroPoint[0]) + _ADDED_BY_UINT8]),
+    )
+    inner.name = f"{_text(inner.name)}_int8"
+    inner.buffer = outer.buffer = 0
+    new = len(graph.tensors)
+    graph.tensors.append(outer)
+    code = schema.OperatorCodeT(
+        builtinCode=schema.BuiltinOperator.QUANTIZE,
+        deprecatedBuiltinCode=schema.BuiltinOperator.QUANTIZE,
+        version=2,  # the first that takes uint8 to int8
+    )
+    model.operatorCodes.append(code)
+    quantize = schema.OperatorT(
+        opcodeIndex=len(model.operatorCodes) - 1,
+        inputs=np.array([new], np.int32),
+        outputs=np.array([old], np.int32),
+    )
+    graph.operators.insert(0, quantize)
+    graph.inputs = np.array([new], np.int32)
+    for signature in model.signatureDefs or ():
+        for entry in signature.inputs:
+            if entry.tensorIndex == old:
+                entry.tensorIndex = new
+    return model
+
+
+class _Packer:
+    """Stands for an object's own method ``Pack``."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __call__(self, builder: flatbuffers.Builder) -> int:
+        return self.function(builder, *self.arguments)
+
+
+def _pack_buffer(builder: flatbuffers.Builder, buffer: Any) -> int:
+    data = _vector(builder, np.asarray(buffer.data, np.uint8), _ALIGNMENT)
+    schema.BufferStart(builder)
+    schema.BufferAddData(builder, data)
+    return schema.BufferEnd(builder)
+
+
+def _pack_quantization(
+    builder: flatbuffers.Builder, quantization: Any, vectors: dict[bytes, int]
+) -> int:
+    def shared(values: Any, dtype: str) -> int:
+        array = np.asarray(values, dtype)
+        key = dtype.encode() + array.tobytes()
+        if key not in vectors:
+            vectors[key] = _vector(builder, array, array.itemsize)
+        return vectors[key]
+
+    scale = None if quantization.scale is None else shared(quantization.scale, "<f4")
+    zero = None if quantization.zeroPoint is None else shared(quantization.zeroPoint, "<i8")
+    details = None if quantization.details is None else quantization.details.Pack(builder)
+    schema.QuantizationParametersStart(builder)
+    if scale is not None:
+        schema.QuantizationParametersAddScale(builder, scale)
+    if zero is not None:
+        schema.QuantizationParametersAddZeroPoint(builder, zero)
+    if details is not None:
+        schema.QuantizationParametersAddDetailsType(builder, quantization.detailsType)
+        schema.QuantizationParametersAddDetails(builder, details)
+    schema.QuantizationParametersAddQuantizedDimension(builder, quantization.quantizedDimension)
+    return schema.QuantizationParametersEnd(builder)
+
+
+def _vector(builder: flatbuffers.Builder, array: np.ndarray, alignment: int) -> int:
+    """Writes a vector that begins at a multiple of `alignment`."""
+    content = array.tobytes()
+    builder.StartVector(array.itemsize, len(array), alignment)
+    builder.head -= len(content)
+    builder.Bytes[builder.head : builder.head + len(content)] = content
+    return builder.EndVector()
+
+
+def _text(name: Any) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _short(name: str) -> str:
+    """Of the names of all operations that were joined, the last two words of the first."""
+    return "/".join(name.split(";")[0].split("/")[-2:])

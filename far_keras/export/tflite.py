@@ -1,0 +1,173 @@
+"""A trained model as .tflite files for phones, in four precisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+import far_keras
+from far_keras.atomic import atomic_path
+from far_keras.errors import ModelError
+from far_keras.export.conversion import convert
+from far_keras.export.description import describe
+from far_keras.export.flatbuffer import operations
+from far_keras.export.tflite_metadata import with_metadata
+from far_keras.models.storage import LoadedModel, load_model
+
+if TYPE_CHECKING:
+    from far_keras.schema import AttributeSchema
+
+__all__ = ["CALIBRATION_PICTURES", "PRECISIONS", "calibration_pictures", "export_tflite"]
+
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+"""What a file computes with: float32; float32 with weights stored as float16 or as int8; int8."""
+
+CALIBRATION_PICTURES = 200
+"""Training pictures that show the int8 file which values occur."""
+
+
+def export_tflite(
+    model: str | Path | LoadedModel,
+    folder: str | Path,
+    name: str | None = None,
+    *,
+    precisions: Sequence[str] = PRECISIONS,
+    pictures: Iterable[np.ndarray] | None = None,
+    pictures_from: str = "",
+) -> dict[str, Path]:
+    """Writes a model as ``<name>-<precision>.tflite``, one file a precision.
+
+    Every file takes one picture, "image" (1, S, S, 3): uint8 for int8, float32 in [0, 255] for the
+    others. It answers probabilities, float32: "attributes" (1, A), calibrated, and "masks"
+    (1, h, w, G) if the model has them. It needs nothing beside the runtime's own operations. What
+    it must be told and what it answers stands in the file: see `read_metadata`.
+
+    Args:
+        model: Folder of a trained model, or what `load_model` returned.
+        folder: Where to write; made if missing. Earlier files of the same name are replaced.
+        name: What the model is called; None for the name of its folder or its variant.
+        precisions: Which of `PRECISIONS` to write.
+        pictures: For int8: training pictures (S, S, 3) in [0, 255], such as
+            `calibration_pictures` gives.
+        pictures_from: Where they come from, for the file's metadata.
+
+    Returns:
+        The files by precision.
+
+    Raises:
+        ModelError: `model` is no model, a precision is unknown, int8 is asked for without
+            pictures, or the network needs an operation that the runtime does not have.
+        OSError: `folder` cannot be written.
+
+    Example:
+        >>> export_tflite("models/mgmtn", "phone", precisions=["float16"])  # doctest: +SKIP
+        {'float16': PosixPath('phone/mgmtn-float16.tflite')}
+    """
+    if unknown := [precision for precision in precisions if precision not in PRECISIONS]:
+        raise ModelError(f"precisions: expected some of {list(PRECISIONS)}. Received: {unknown}")
+    calibration = None if pictures is None else [np.asarray(picture) for picture in pictures]
+    if "int8" in precisions and not calibration:
+        raise ModelError(
+            "pictures: expected training pictures for the precision int8. Received: none; give "
+            "some, such as calibration_pictures(records, image_size)"
+        )
+    if name is None:
+        name = model.config.variant if isinstance(model, LoadedModel) else Path(model).name
+    loaded = _in_float32(model)
+    description = describe(loaded, name)
+    float32 = convert(loaded)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for precision in precisions:
+        flatbuffer = _in_precision(float32, loaded, precision, calibration)
+        _refuse_foreign(flatbuffer, precision)
+        facts: dict[str, Any] = {
+            "precision": precision,
+            "far_keras": far_keras.__version__,
+            "input": {
+                "name": "image",
+                "shape": [1, loaded.image_size, loaded.image_size, 3],
+                "dtype": "uint8" if precision == "int8" else "float32",
+            },
+            "outputs": ["attributes", "masks"] if description.has_masks else ["attributes"],
+        }
+        if precision == "int8" and calibration is not None:
+            facts["calibrated_on"] = {"pictures": len(calibration), "from": pictures_from}
+        files[precision] = folder / f"{name}-{precision}.tflite"
+        with atomic_path(files[precision]) as temporary:
+            temporary.write_bytes(with_metadata(flatbuffer, description, facts))
+    return files
+
+
+def calibration_pictures(
+    records: str | Path,
+    image_size: int,
+    schema: AttributeSchema,
+    count: int = CALIBRATION_PICTURES,
+) -> Iterator[np.ndarray]:
+    """The first training pictures of a folder of records.
+
+    Args:
+        records: Folder that `far-keras annotate` wrote.
+        image_size: Side S of the pictures.
+        schema: The model's.
+        count: How many, if there are as many.
+
+    Yields:
+        float32 (S, S, 3) in [0, 255], not augmented.
+
+    Raises:
+        DatasetError: The records are missing or incomplete, or lack a training split.
+    """
+    from far_keras.datasets.pipeline import load_records
+
+    batches = load_records(
+        records,
+        "train",
+        schema=schema,
+        image_size=image_size,
+        masks=None,
+        cache=False,
+        allow_missing=True,
+    )
+    for images, _ in batches.unbatch().take(count):
+        yield images.numpy()
+
+
+def _in_precision(
+    float32: bytes, loaded: LoadedModel, precision: str, pictures: list[np.ndarray] | None
+) -> bytes:
+    if precision == "float32":
+        return float32
+    if precision == "float16":
+        return convert(loaded, float16=True)
+    from far_keras.export.quantization import quantize_dynamic, quantize_int8
+
+    if precision == "dynamic":
+        return quantize_dynamic(float32)
+    assert pictures is not None
+    return quantize_int8(float32, pictures)
+
+
+def _refuse_foreign(flatbuffer: bytes, precision: str) -> None:
+    if operations(flatbuffer)["CUSTOM"]:
+        raise ModelError(
+            f"the network cannot be written as {precision} .tflite: it needs operations that the "
+            "runtime does not have. Use one of the named variants"
+        )
+
+
+def _in_float32(model: str | Path | LoadedModel) -> LoadedModel:
+    if isinstance(model, LoadedModel):
+        return model
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return load_model(model)
+    finally:
+        keras.config.set_dtype_policy(previous)
