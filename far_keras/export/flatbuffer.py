@@ -13,11 +13,19 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-__all__ = ["IDENTIFIER", "operations", "read_flatbuffer", "with_uint8_input", "write_flatbuffer"]
+__all__ = [
+    "IDENTIFIER",
+    "kind_of",
+    "operations",
+    "read_flatbuffer",
+    "with_uint8_input",
+    "write_flatbuffer",
+]
 
 IDENTIFIER = b"TFL3"
 """Bytes 4 to 7 of every .tflite file."""
 
+_KINDS = {number: name for name, number in vars(schema.BuiltinOperator).items()}
 _ALIGNMENT = 16  # of weights, as the format demands
 _ADDED_BY_UINT8 = 128  # int8 is uint8 with this much taken off
 
@@ -63,16 +71,17 @@ def operations(content: bytes) -> Counter[str]:
     Operations that need more than the runtime itself are called ``"CUSTOM"``; those that run on
     TensorFlow's own kernels ("Flex") are among them.
     """
-    names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
-    model = schema.Model.GetRootAs(content, 0)
-    found: Counter[str] = Counter()
-    for index in range(model.SubgraphsLength()):
-        graph = model.Subgraphs(index)
-        for position in range(graph.OperatorsLength()):
-            code = model.OperatorCodes(graph.Operators(position).OpcodeIndex())
-            # Old files have the number in one field, new ones in the other; the unused one is 0.
-            found[names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]] += 1
-    return found
+    model = read_flatbuffer(content)
+    return Counter(
+        kind_of(model, operation) for graph in model.subgraphs for operation in graph.operators
+    )
+
+
+def kind_of(model: Any, operation: Any) -> str:
+    """The format's name for what an operation of `read_flatbuffer`'s tree does."""
+    code = model.operatorCodes[operation.opcodeIndex]
+    # Old files have the number in one field, new ones in the other; the unused one is 0.
+    return _KINDS[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
 def with_uint8_input(model: Any) -> Any:

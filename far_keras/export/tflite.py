@@ -78,6 +78,11 @@ def export_tflite(
     if name is None:
         name = model.config.variant if isinstance(model, LoadedModel) else Path(model).name
     loaded = _in_float32(model)
+    if len(loaded.model.inputs) > 1:
+        raise ModelError(
+            f"{name}: expected a model that needs a picture only. Received: one with the inputs "
+            f"{[tensor.name for tensor in loaded.model.inputs]}"
+        )
     description = describe(loaded, name)
     float32 = convert(loaded)
     folder = Path(folder)

@@ -1,0 +1,47 @@
+"""Models and pictures for tests of exported files."""
+
+import keras
+import numpy as np
+import pytest
+
+from far_keras.models.calibration import Calibration
+from far_keras.models.storage import LoadedModel
+from far_keras.models.variants import ModelConfig, build_model
+from far_keras.schema import CELEBA
+
+
+@pytest.fixture(scope="session")
+def random_model():
+    """A function from a variant's name and arguments to a `LoadedModel`."""
+    return _random_model
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """A function from count, size and seed to pictures."""
+    return _pictures
+
+
+def _random_model(variant, **arguments):
+    """A named network with weights as a trained one has them: no statistic is 0 or 1."""
+    config = ModelConfig(variant, arguments)
+    model = build_model(config)
+    rng = np.random.default_rng(0)
+    norms = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
+    for norm in norms:
+        norm.momentum = 0.0  # one call sets the statistics
+        for weight, low, high in ((norm.gamma, 0.8, 1.2), (norm.beta, -0.3, 0.3)):
+            if weight is not None:
+                weight.assign(rng.uniform(low, high, weight.shape))
+    model(_pictures(8, model.inputs[0].shape[1], seed=9), training=True)
+    thresholds = dict.fromkeys(CELEBA.attributes, 0.5)
+    calibration = Calibration({"Smiling": (0.7, 0.4), "Bald": (1.3, -1.0)})
+    return LoadedModel(model, CELEBA, thresholds, config, {}, calibration)
+
+
+def _pictures(count, size, seed=0):
+    """uint8 (count, size, size, 3) of smooth colours, which random weights answer differently."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (count, 6, 6, 3)).astype(np.float32)
+    smooth = keras.ops.image.resize(coarse, (size, size), interpolation="bicubic")
+    return np.clip(np.rint(smooth), 0, 255).astype(np.uint8)

@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+
+from far_keras.errors import ModelError
+from far_keras.export.flatbuffer import operations
+from far_keras.export.tflite import PRECISIONS, export_tflite
+from far_keras.export.tflite_runner import load_tflite
+from far_keras.models.forward import compile_forward
+
+
+def probabilities(loaded, images):
+    """What the network answers by Keras, as probabilities."""
+    outputs = compile_forward(loaded.model)(images)
+    answers = {
+        "attributes": loaded.calibration.probabilities(
+            outputs["attributes"], loaded.schema.attributes
+        )
+    }
+    if "masks" in outputs:
+        answers["masks"] = 0.5 * (1 + np.tanh(0.5 * outputs["masks"]))
+    return answers
+
+
+@pytest.fixture(scope="module")
+def loaded(random_model):
+    return random_model("mgmtn_mobilenetv3small", image_size=64)
+
+
+@pytest.fixture(scope="module")
+def files(loaded, pictures, tmp_path_factory):
+    return export_tflite(
+        loaded,
+        tmp_path_factory.mktemp("phone"),
+        "small",
+        pictures=pictures(8, 64, seed=1),
+        pictures_from="test",
+    )
+
+
+def test_there_is_a_file_for_each_precision(files):
+    assert list(files) == list(PRECISIONS)
+    assert [path.name for path in files.values()] == [
+        f"small-{precision}.tflite" for precision in PRECISIONS
+    ]
+
+
+# float16 keeps 11 bits of a weight, int8 at most 8, of activations too.
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [("float32", 2e-6), ("float16", 2e-3), ("dynamic", 0.03), ("int8", 0.06)],
+)
+def test_answers_are_those_of_keras(loaded, files, pictures, precision, tolerance):
+    images = pictures(6, 64)
+    expected = probabilities(loaded, images)
+    assert expected["attributes"].std(axis=0).mean() > 0.05  # the pictures are told apart
+    answers = load_tflite(files[precision])(images)
+    assert list(answers) == ["attributes", "masks"]
+    for name, values in expected.items():
+        assert answers[name].shape == values.shape
+        assert answers[name].dtype == np.float32
+        assert np.abs(answers[name] - values).mean() < tolerance
+
+
+def test_smaller_precisions_give_smaller_files(files):
+    size = {precision: path.stat().st_size for precision, path in files.items()}
+    assert size["float32"] > 1.8 * size["float16"] > 1.5 * size["dynamic"] > 1.6 * size["int8"]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_only_operations_of_the_runtime_are_used(files, precision):
+    found = operations(files[precision].read_bytes())
+    assert found["CUSTOM"] == 0
+    assert found["CONV_2D"] > 20
+    # Folded into the convolutions: no variable is read, no statistic is left.
+    assert not found.keys() & {"READ_VARIABLE", "RSQRT", "TRANSPOSE_CONV", "WHILE", "GATHER"}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_input_is_one_picture(files, precision):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(files[precision]))
+    assert interpreter.get_signature_list() == {
+        "serving_default": {"inputs": ["image"], "outputs": ["attributes", "masks"]}
+    }
+    (entry,) = interpreter.get_input_details()
+    assert entry["shape"].tolist() == [1, 64, 64, 3]
+    if precision == "int8":  # pixels are what they are: steps of 1 from 0 on
+        assert entry["dtype"] == np.uint8
+        assert entry["quantization"] == (1.0, 0)
+    else:
+        assert entry["dtype"] == np.float32
+
+
+def test_equal_models_give_equal_files(loaded, files, tmp_path):
+    again = export_tflite(loaded, tmp_path, "small", precisions=["float16"])
+    assert again["float16"].read_bytes() == files["float16"].read_bytes()
+
+
+def test_int8_needs_pictures(loaded, tmp_path):
+    with pytest.raises(ModelError, match=r"pictures: expected training pictures for .* int8"):
+        export_tflite(loaded, tmp_path, "small")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_precision(loaded, tmp_path):
+    with pytest.raises(ModelError, match=r"precisions: .*Received: \['int4'\]"):
+        export_tflite(loaded, tmp_path, "small", precisions=["int4"])
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "mgmtn_efficientnetlite0",
+        "baseline_efficientnetlite0",
+        "baseline_mobilenetv3small",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in (
+                "mgmtn_resnest50",
+                "mgmtn_resnet50",
+                "baseline_resnest50",
+                "baseline_resnet50",
+            )
+        ),
+    ],
+)
+def test_every_variant_converts(variant, random_model, pictures, tmp_path):
+    loaded = random_model(variant)
+    size = loaded.image_size
+    files = export_tflite(
+        loaded, tmp_path, precisions=["float32", "int8"], pictures=pictures(4, size, seed=1)
+    )
+    images = pictures(2, size)
+    expected = probabilities(loaded, images)
+    for precision, tolerance in (("float32", 1e-4), ("int8", 0.12)):
+        assert operations(files[precision].read_bytes())["CUSTOM"] == 0
+        answers = load_tflite(files[precision])(images)
+        assert answers.keys() == expected.keys()
+        for name, values in expected.items():
+            assert np.abs(answers[name] - values).mean() < tolerance
