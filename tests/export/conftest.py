@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from far_keras.models.backbones import BACKBONES
 from far_keras.models.calibration import Calibration
 from far_keras.models.storage import LoadedModel
-from far_keras.models.variants import ModelConfig, build_model
+from far_keras.models.variants import VARIANTS, ModelConfig, build_model
 from far_keras.schema import CELEBA
 
 
@@ -17,9 +18,35 @@ def random_model():
 
 
 @pytest.fixture(scope="session")
+def small_model(random_model):
+    """A mask-guided network of 64 pixels on a small backbone, which converts in seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, "small", _small_backbone)
+        patch.setitem(VARIANTS, "mgmtn_small", ("mgmtn", "small"))
+        yield random_model("mgmtn_small", image_size=64)
+
+
+@pytest.fixture(scope="session")
 def pictures():
     """A function from count, size and seed to pictures."""
     return _pictures
+
+
+def _small_backbone(pixels):
+    """A keras-cv style backbone: five strided convolutions, P1 to P5, one of them depthwise."""
+    x = keras.layers.Rescaling(1 / 127.5, -1)(pixels)
+    levels = {}
+    for n in range(1, 6):
+        x = keras.layers.Conv2D(12, 3, strides=2, padding="same", use_bias=False)(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.Activation("relu6")(x)
+        if n == 1:
+            x = keras.layers.DepthwiseConv2D(3, padding="same")(x)
+        x = keras.layers.Activation("linear", name=f"level_{n}")(x)
+        levels[f"P{n}"] = f"level_{n}"
+    network = keras.Model(pixels, x, name="small")
+    network.pyramid_level_inputs = levels
+    return network
 
 
 def _random_model(variant, **arguments):

@@ -22,8 +22,8 @@ def probabilities(loaded, images):
 
 
 @pytest.fixture(scope="module")
-def loaded(random_model):
-    return random_model("mgmtn_mobilenetv3small", image_size=64)
+def loaded(small_model):
+    return small_model
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +62,16 @@ def test_answers_are_those_of_keras(loaded, files, pictures, precision, toleranc
 
 
 def test_smaller_precisions_give_smaller_files(files):
-    size = {precision: path.stat().st_size for precision, path in files.items()}
-    assert size["float32"] > 1.8 * size["float16"] > 1.5 * size["dynamic"] > 1.6 * size["int8"]
+    sizes = [files[precision].stat().st_size for precision in PRECISIONS]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 1.7 * sizes[1]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_only_operations_of_the_runtime_are_used(files, precision):
     found = operations(files[precision].read_bytes())
     assert found["CUSTOM"] == 0
-    assert found["CONV_2D"] > 20
+    assert found["CONV_2D"] >= 13
     # Folded into the convolutions: no variable is read, no statistic is left.
     assert not found.keys() & {"READ_VARIABLE", "RSQRT", "TRANSPOSE_CONV", "WHILE", "GATHER"}
 
@@ -112,11 +113,12 @@ def test_unknown_precision(loaded, tmp_path):
     "variant",
     [
         "mgmtn_efficientnetlite0",
-        "baseline_efficientnetlite0",
         "baseline_mobilenetv3small",
         *(
             pytest.param(name, marks=pytest.mark.slow)
             for name in (
+                "mgmtn_mobilenetv3small",
+                "baseline_efficientnetlite0",
                 "mgmtn_resnest50",
                 "mgmtn_resnet50",
                 "baseline_resnest50",

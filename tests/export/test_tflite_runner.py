@@ -1,6 +1,8 @@
 import io
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import zipfile
 from dataclasses import replace
@@ -198,3 +200,14 @@ def test_the_file_may_be_removed_while_in_use(path, images, tmp_path):
     model = load_tflite(copy)
     copy.unlink()
     assert model(images)["attributes"].shape == (5, 40)
+
+
+def test_running_needs_no_tensorflow(path):
+    code = (
+        "import sys, numpy as np\n"
+        "from far_keras.export.tflite_runner import load_tflite\n"
+        f"load_tflite({str(path)!r})(np.zeros((1, 32, 32, 3), np.uint8))\n"
+        "print([name for name in ('tensorflow', 'keras', 'mediapipe') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stderr
