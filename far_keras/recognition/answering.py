@@ -46,7 +46,7 @@ class FaceAnswerer:
         silent = {*self.untaught, *hidden}
         self._answered = [name not in silent for name in schema.attributes]
         self.attributes = tuple(compress(schema.attributes, self._answered))
-        self._thresholds = {name: description.thresholds[name] for name in self.attributes}
+        self._thresholds: dict[str, float] = {}
         self._groups = schema.group_names
         self._group_of = {name: schema.group_of(name).name for name in schema.attributes}
 
@@ -61,6 +61,8 @@ class FaceAnswerer:
             for _, aligned in found
         ]
         answers = self._engine(np.stack(images))
+        thresholds = self._engine.description.thresholds  # a server may have changed its version
+        self._thresholds = {name: thresholds[name] for name in self.attributes}
         return [self._result(face, answers, row) for row, face in enumerate(found)]
 
     def _result(self, found: FoundFace, answers: Answers, row: int) -> FaceResult:

@@ -17,7 +17,7 @@ from far_keras.recognition.cards import BOX_COLOR, face_card, legend_card, text_
 from far_keras.recognition.overlay import PAPER, Picture, overlay_masks
 from far_keras.recognition.results import FaceResult
 
-__all__ = ["draw_faces"]
+__all__ = ["draw_boxes", "draw_faces", "enlarged", "text_height"]
 
 _SMALLEST_SIDE = 720  # a smaller picture is enlarged: its faces could not be seen beside the text
 
@@ -44,19 +44,9 @@ def draw_faces(
         smaller and squarer sheet. A picture whose longer side is below 720 pixels is enlarged
         first.
     """
-    scale = max(1.0, _SMALLEST_SIDE / max(image.shape[:2]))
-    picture = Image.fromarray(image)
-    if scale > 1:
-        size = (round(picture.width * scale), round(picture.height * scale))
-        picture = picture.resize(size, Image.Resampling.BICUBIC)
-    pixels = np.asarray(picture)
-    if masks:
-        for face in faces:
-            if face.masks is not None:
-                pixels = overlay_masks(pixels, face.masks, _rescaled(face.matrix, scale))
-    picture = Image.fromarray(pixels)
-    unit = max(13.0, max(picture.size) / 58)  # the text's height in pixels
-    _draw_boxes(picture, faces, scale, unit)
+    picture, scale = enlarged(image, faces if masks else ())
+    unit = text_height(picture.size)
+    draw_boxes(picture, faces, range(1, len(faces) + 1), scale, unit)
     if attributes is None:
         attributes = 16 if len(faces) == 1 else 10 if len(faces) <= 4 else 6
     cards = [face_card(number, face, attributes, unit) for number, face in enumerate(faces, 1)]
@@ -67,6 +57,25 @@ def draw_faces(
     return np.asarray(_beside(picture, cards, round(unit * 0.6)))
 
 
+def enlarged(image: Picture, faces: Sequence[FaceResult]) -> tuple[Image.Image, float]:
+    """A copy to draw on, with the masks of `faces`, and how much larger than `image` it is."""
+    scale = max(1.0, _SMALLEST_SIDE / max(image.shape[:2]))
+    picture = Image.fromarray(image)
+    if scale > 1:
+        size = (round(picture.width * scale), round(picture.height * scale))
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    pixels = np.asarray(picture)
+    for face in faces:
+        if face.masks is not None:
+            pixels = overlay_masks(pixels, face.masks, _rescaled(face.matrix, scale))
+    return Image.fromarray(pixels), scale
+
+
+def text_height(size: tuple[int, int]) -> float:
+    """In pixels, for a picture of this width and height."""
+    return max(13.0, max(size) / 58)
+
+
 def _rescaled(matrix: NDArray, scale: float) -> NDArray:
     """The photograph-to-face matrix of a photograph enlarged by `scale`."""
     # A pixel centre x of the enlarged picture lies at (x + 0.5) / scale - 0.5 of the original.
@@ -75,12 +84,17 @@ def _rescaled(matrix: NDArray, scale: float) -> NDArray:
     return np.column_stack([matrix[:, :2] / scale, shifted])
 
 
-def _draw_boxes(
-    picture: Image.Image, faces: Sequence[FaceResult], scale: float, unit: float
+def draw_boxes(
+    picture: Image.Image,
+    faces: Sequence[FaceResult],
+    numbers: Sequence[int],
+    scale: float,
+    unit: float,
 ) -> None:
+    """Draws the faces' boxes, each with its number, onto a picture enlarged by `scale`."""
     pen = ImageDraw.Draw(picture)
     line = max(2, round(unit / 7))
-    for number, face in enumerate(faces, 1):
+    for number, face in zip(numbers, faces, strict=True):
         left, top, right, bottom = (float(side) * scale for side in face.box)
         left, top = max(left, 0), max(top, 0)
         right, bottom = min(right, picture.width - 1), min(bottom, picture.height - 1)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from far_keras.errors import ImageError
 from far_keras.images import ImageSource, list_images
+from far_keras.recognition.video.reader import is_video
 
 __all__ = ["Pictures", "is_one_picture", "list_photographs", "named_pictures"]
 
@@ -20,7 +21,7 @@ Pictures = ImageSource | Iterable[ImageSource]
 def is_one_picture(pictures: Pictures) -> bool:
     """Whether this is a single picture: bytes, an array, a Pillow image, or a path of one."""
     if isinstance(pictures, str | Path):
-        return not Path(pictures).is_dir()
+        return not (Path(pictures).is_dir() or is_video(pictures))
     return isinstance(pictures, bytes | bytearray | memoryview | np.ndarray | Image.Image)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, overload
 
@@ -19,6 +20,7 @@ from far_keras.recognition.engines.engine import Engine
 from far_keras.recognition.engines.opening import open_engine
 from far_keras.recognition.pictures import Pictures, is_one_picture, named_pictures
 from far_keras.recognition.results import FaceResult, PictureResult
+from far_keras.recognition.video.reader import is_video
 
 if TYPE_CHECKING:
     from far_keras.recognition.engines.opening import ModelSource
@@ -45,6 +47,8 @@ class Recognizer:
 
     Attributes:
         attributes: Names of the answered attributes.
+        engine: What answers aligned faces.
+        detector: What finds faces.
         untaught: Names of those that the model's training could not teach.
         left_out: Names of the sensitive ones that are left out.
 
@@ -70,7 +74,7 @@ class Recognizer:
         self.attributes = self._answerer.attributes
         self.untaught = self._answerer.untaught
         self.left_out = self._answerer.left_out
-        self._detector = FaceDetector() if detector is None else detector
+        self.detector = FaceDetector() if detector is None else detector
 
     @classmethod
     def load(
@@ -108,7 +112,8 @@ class Recognizer:
 
         Args:
             pictures: A path, a file's content as bytes, a Pillow image, or a uint8 RGB array
-                (H, W, 3); or an iterable of these, or the path of a folder with pictures.
+                (H, W, 3); or an iterable of these, or the path of a folder with pictures or of a
+                video, whose frames are answered as `answer_video` does.
             strict: Raise on the first unreadable picture instead of noting it in its status.
 
         Returns:
@@ -118,6 +123,7 @@ class Recognizer:
         Raises:
             ImageError: With `strict`, a picture that cannot be read. In any case, a folder
                 without pictures.
+            VideoError: A video in which no frame can be read.
         """
         results = list(self.stream(pictures, strict=strict))
         return results[0] if is_one_picture(pictures) else results
@@ -127,6 +133,9 @@ class Recognizer:
 
         Some `batch_size` faces are gathered before the model runs, so results come in bursts.
         """
+        if isinstance(pictures, str | Path) and is_video(pictures):
+            yield from self._stream_video(pictures)
+            return
         waiting: list[tuple[PictureResult, list[FoundFace]]] = []
         count = 0
         for name, picture in named_pictures(pictures):
@@ -137,6 +146,17 @@ class Recognizer:
                 yield from self._answer(waiting)
                 waiting, count = [], 0
         yield from self._answer(waiting)
+
+    def answer(self, found: Sequence[FoundFace]) -> list[FaceResult]:
+        """Answers faces that are detected and aligned already, in batches.
+
+        Args:
+            found: Pairs of a face that `detector` found and its aligned copy.
+        """
+        answered: list[FaceResult] = []
+        for start in range(0, len(found), self.batch_size):
+            answered += self._answerer.answer(found[start : start + self.batch_size])
+        return answered
 
     def annotate(self, picture: ImageSource, *, masks: bool = True) -> np.ndarray:
         """The picture with its faces, their attributes and group masks drawn: uint8 RGB.
@@ -156,7 +176,7 @@ class Recognizer:
 
     def close(self) -> None:
         """Frees the detector and the engine; also at the end of a ``with`` block."""
-        self._detector.close()
+        self.detector.close()
         self.engine.close()
 
     def __enter__(self) -> Recognizer:
@@ -176,9 +196,9 @@ class Recognizer:
         """A result without faces, and the faces yet to be answered."""
         try:
             image = read_image(picture)
-            faces = [(face, align(image, face.landmarks)) for face in self._detector.find(image)]
+            faces = [(face, align(image, face.landmarks)) for face in self.detector.find(image)]
         except Exception as error:  # one picture in ten thousand must not end the job
-            if strict or self._detector.closed:
+            if strict or self.detector.closed:
                 raise
             kind = "unreadable" if isinstance(error, ImageError) else "failed"
             said = (
@@ -188,13 +208,18 @@ class Recognizer:
         status = "ok" if faces else "no face"
         return PictureResult(name, status, size=(image.shape[1], image.shape[0])), faces
 
+    def _stream_video(self, path: str | Path) -> Iterator[PictureResult]:
+        from far_keras.recognition.video.answers import answer_video
+        from far_keras.recognition.video.reader import VideoReader
+
+        with VideoReader(path) as video:
+            for frame in answer_video(self, video):
+                yield frame.result
+
     def _answer(
         self, waiting: list[tuple[PictureResult, list[FoundFace]]]
     ) -> Iterator[PictureResult]:
         found = [pair for _, faces in waiting for pair in faces]
-        answered: list[FaceResult] = []
-        for start in range(0, len(found), self.batch_size):
-            answered += self._answerer.answer(found[start : start + self.batch_size])
-        results = iter(answered)
+        results = iter(self.answer(found))
         for result, faces in waiting:
             yield replace(result, faces=list(islice(results, len(faces))))

@@ -70,6 +70,7 @@ class FaceResult:
         data: dict[str, Any] = {
             "box": [round(float(side), 1) for side in self.box],
             "confidence": round(float(self.confidence), 4),
+            **({} if self.track is None else {"track": self.track}),
             "not_visible": list(self.not_visible),
             "attributes": {
                 name: {
@@ -100,12 +101,16 @@ class PictureResult:
         faces: From the largest to the smallest; empty unless the status is ``"ok"``.
         size: (width, height) that boxes and landmarks refer to: the picture's own size, or that
             to which a very large one was reduced when it was read. None if it could not be read.
+        frame: In a video, the frame's number from 0; else None.
+        seconds: In a video, the frame's time; else None.
     """
 
     file: str
     status: str
     faces: list[FaceResult] = field(default_factory=list)
     size: tuple[int, int] | None = None
+    frame: int | None = None
+    seconds: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -119,9 +124,12 @@ class PictureResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
+        data: dict[str, Any] = {
             "file": self.file,
             "status": self.status,
             "size": None if self.size is None else list(self.size),
             "faces": [face.to_dict() for face in self.faces],
         }
+        if self.frame is not None:
+            data |= {"frame": self.frame, "seconds": self.seconds}
+        return data

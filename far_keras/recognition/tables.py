@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -12,8 +13,6 @@ from far_keras.recognition.results import FaceResult
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-    from far_keras.recognition.recognizer import Recognizer
 
 __all__ = ["foot_lines", "tables"]
 
@@ -32,14 +31,19 @@ def tables(prediction: Prediction) -> list[RenderableType]:
     return [line, *(_face_table(i, face) for i, face in enumerate(result.faces, 1))]
 
 
-def foot_lines(recognizer: Recognizer) -> list[str]:
-    """What the tables leave out, and why; empty if nothing."""
+def foot_lines(untaught: Sequence[str], left_out: Sequence[str]) -> list[str]:
+    """What the answers leave out, and why; empty if nothing.
+
+    Args:
+        untaught: See `Recognizer`.
+        left_out: See `Recognizer`.
+    """
     lines = []
-    if recognizer.untaught:
-        names = ", ".join(recognizer.untaught)
+    if untaught:
+        names = ", ".join(untaught)
         lines.append(f"not answered, since the model's training data could not teach it: {names}")
-    if recognizer.left_out:
-        names = ", ".join(recognizer.left_out)
+    if left_out:
+        names = ", ".join(left_out)
         lines.append(f"sensitive, left out unless --sensitive is given: {names}")
     return lines
 

@@ -11,16 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-
 import far_keras
 from far_keras.atomic import atomic_path
 from far_keras.errors import OutputError
@@ -29,6 +19,7 @@ from far_keras.recognition.batch.columns import columns_of
 from far_keras.recognition.batch.journal import Journal
 from far_keras.recognition.batch.workers import Answerable, Task, Workers, WorkerSettings
 from far_keras.recognition.batch.writers import check_format, write_rows
+from far_keras.recognition.progress import progress_bar
 
 __all__ = ["BatchSummary", "about_path", "predict_to_file"]
 
@@ -113,7 +104,7 @@ def predict_to_file(
     check_format(out)
     files = [Path(file) for file in dict.fromkeys(map(str, photographs))]
     settings = {
-        "model": _fingerprint(Path(model)),
+        "model": _fingerprint(model),
         "sensitive": sensitive,
         "annotated": None if annotated is None else str(annotated),
     }
@@ -169,17 +160,8 @@ def _run(
     progress: bool,
 ) -> float:
     """Answers the chunks into the journal; the seconds that it took."""
-    bar = Progress(
-        TextColumn("answering"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TaskProgressColumn(show_speed=True),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not progress,
-    )
     started = time.monotonic()
-    with bar:
+    with progress_bar(progress) as bar:
         shown = bar.add_task("answering", total=total, completed=len(journal.done))
         for answered in workers.answer(chunks):
             journal.add(answered)
@@ -230,15 +212,15 @@ def _sha256_of_names(files: Sequence[str | Path]) -> str:
     return hashlib.sha256("\n".join(map(str, files)).encode(errors="surrogateescape")).hexdigest()
 
 
-def _fingerprint(model: Path) -> str:
-    """Hash of a model's files; of its name where it has none."""
+def _fingerprint(model: str | Path) -> str:
+    """Hash of a model's files; of its name where it is on a server, or not there."""
     digest = hashlib.sha256()
-    files = sorted(path for path in model.rglob("*") if path.is_file()) if model.is_dir() else []
-    for path in files or [model]:
-        digest.update(str(path.relative_to(model)).encode())
-        if path.is_file():
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        else:
-            digest.update(str(model).encode())
+    path = Path(model)
+    if not path.exists():
+        digest.update(str(model).encode(errors="surrogateescape"))
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(str(file.relative_to(path)).encode(errors="surrogateescape"))
+            with file.open("rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
     return digest.hexdigest()

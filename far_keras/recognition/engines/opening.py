@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from far_keras.errors import ModelError
 from far_keras.recognition.engines.engine import Engine
+from far_keras.recognition.engines.remote import SCHEME, RemoteEngine, connect
 
 if TYPE_CHECKING:
     from far_keras.models.storage import LoadedModel
+    from far_keras.serving.client import FarClient
 
-    ModelSource = str | Path | LoadedModel | Engine
+    ModelSource = str | Path | LoadedModel | FarClient | Engine
 
 __all__ = ["open_engine"]
 
@@ -27,13 +29,20 @@ def open_engine(source: ModelSource) -> Engine:
             - the folder of a trained model, or the `LoadedModel` read from it;
             - the folder of an exported model (of its versions, of which the highest is taken, or
               of one of them);
+            - a `FarClient`, which stays open when the engine is closed, or the address of a model
+              on a server, ``"grpc://host:8500/model"``;
             - an engine, which is returned as it is.
 
     Raises:
         ModelError: There is nothing of that name, it is no model, or an incomplete one.
+        ServingError: The server is not reached, or the model does not describe itself.
     """
+    if isinstance(source, str) and source.startswith(SCHEME):
+        return connect(source)
     if isinstance(source, str | Path):
         return _open_path(Path(source))
+    if hasattr(source, "predict_aligned"):
+        return RemoteEngine(cast("FarClient", source))
     from far_keras.models.storage import LoadedModel
 
     if isinstance(source, LoadedModel):
@@ -43,7 +52,7 @@ def open_engine(source: ModelSource) -> Engine:
     if callable(source) and hasattr(source, "description") and hasattr(source, "close"):
         return source
     raise ModelError(
-        "model: expected the path of a model, or a LoadedModel. "
+        "model: expected the path of a model, a LoadedModel or a FarClient. "
         f"Received: an object of type {type(source).__name__}"
     )
 
