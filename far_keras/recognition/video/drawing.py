@@ -14,7 +14,7 @@ from far_keras.recognition.results import FaceResult
 
 __all__ = ["draw_frame"]
 
-_LISTED = 8  # attributes on a card
+_LISTED = (8, 6, 4, 3)  # attributes on a card, the most for which all cards fit
 
 
 def draw_frame(image: Picture, faces: Sequence[FaceResult], *, masks: bool = True) -> Picture:
@@ -38,20 +38,28 @@ def draw_frame(image: Picture, faces: Sequence[FaceResult], *, masks: bool = Tru
         "RGB", (picture.width + round(unit * CARD_WIDTH) + 2 * gap, picture.height), PAPER
     )
     sheet.paste(picture)
-    cards = [
-        face_card(number, face, _LISTED, unit) for number, face in zip(numbers, faces, strict=True)
-    ]
+    cards = _face_cards(numbers, faces, sheet.height - gap, gap, unit)
     if masks and (named := next((f for f in faces if f.masks is not None), None)):
         cards.append(legend_card(named.groups, unit))
     y = gap
-    for index, card in enumerate(cards):
-        last = index == len(cards) - 1
-        rest = text_card(f"{len(faces) - index} more", unit)
-        room = sheet.height - y - gap - (0 if last else rest.height + gap)
-        if card.height > room:
-            if index < len(faces):
-                sheet.paste(rest, (picture.width + gap, y))
-            break
-        sheet.paste(card, (picture.width + gap, y))
-        y += card.height + gap
+    for card in cards:
+        if y + card.height + gap <= sheet.height:
+            sheet.paste(card, (picture.width + gap, y))
+            y += card.height + gap
     return np.asarray(sheet)
+
+
+def _face_cards(
+    numbers: Sequence[int], faces: Sequence[FaceResult], room: int, gap: int, unit: float
+) -> list[Image.Image]:
+    """A card a face, the longer the fewer there are; what does not fit is counted on the last."""
+    for listed in _LISTED:
+        cards = [face_card(n, face, listed, unit) for n, face in zip(numbers, faces, strict=True)]
+        if sum(card.height + gap for card in cards) <= room:
+            return cards
+    rest = text_card("", unit).height + gap
+    shown, used = 0, rest
+    while shown < len(cards) and used + cards[shown].height + gap <= room:
+        used += cards[shown].height + gap
+        shown += 1
+    return [*cards[:shown], text_card(f"and {len(cards) - shown} more faces", unit)]

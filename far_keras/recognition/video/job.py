@@ -38,7 +38,6 @@ class VideoSummary:
         with_faces: How many of them show a face.
         tracks: How many persons were followed; who leaves and comes back counts anew.
         missing: How many frames the video should have had beyond those that could be read.
-        resized: How many frames had another size than the first and were fitted into it.
         seconds: What it took.
     """
 
@@ -48,7 +47,6 @@ class VideoSummary:
     with_faces: int
     tracks: int
     missing: int
-    resized: int
     seconds: float
 
     def __str__(self) -> str:
@@ -65,10 +63,6 @@ class VideoSummary:
         if self.missing:
             lines.append(
                 f"{self.missing:,} more frames could not be read: the video is damaged or cut off"
-            )
-        if self.resized:
-            lines.append(
-                f"{self.resized:,} frames have another size than the first and were fitted into it"
             )
         return "\n".join(lines)
 
@@ -136,7 +130,6 @@ def predict_video(
         with_faces=with_faces,
         tracks=tracker.count,
         missing=reader.missing,
-        resized=reader.resized,
         seconds=time.monotonic() - started,
     )
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from PIL import Image
 
 from far_keras.errors import VideoError
 from far_keras.quiet import quiet
@@ -29,8 +28,8 @@ def is_video(path: str | Path) -> bool:
 class VideoReader:
     """Reads a video frame by frame; iterate over it once.
 
-    All frames have the size of the first: those of another are scaled to fit into it, with black
-    margins. Frames that cannot be decoded are left out and counted.
+    All frames have the size of the first: where a video changes it, OpenCV stretches the others.
+    Frames that cannot be decoded are left out and counted.
 
     Args:
         path: A video that OpenCV can read.
@@ -41,7 +40,6 @@ class VideoReader:
         size: Width and height of the first frame, in pixels.
         frames: How many frames have been read.
         missing: How many frames the file should have had beyond those; known at the end.
-        resized: How many frames had another size than the first.
 
     Raises:
         VideoError: No such file, or no frame in it can be read.
@@ -60,7 +58,7 @@ class VideoReader:
         rate = self._capture.get(cv2.CAP_PROP_FPS) if opened else 0
         self.rate = rate if 0 < rate <= 1000 else 25.0
         self.count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))) if opened else 0
-        self.frames = self.missing = self.resized = 0
+        self.frames = self.missing = 0
         self._first = self._read() if opened else None
         if self._first is None:
             self.close()
@@ -76,7 +74,7 @@ class VideoReader:
         frame, self._first = self._first, None
         while frame is not None:
             self.frames += 1
-            yield self._fitted(frame)
+            yield frame
             frame = self._read()
         missing = self.count - self.frames
         self.missing = missing if missing > _ESTIMATE else 0
@@ -105,15 +103,3 @@ class VideoReader:
                 if self.frames >= self.count:
                     return None
         return None
-
-    def _fitted(self, frame: np.ndarray) -> np.ndarray:
-        if frame.shape[1::-1] == self.size:
-            return frame
-        self.resized += 1
-        width, height = self.size
-        scale = min(width / frame.shape[1], height / frame.shape[0])
-        inner = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
-        canvas = Image.new("RGB", self.size)
-        resized = Image.fromarray(frame).resize(inner, Image.Resampling.BILINEAR)
-        canvas.paste(resized, ((width - inner[0]) // 2, (height - inner[1]) // 2))
-        return np.asarray(canvas)
