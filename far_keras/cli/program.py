@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from far_keras import __version__
 from far_keras.cli import (
     annotate,
+    call,
     evaluate,
     export,
+    load,
     predict,
     quickstart,
     serve,
+    status,
     summary,
     synthesize,
     train,
@@ -24,7 +27,20 @@ from far_keras.errors import FarError
 __all__ = ["build_parser", "main"]
 
 # In the order of the help: the way from nothing to an answer, then what looks inside.
-_COMMANDS = (quickstart, synthesize, annotate, train, evaluate, predict, export, serve, summary)
+_COMMANDS = (
+    quickstart,
+    synthesize,
+    annotate,
+    train,
+    evaluate,
+    predict,
+    export,
+    serve,
+    call,
+    status,
+    load,
+    summary,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from far_keras.serving.results import certainty
+
 __all__ = ["FaceResult", "PictureResult"]
 
 
@@ -52,18 +54,12 @@ class FaceResult:
     def certainty(self, attribute: str) -> float:
         """The probability of "yes", moved so that the threshold lies at one half.
 
-        Thresholds of rare attributes are low: a probability of 0.1 may be a clear "yes". This is
-        what to show people beside a decision. Where the threshold is the attribute's frequency it
-        is the probability that would hold if "yes" and "no" were equally frequent.
+        See `far_keras.serving.results.certainty`.
 
         Raises:
             KeyError: The model does not answer `attribute`.
         """
-        odds = []
-        for share in (self.probabilities[attribute], self.thresholds[attribute]):
-            share = min(max(share, 1e-6), 1 - 1e-6)
-            odds.append(share / (1 - share))
-        return odds[0] / (odds[0] + odds[1])
+        return certainty(self.probabilities[attribute], self.thresholds[attribute])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without landmarks, pictures and masks but with the masks' areas."""

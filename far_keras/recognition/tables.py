@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from far_keras.recognition.annotated import Prediction
 from far_keras.recognition.results import FaceResult
+from far_keras.serving.tables import attribute_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,22 +50,4 @@ def foot_lines(untaught: Sequence[str], left_out: Sequence[str]) -> list[str]:
 
 def _face_table(number: int, face: FaceResult) -> RenderableType:
     left, top, right, bottom = (round(float(side)) for side in face.box)
-    table = Table(
-        title=f"face {number} at x {left}-{right}, y {top}-{bottom}", title_justify="left"
-    )
-    table.add_column("group")
-    table.add_column("yes, and how sure")
-    table.add_column("no", style="dim")
-    unseen = any(decision is None for decision in face.decisions.values())
-    if unseen:
-        table.add_column("not visible", style="dim")
-    for group in dict.fromkeys(face.group_of.values()):
-        members = [name for name in face.probabilities if face.group_of[name] == group]
-        if not members:
-            continue
-        yes = [f"{n} {face.certainty(n):.0%}" for n in members if face.decisions[n]]
-        no = [n for n in members if face.decisions[n] is False]
-        hidden = [n for n in members if face.decisions[n] is None]
-        cells = ["\n".join(yes), ", ".join(no)] + [", ".join(hidden)] * unseen
-        table.add_row(group, *cells)
-    return table
+    return attribute_table(face, f"face {number} at x {left}-{right}, y {top}-{bottom}")

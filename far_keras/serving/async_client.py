@@ -61,9 +61,19 @@ class AsyncFarClient:
         retries: int = 4,
         batch_size: int = 16,
         in_flight: int = 4,
+        sensitive: bool = False,
     ) -> None:
         self._settings = ClientSettings.check(
-            target, model, version, label, timeout, tls, retries, batch_size, in_flight
+            target,
+            model,
+            version=version,
+            label=label,
+            timeout=timeout,
+            tls=tls,
+            retries=retries,
+            batch_size=batch_size,
+            in_flight=in_flight,
+            sensitive=sensitive,
         )
         settings = self._settings
         self._model = settings.model
@@ -248,7 +258,7 @@ class AsyncFarClient:
                 return await method(call.message, timeout=left)
             except grpc.RpcError as error:
                 self._check_open()
-                failed = failure(error, call)
+                failed = failure(error, call, deadline.seconds)
                 pause = retry.pause(tried, failed, deadline)
                 if pause is None:
                     raise failed from error

@@ -18,6 +18,7 @@ import numpy as np
 from far_keras.errors import ServingError
 from far_keras.serving import administration
 from far_keras.serving.administration import ModelsConfig
+from far_keras.serving.call_scope import CallScope
 from far_keras.serving.channel import Tls
 from far_keras.serving.failures import failure, too_late
 from far_keras.serving.pictures import Batcher, Picture, ServedImage, is_one_picture, load
@@ -55,6 +56,8 @@ class FarClient:
         retries: How often a call that found no server is tried again, within the timeout.
         batch_size: Pictures in one request, at most.
         in_flight: Requests of one stream on their way at a time, at most.
+        sensitive: Whether `predict` and `stream` answer sensitive attributes too, such as Male; see
+            `far_keras.AttributeSchema`.
 
     Raises:
         RequestError: An argument is not what it has to be.
@@ -77,9 +80,19 @@ class FarClient:
         retries: int = 4,
         batch_size: int = 16,
         in_flight: int = 4,
+        sensitive: bool = False,
     ) -> None:
         self._settings = ClientSettings.check(
-            target, model, version, label, timeout, tls, retries, batch_size, in_flight
+            target,
+            model,
+            version=version,
+            label=label,
+            timeout=timeout,
+            tls=tls,
+            retries=retries,
+            batch_size=batch_size,
+            in_flight=in_flight,
+            sensitive=sensitive,
         )
         settings = self._settings
         self._model = settings.model
@@ -176,7 +189,7 @@ class FarClient:
         """
         self._check_open()
         self._ask(self._model.describe())
-        scope = _Scope()
+        scope = CallScope()
         pool = ThreadPoolExecutor(self._settings.in_flight, thread_name_prefix="far_keras-client")
         try:
             waiting: deque[Future[list[ServedResult]]] = deque()
@@ -300,14 +313,14 @@ class FarClient:
     def _check_open(self) -> None:
         self._settings.check_usable(self._closed.is_set(), self._process)
 
-    def _answer(self, batch: list[Picture], masks: bool, scope: _Scope) -> list[ServedResult]:
+    def _answer(self, batch: list[Picture], masks: bool, scope: CallScope) -> list[ServedResult]:
         return self._ask(self._model.answer(load(batch), masks), scope=scope)
 
     def _ask(
         self,
         question: Question[Answer],
         deadline: Deadline | None = None,
-        scope: _Scope | None = None,
+        scope: CallScope | None = None,
         retry: Retry | None = None,
     ) -> Answer:
         """Makes the calls of a question: within `deadline` together, or the timeout for each."""
@@ -324,7 +337,7 @@ class FarClient:
         except StopIteration as finished:
             return finished.value
 
-    def _call(self, call: Call, deadline: Deadline, scope: _Scope | None, retry: Retry) -> Any:
+    def _call(self, call: Call, deadline: Deadline, scope: CallScope | None, retry: Retry) -> Any:
         method = self._methods[call.method.path]
         for tried in count(1):
             self._check_open()
@@ -337,7 +350,7 @@ class FarClient:
                 return scope.result(method.future(call.message, timeout=left))
             except grpc.RpcError as error:
                 self._check_open()
-                failed = failure(error, call)
+                failed = failure(error, call, deadline.seconds)
                 pause = retry.pause(tried, failed, deadline)
                 if pause is None:
                     raise failed from error
@@ -346,35 +359,6 @@ class FarClient:
                 raise
             (scope.cancelled if scope else self._closed).wait(pause)
         raise AssertionError
-
-
-class _Scope:
-    """The calls of one stream, which end with it."""
-
-    def __init__(self) -> None:
-        self.cancelled = threading.Event()
-        self._lock = threading.Lock()
-        self._calls: set[Any] = set()
-
-    def result(self, call: Any) -> Any:
-        with self._lock:
-            self._calls.add(call)
-        try:
-            if self.cancelled.is_set():
-                call.cancel()
-            return call.result()
-        except grpc.FutureCancelledError:
-            raise ServingError("the stream was closed", "CANCELLED") from None
-        finally:
-            with self._lock:
-                self._calls.discard(call)
-
-    def cancel(self) -> None:
-        self.cancelled.set()
-        with self._lock:
-            calls = list(self._calls)
-        for call in calls:
-            call.cancel()
 
 
 def _batches(pictures: Iterable[ServedImage], size: int) -> Iterator[list[Picture]]:

@@ -54,18 +54,22 @@ _KINDS: dict[str, tuple[type[ServingError], str]] = {
 }
 _OTHERS = (ServingError, "look into the server's log")
 _TLS_WORDS = ("ssl", "tls", "certificate", "handshake", "peer name", "verif")
+_LOCAL_DEADLINE = "Deadline Exceeded"  # gRPC's own words, not a server's
 _TOO_LARGE = "larger than max"
 
 
-def failure(error: Any, call: Call) -> ServingError:
+def failure(error: Any, call: Call, seconds: float) -> ServingError:
     """The error of a call that failed.
 
     Args:
         error: A `grpc.RpcError`, with ``code()`` and ``details()``.
         call: What was called.
+        seconds: How long it could take.
     """
     code = error.code().name if error.code() is not None else "UNKNOWN"
     details = " ".join(str(error.details() or "").split())[:400]
+    if code == "DEADLINE_EXCEEDED" and details == _LOCAL_DEADLINE:
+        return too_late(call, seconds)
     kind, advice = _KINDS.get(code, _OTHERS)
     if code == "RESOURCE_EXHAUSTED" and _TOO_LARGE in details:
         kind, advice = RequestError, "send fewer or smaller pictures at a time, or leave out masks"

@@ -41,13 +41,14 @@ class RemoteModel:
         name: The name that the server has it under.
         version: The version to ask; None for the server's choice, the newest.
         label: The label of the version to ask, such as ``"stable"``; not beside `version`.
+        sensitive: Whether sensitive attributes are answered too.
 
     Raises:
         RequestError: An empty name, a version that is no number from 1 on, or both.
     """
 
     def __init__(
-        self, target: str, name: str, version: int | None = None, label: str | None = None
+        self, target: str, name: str, version: int | None, label: str | None, sensitive: bool
     ) -> None:
         if not isinstance(name, str) or not name:
             raise RequestError(f"model: expected the model's name. Received: {name!r}")
@@ -62,6 +63,7 @@ class RemoteModel:
                 f"expected a version or a label, not both. Received: {version} and {label!r}"
             )
         self.target, self.name, self.version, self.label = target, name, version, label
+        self._sensitive = sensitive
         self._descriptions: dict[int, ModelDescription] = {}
         self._last: ModelDescription | None = None
         self._lock = threading.Lock()
@@ -103,7 +105,8 @@ class RemoteModel:
             rows = {"rows": np.zeros(1, np.int32)}
             outputs, answered = yield from self.predict_raw(rows, "describe", ("json",), version)
         except RequestError as error:
-            if error.code not in ("FAILED_PRECONDITION", "INVALID_ARGUMENT"):
+            unknown_label = error.code == "INVALID_ARGUMENT" and self.label is not None
+            if error.code not in ("FAILED_PRECONDITION", "INVALID_ARGUMENT") or unknown_label:
                 raise
             raise RequestError(
                 f"{error}. What the model's outputs mean is told by a signature 'describe', which "
@@ -232,9 +235,19 @@ class RemoteModel:
             if again or self.version is not None:
                 raise
             return (yield from self._ask(part, masks, again=True))
-        names = [picture.name for picture in part]
+        answered = set(description.attributes) - set(description.untaught)
+        if not self._sensitive:
+            answered -= set(description.schema.sensitive or ())
         try:
-            return served_results(names, outputs, description, self.name, version, masks)
+            return served_results(
+                [picture.name for picture in part],
+                outputs,
+                description,
+                answered=answered,
+                model=self.name,
+                version=version,
+                masks=masks,
+            )
         except ResponseError as error:
             raise ResponseError(f"{self}: {error}; {_ADVICE}", error.code) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,8 @@ class ServedResult:
         model: The name that the server has the model under.
         version: The version of the model that answered; 0 if the server does not say.
         probabilities: By attribute, calibrated, in [0, 1], in the model's order. Attributes that
-            the model was never taught are left out, here and in the next two.
+            the model was never taught are left out, here and in the next two, and sensitive ones
+            unless the client asks for them.
         thresholds: By attribute, the probability from which on the model decides "yes".
         decisions: By attribute: whether the probability reaches the threshold.
         masks: (G, h, w) float32 probabilities of the group masks over the picture, or None if the
@@ -171,6 +172,8 @@ def served_results(
     files: Sequence[str],
     outputs: dict[str, np.ndarray],
     description: ModelDescription,
+    *,
+    answered: Collection[str],
     model: str,
     version: int,
     masks: bool,
@@ -181,6 +184,7 @@ def served_results(
         files: What the n pictures are called.
         outputs: ``attributes`` (n, A) and, with `masks`, ``masks`` (n, h, w, G).
         description: Of the version that answered.
+        answered: Names of the attributes that results shall hold.
         model: The name that the server has the model under.
         version: The version that answered.
         masks: Whether masks are wanted, if the model has them.
@@ -195,14 +199,13 @@ def served_results(
         assert description.mask_size is not None
         shape = (len(files), *description.mask_size, schema.num_groups)
         areas = np.asarray(_output(outputs, "masks", shape), np.float32)
-    untaught = set(description.untaught)
-    answered = [(i, n) for i, n in enumerate(schema.attributes) if n not in untaught]
-    thresholds = {name: description.thresholds[name] for _, name in answered}
+    columns = [(i, name) for i, name in enumerate(schema.attributes) if name in answered]
+    thresholds = {name: description.thresholds[name] for _, name in columns}
     group_of = {name: group.name for group in schema.groups for name in group.attributes}
     results = []
     for row, file in enumerate(files):
         values = probabilities[row].tolist()
-        said = {name: values[index] for index, name in answered}
+        said = {name: values[index] for index, name in columns}
         results.append(
             ServedResult(
                 file=file,

@@ -35,6 +35,7 @@ class ClientSettings:
         cls,
         target: str,
         model: str,
+        *,
         version: int | None,
         label: str | None,
         timeout: float,
@@ -42,6 +43,7 @@ class ClientSettings:
         retries: int,
         batch_size: int,
         in_flight: int,
+        sensitive: bool,
     ) -> ClientSettings:
         """The settings, if they are possible.
 
@@ -60,7 +62,7 @@ class ClientSettings:
         address = check_target(target)
         return cls(
             target=address,
-            model=RemoteModel(address, model, version, label),
+            model=RemoteModel(address, model, version, label, sensitive),
             timeout=float(timeout),
             credentials=credentials(tls),
             options=channel_options(tls),
