@@ -8,15 +8,17 @@ quarter less time with it; `benchmarks/model_cost.py` prints the ratio.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-__all__ = ["FusedBatchNormalization", "fuse"]
+__all__ = ["FusedBatchNormalization", "fuse", "named_after_itself"]
 
 
-@keras.saving.register_keras_serializable(package="far_keras")
+@keras.saving.register_keras_serializable(package="far_keras", name="FusedBatchNormalization")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` that trains with TensorFlow's fused kernel.
 
@@ -53,6 +55,22 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             and not self.renorm
             and not self.synchronized
         )
+
+
+# Keras names the groups of a weight file after the layers' classes: so files stay readable whether
+# or not normalisations are fused.
+FusedBatchNormalization.__name__ = keras.layers.BatchNormalization.__name__
+
+
+@contextlib.contextmanager
+def named_after_itself() -> Iterator[None]:
+    """For weight files in which this class has a name of its own."""
+    name = FusedBatchNormalization.__name__
+    FusedBatchNormalization.__name__ = "FusedBatchNormalization"
+    try:
+        yield
+    finally:
+        FusedBatchNormalization.__name__ = name
 
 
 def fuse(layer: keras.layers.BatchNormalization) -> None:

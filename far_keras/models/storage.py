@@ -188,16 +188,26 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
         )
     model = build_model(config, own_schema)
     try:
-        with warnings.catch_warnings():
-            # Keras only warns of layers that the file lacks, and leaves them at random.
-            warnings.simplefilter("error", UserWarning)
-            model.load_weights(weights)
+        _load_weights(model, weights)
     except (ValueError, KeyError, OSError, UserWarning) as error:
         raise ModelError(
             f"{weights}: these are not the weights of the {config.variant!r} that {CONFIG} "
             "describes; they may be of an earlier version of the network. Train the model again"
         ) from error
     return LoadedModel(model, own_schema, thresholds, config, provenance, calibration)
+
+
+def _load_weights(model: keras.Model, weights: Path) -> None:
+    from far_keras.layers.fused_batch_normalization import named_after_itself
+
+    with warnings.catch_warnings():
+        # Keras only warns of layers that the file lacks, and leaves them at random.
+        warnings.simplefilter("error", UserWarning)
+        try:
+            model.load_weights(weights)
+        except (ValueError, KeyError, UserWarning):
+            with named_after_itself():  # some files call fused normalisations so
+                model.load_weights(weights)
 
 
 def _write(path: Path, data: Any) -> None:

@@ -1,10 +1,12 @@
 import json
 import os
 
+import h5py
 import numpy as np
 import pytest
 
 from far_keras.errors import ModelError
+from far_keras.layers.fused_batch_normalization import FusedBatchNormalization, named_after_itself
 from far_keras.models import storage
 from far_keras.models.calibration import Calibration
 from far_keras.models.storage import load_model, save_model
@@ -61,6 +63,27 @@ def test_reloaded_model_gives_equal_outputs(variant, schema, tmp_path):
     assert set(outputs) == set(expected)
     for key in outputs:
         np.testing.assert_array_equal(outputs[key], expected[key])
+
+
+def test_weight_files_do_not_tell_fused_normalisations_apart(schema, small_variants, tmp_path):
+    config = ModelConfig("baseline_small", {"image_size": 64})
+    model = build_model(config, schema)
+    norms = [x for x in model._flatten_layers() if type(x) is FusedBatchNormalization]
+    assert norms
+    for norm in norms:
+        norm.moving_mean.assign(np.random.default_rng(0).normal(size=norm.moving_mean.shape))
+    save_model(model, tmp_path / "now", config=config, schema=schema)
+    with named_after_itself():
+        save_model(model, tmp_path / "once", config=config, schema=schema)
+    groups = []
+    with h5py.File(tmp_path / "now" / "model.weights.h5") as file:
+        file.visit(groups.append)
+    assert any("batch_normalization" in group for group in groups)
+    assert not any("fused" in group for group in groups)
+    for folder in ("now", "once"):
+        again = load_model(tmp_path / folder).model
+        for ours, theirs in zip(again.weights, model.weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_calibration_is_stored_and_models_without_one_have_plain_sigmoids(saved):
