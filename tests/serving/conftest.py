@@ -1,7 +1,6 @@
 """Servers in processes of their own, and small models for them to serve."""
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from far_keras.export.description import ModelDescription
 from far_keras.schema import CELEBA
 
 ROOT = Path(__file__).parents[2]
@@ -154,18 +154,26 @@ class Faces(tf.Module):
     def serve_float(self, images):
         return self.answer(images)
 
-    @tf.function(input_signature=[])
-    def describe(self):
-        return {"json": tf.constant([json.dumps(DESCRIPTION)])}
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="inputs")])
+    def classify(self, inputs):
+        feature = tf.io.FixedLenFeature((), tf.string)
+        pictures = tf.io.parse_example(inputs, {"image/encoded": feature})["image/encoded"]
+        scores = self.serve_bytes(pictures)["attributes"]
+        return {"classes": tf.tile([CELEBA.attributes], (tf.size(inputs), 1)), "scores": scores}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, name="rows")])
+    def describe(self, rows):
+        return {"json": tf.fill(tf.shape(rows), DESCRIPTION.to_json())}
 
 
-DESCRIPTION = {
-    "format": 1,
-    "name": "faces",
-    "attributes": list(CELEBA.attributes),
-    "groups": [group.name for group in CELEBA.groups],
-    "image_size": Faces.SIZE,
-}
+DESCRIPTION = ModelDescription(
+    name="faces",
+    variant="mean_colours",
+    schema=CELEBA,
+    image_size=Faces.SIZE,
+    mask_size=(Faces.SIZE // 2, Faces.SIZE // 2),
+    thresholds=dict.fromkeys(CELEBA.attributes, 0.5),
+)
 
 
 @pytest.fixture(scope="session")
@@ -194,10 +202,11 @@ def small_faces(tmp_path_factory):
         "serving_default": module.serve_bytes,
         "serve_uint8": module.serve_uint8,
         "serve_float": module.serve_float,
+        "classify": module.classify,
         "describe": module.describe,
     }
     tf.saved_model.save(module, str(folder), signatures)
     for place in (folder, folder / "assets"):
         place.mkdir(exist_ok=True)
-        (place / "far_keras.json").write_text(json.dumps(DESCRIPTION))
+        (place / "far_keras.json").write_text(DESCRIPTION.to_json())
     return models
