@@ -80,6 +80,8 @@ if child == 0:
         except ServingError as error:
             assert "fork" in str(error) and str(os.getppid()) in str(error)
     client.close()
+    with FarClient(sys.argv[1], "mgmtn") as own:
+        assert own.predict(face).ok
     os._exit(0)
 _, status = os.waitpid(child, 0)
 assert client.predict(face).ok  # the parent's connection is none the worse
