@@ -47,7 +47,9 @@ def classify(
             FAILED_PRECONDITION for a signature that is unknown or cannot classify.
     """
     limits = limits or Limits()
-    signature = find_signature(model, request.model_spec.signature_name)
+    signature = find_signature(
+        model, request.model_spec.signature_name, grpc.StatusCode.INVALID_ARGUMENT
+    )
     examples = _examples(request.input, limits)
     if list(signature.inputs) == [_INPUTS]:
         outputs = run(Work(signature, {_INPUTS: _serialized(examples)}))

@@ -16,7 +16,9 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_management_pb2,
+    model_service_pb2,
     predict_pb2,
+    prediction_service_pb2,
 )
 
 from far_keras.serving.server.rpc_error import RpcError
@@ -24,8 +26,11 @@ from far_keras.serving.server.services import ModelService, PredictionService
 
 __all__ = ["MODEL_SERVICE", "PREDICTION_SERVICE", "Handlers"]
 
-PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
-MODEL_SERVICE = "tensorflow.serving.ModelService"
+# From the descriptors rather than as text: reflection only knows what has been imported.
+PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name[
+    "PredictionService"
+].full_name
+MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 _logger = logging.getLogger(__name__)
 

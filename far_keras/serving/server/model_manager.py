@@ -61,11 +61,7 @@ class _Model:
             text = f"1 servable(s) did not become available: {self.settings.name}: {error}"
             return [RpcError(grpc.StatusCode.UNKNOWN, text)]
         problems = [
-            RpcError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"Request to assign label {label!r} to version {version} of model "
-                f"{self.settings.name}, which is not currently available for inference",
-            )
+            _unavailable(self.settings.name, label, version)
             for label, version in self.settings.labels.items()
             if version not in wanted
         ]
@@ -214,9 +210,13 @@ class ModelManager:
 
         Returns:
             What is wrong: versions that do not load, folders without any, labels of versions that
-            are not there. What can be served is served nevertheless.
+            are not there. What can be served is served nevertheless; but nothing is changed if a
+            label is to move to a version that is not loaded yet, as in TensorFlow Serving.
         """
         with self._loading:
+            refused = [problem for one in settings for problem in self._moved_too_early(one)]
+            if refused:
+                return refused
             for name in set(self._models) - {one.name for one in settings}:
                 self._drop(name)
             problems: list[RpcError] = []
@@ -224,6 +224,18 @@ class ModelManager:
                 problems += self._configure(one)
         self._changed()
         return problems
+
+    def _moved_too_early(self, settings: ModelSettings) -> list[RpcError]:
+        """What is wrong with labels that exist and are to point elsewhere."""
+        model = self._models.get(settings.name)
+        if model is None:
+            return []
+        loaded = {servable.version for servable in model.in_state(State.AVAILABLE)}
+        return [
+            _unavailable(settings.name, label, version)
+            for label, version in settings.labels.items()
+            if model.labels.get(label, version) != version and version not in loaded
+        ]
 
     def _configure(self, settings: ModelSettings) -> list[RpcError]:
         """First the new versions, then the labels, then no old ones: no request falls between."""
@@ -332,6 +344,14 @@ class ModelManager:
     def _changed(self) -> None:
         if self._on_change is not None:
             self._on_change()
+
+
+def _unavailable(name: str, label: str, version: int) -> RpcError:
+    return RpcError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        f"Request to assign label {label!r} to version {version} of model {name}, which is not "
+        "currently available for inference",
+    )
 
 
 def _fingerprint(folder: Path) -> object:

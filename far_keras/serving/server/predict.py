@@ -63,17 +63,26 @@ def predict(
     return {name: outputs[name] for name in chosen}
 
 
-def find_signature(model: SavedModel, name: str) -> Signature:
+def find_signature(
+    model: SavedModel,
+    name: str,
+    unknown: grpc.StatusCode = grpc.StatusCode.FAILED_PRECONDITION,
+) -> Signature:
     """The signature of that name; of no name, the default one.
 
+    Args:
+        model: The version that was asked.
+        name: What the request says.
+        unknown: The code if there is none, in which TensorFlow Serving's methods differ.
+
     Raises:
-        RpcError: FAILED_PRECONDITION: there is none.
+        RpcError: There is none.
     """
     try:
         return model.signatures[name or DEFAULT_SIGNATURE]
     except KeyError:
         raise RpcError(
-            grpc.StatusCode.FAILED_PRECONDITION,
+            unknown,
             f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def; '
             f"expected one of {', '.join(sorted(model.signatures))}",
         ) from None
