@@ -1,0 +1,1 @@
+"""Comparisons that take many trainings."""

@@ -1,0 +1,102 @@
+"""Writes a study down: a Markdown table, JSON, and a picture of the differences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from far_keras.atomic import atomic_path
+from far_keras.experiments.ablation import Ablation
+from far_keras.experiments.arms import REFERENCE, Arm
+from far_keras.experiments.comparison import ArmFigures
+
+__all__ = ["ablation_table", "difference_plot", "write_ablation"]
+
+
+def write_ablation(ablation: Ablation, folder: str | Path) -> list[Path]:
+    """Writes ``ablation.md``, ``ablation.json`` and ``ablation.png`` into `folder`."""
+    folder = Path(folder)
+    paths = [folder / f"ablation.{ending}" for ending in ("md", "json", "png")]
+    with atomic_path(paths[0]) as temporary:
+        temporary.write_text(ablation_table(ablation), encoding="utf-8")
+    with atomic_path(paths[1]) as temporary:
+        temporary.write_text(json.dumps(_plain(ablation), indent=1) + "\n", encoding="utf-8")
+    difference_plot(ablation, paths[2])
+    return paths
+
+
+def ablation_table(ablation: Ablation) -> str:
+    """Markdown: for each number of training pictures a table, one line an arm."""
+    settings = ablation.settings
+    kind = "synthetic (rendered)" if ablation.synthetic else "photographed"
+    lines = [
+        f"{settings['backbone']}, {settings['image_size']} px, {settings['epochs']} epochs, seeds "
+        f"{', '.join(map(str, settings['seeds']))}. Test: {ablation.pictures} {kind} pictures of "
+        f"{ablation.persons} persons. Figures are means over attributes and seeds, ± the standard "
+        f"deviation over seeds. Differences are to `{REFERENCE}`, with 95% intervals over test "
+        "persons and seeds.",
+    ]
+    for size, figures in ablation.figures.items():
+        lines += [
+            "",
+            f"**{size:,} training pictures**",
+            "",
+            "| arm | what changes | ROC AUC | difference | balanced accuracy | difference "
+            "| accuracy | mask IoU |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        lines += [_row(arm, row) for arm, row in zip(ablation.arms, figures, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def difference_plot(ablation: Ablation, path: str | Path) -> Path:
+    """Draws the differences in ROC AUC to the reference, a panel for each size, as PNG."""
+    from matplotlib.figure import Figure
+
+    others = [arm.name for arm in ablation.arms if arm.name != REFERENCE]
+    sizes = list(ablation.figures)
+    figure = Figure(figsize=(3.4 + 3.2 * len(sizes), 1.3 + 0.32 * len(others)), dpi=120)
+    panels = figure.subplots(1, len(sizes), sharey=True, sharex=True, squeeze=False)[0]
+    for panel, size in zip(panels, sizes, strict=True):
+        by_name = {row.name: row for row in ablation.figures[size]}
+        for y, name in enumerate(reversed(others)):
+            middle, low, high = by_name[name].differences["roc_auc"]
+            panel.plot([low, high], [y, y], color="#37556e", linewidth=2)
+            panel.plot(middle, y, "o", color="#37556e", markersize=5)
+        panel.axvline(0, color="#888888", linewidth=0.8)
+        panel.set_yticks(range(len(others)), list(reversed(others)))
+        panel.set_title(f"{size:,} training pictures", fontsize=10)
+        panel.set_xlabel(f"ROC AUC minus that of {REFERENCE}", fontsize=9)
+        panel.grid(axis="x", color="#dddddd", linewidth=0.6)
+        panel.set_axisbelow(True)
+    figure.tight_layout()
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)
+    return path
+
+
+def _row(arm: Arm, row: ArmFigures) -> str:
+    cells = [f"`{arm.name}`", arm.question]
+    for name in ("roc_auc", "balanced_accuracy"):
+        cells.append(f"{row.means[name]:.3f} ± {row.spread[name]:.3f}")
+        difference = row.differences.get(name)
+        cells.append("" if difference is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference))
+    cells.append(f"{row.means['accuracy']:.3f}")
+    cells.append("" if row.iou is None else f"{row.iou:.2f}")
+    return "| " + " | ".join(cells) + " |"
+
+
+def _plain(ablation: Ablation) -> Mapping[str, object]:
+    figures: dict[str, Sequence[dict]] = {
+        str(size): [asdict(row) for row in rows] for size, rows in ablation.figures.items()
+    }
+    return {
+        "settings": dict(ablation.settings),
+        "pictures": ablation.pictures,
+        "persons": ablation.persons,
+        "synthetic": ablation.synthetic,
+        "figures": figures,
+    }
