@@ -37,6 +37,17 @@ def add_command(commands) -> None:
     parser.add_argument("--image-size", type=int, default=96, help="(default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=8, help="(default: %(default)s)")
     parser.add_argument(
+        "--shifted",
+        metavar="NAME=RECORDS",
+        action="append",
+        type=_named,
+        default=[],
+        help="further records to measure on, all of their pictures; repeatable",
+    )
+    parser.add_argument(
+        "--focus", nargs="+", metavar="ATTRIBUTE", default=[], help="figures of their own for these"
+    )
+    parser.add_argument(
         "--workers", type=int, default=1, help="trainings at once (default: %(default)s)"
     )
 
@@ -55,9 +66,20 @@ def run(options: argparse.Namespace) -> None:
         backbone=options.backbone,
         image_size=options.image_size,
         epochs=options.epochs,
+        shifted=dict(options.shifted),
+        focus=options.focus,
         workers=options.workers,
         console=console_for_messages(),
     )
     print(ablation_table(ablation))
     for path in write_ablation(ablation, options.output):
         print(f"wrote {path}")
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, separator, folder = text.partition("=")
+    if not separator or not name or not folder or name == "test":
+        raise argparse.ArgumentTypeError(
+            f"expected NAME=RECORDS with a name other than 'test', got {text!r}"
+        )
+    return name, folder

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from far_keras import __version__
 from far_keras.cli import (
+    ablate,
     annotate,
     call,
     evaluate,
@@ -40,6 +41,7 @@ _COMMANDS = (
     status,
     load,
     summary,
+    ablate,
 )
 
 

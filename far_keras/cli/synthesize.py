@@ -40,6 +40,15 @@ def add_command(commands) -> None:
         default=[],
         help="give every person this attribute (1) or take it away (0); repeatable",
     )
+    parser.add_argument(
+        "--agree",
+        metavar="ATTRIBUTE=OTHER:SHARE",
+        action="append",
+        type=_agreement,
+        default=[],
+        help="tie two attributes, such as Smiling=Wavy_Hair:0.97: both have the same value with "
+        "this probability; repeatable",
+    )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="also write a contact sheet")
 
 
@@ -55,6 +64,7 @@ def run(options: argparse.Namespace) -> None:
         force=dict(options.force),
         negatives=options.negatives,
         correlations=options.correlations,
+        agreements=dict(options.agree),
         console=console_for_messages(),
     )
     print(
@@ -71,3 +81,14 @@ def _forced(text: str) -> tuple[str, int]:
     if not separator or value not in ("0", "1"):
         raise argparse.ArgumentTypeError(f"expected ATTRIBUTE=0 or ATTRIBUTE=1, got {text!r}")
     return name, int(value)
+
+
+def _agreement(text: str) -> tuple[str, tuple[str, float]]:
+    name, _, tie = text.partition("=")
+    other, _, share = tie.partition(":")
+    try:
+        return name, (other, float(share))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected ATTRIBUTE=OTHER:SHARE, such as Smiling=Wavy_Hair:0.97, got {text!r}"
+        ) from None

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
-from far_keras.datasets.manifest import read_manifest
+from far_keras.datasets.manifest import Manifest, read_manifest
 from far_keras.datasets.records import read_table_of_records
 from far_keras.errors import DatasetError
 from far_keras.experiments.arms import REFERENCE, Arm, ArmError, choose_arms
 from far_keras.experiments.comparison import ArmFigures, compare
 from far_keras.experiments.jobs import Job, load_answers, run_jobs
+from far_keras.schema import CELEBA, AttributeSchema
 
 __all__ = ["Ablation", "ablate"]
 
@@ -26,17 +28,21 @@ class Ablation:
     Args:
         settings: Records, backbone, image size, epochs and so on, for the table's caption.
         arms: The arms, in the order of the tables.
-        figures: By training-set size, one row an arm.
-        pictures: Number of test pictures.
-        persons: Number of persons in them.
+        figures: By training-set size, by test set, by part of the attributes (``"all"``, or
+            ``"focus"`` and ``"others"``): one row an arm. The test set ``"test"`` is the test split
+            of the records that were trained on.
+        focus: The attributes of the part ``"focus"``.
+        pictures: By test set, the number of pictures.
+        persons: By test set, the number of persons in them.
         synthetic: Whether the pictures are rendered.
     """
 
     settings: Mapping[str, Any]
     arms: tuple[Arm, ...]
-    figures: Mapping[int, Sequence[ArmFigures]]
-    pictures: int
-    persons: int
+    figures: Mapping[int, Mapping[str, Mapping[str, Sequence[ArmFigures]]]]
+    focus: tuple[str, ...]
+    pictures: Mapping[str, int]
+    persons: Mapping[str, int]
     synthetic: bool
 
 
@@ -51,6 +57,8 @@ def ablate(
     image_size: int = 96,
     epochs: int = 8,
     training: Mapping[str, Any] | None = None,
+    shifted: Mapping[str, str | Path] | None = None,
+    focus: Sequence[str] = (),
     workers: int = 1,
     resamples: int = 1000,
     console: Console | None = None,
@@ -70,6 +78,9 @@ def ablate(
         image_size: Height and width of the input in pixels.
         epochs: Passes over the training pictures, the same number for every size.
         training: Further fields of `TrainConfig` for every training.
+        shifted: By name, further folders of records to measure on, with all of their splits, such
+            as faces whose attributes go together in another way.
+        focus: Attributes to give figures of their own, beside those of the others.
         workers: Trainings at once.
         resamples: Bootstrap resamples.
         console: Where progress is shown.
@@ -88,6 +99,11 @@ def ablate(
             f"{records}: sizes: expected at most {manifest.count('train')}, the number of training "
             f"pictures. Received: {max(sizes)}"
         )
+    tests = {"test": (str(records), ("test",))}
+    tests |= {
+        name: (str(folder), _splits(read_manifest(Path(folder))))
+        for name, folder in (shifted or {}).items()
+    }
     settings = {
         "records": str(records),
         "backbone": backbone,
@@ -95,32 +111,49 @@ def ablate(
         "epochs": epochs,
         **(training or {}),
     }
+    parts = _parts(_schema(settings), focus)
     jobs = {
         (size, arm.name, seed): Job(
             f"{size}/{arm.name}-{seed}",
             str(output),
             job_config(arm, settings, seed=seed, limit=size),
-            {"test": (str(records), ("test",))},
+            tests,
         )
         for size in sizes
         for seed in seeds
         for arm in chosen
     }
     run_jobs(list(jobs.values()), workers=workers, console=console)
-    identities = read_table_of_records(records, "test").identities
-    figures = {}
+
+    persons = {
+        name: np.concatenate([read_table_of_records(folder, s).identities for s in splits])
+        for name, (folder, splits) in tests.items()
+    }
+    figures: dict[int, dict[str, dict[str, Sequence[ArmFigures]]]] = {}
     for size in sizes:
         said = {
-            arm.name: [load_answers(jobs[size, arm.name, seed])["test"] for seed in seeds]
-            for arm in chosen
+            arm.name: [load_answers(jobs[size, arm.name, seed]) for seed in seeds] for arm in chosen
         }
-        figures[size] = compare(said, REFERENCE, identities=identities, resamples=resamples)
+        figures[size] = {
+            test: {
+                part: compare(
+                    {arm: [one[test] for one in each] for arm, each in said.items()},
+                    REFERENCE,
+                    identities=persons[test],
+                    columns=columns,
+                    resamples=resamples,
+                )
+                for part, columns in parts.items()
+            }
+            for test in tests
+        }
     return Ablation(
         {**settings, "seeds": list(seeds)},
         tuple(chosen),
         figures,
-        len(identities),
-        len(set(identities.tolist())),
+        tuple(focus),
+        {name: len(numbers) for name, numbers in persons.items()},
+        {name: len(set(numbers.tolist())) for name, numbers in persons.items()},
         manifest.true_masks,
     )
 
@@ -137,3 +170,21 @@ def job_config(arm: Arm, settings: Mapping[str, Any], **more: Any) -> dict[str, 
     if arm.model:
         config["model"] = {**study.get("model", {}), **arm.model}
     return config
+
+
+def _splits(manifest: Manifest) -> tuple[str, ...]:
+    return tuple(split for split in ("train", "valid", "test") if manifest.count(split))
+
+
+def _schema(settings: Mapping[str, Any]) -> AttributeSchema:
+    return AttributeSchema.from_file(settings["schema"]) if settings.get("schema") else CELEBA
+
+
+def _parts(schema: AttributeSchema, focus: Sequence[str]) -> dict[str, list[int]]:
+    if unknown := sorted(set(focus) - set(schema.attributes)):
+        raise ArmError(f"focus: unknown attributes {unknown} of the schema {schema.name!r}")
+    numbers = range(schema.num_attributes)
+    if not focus:
+        return {"all": list(numbers)}
+    wanted = [schema.index(name) for name in focus]
+    return {"focus": wanted, "others": [n for n in numbers if n not in wanted]}

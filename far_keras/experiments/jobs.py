@@ -102,7 +102,7 @@ def load_answers(job: Job) -> dict[str, Said]:
                 file[f"{test}/labels"],
                 file[f"{test}/probabilities"].astype(np.float64),
                 file["thresholds"],
-                file[f"{test}/iou"] if f"{test}/iou" in file else None,
+                file.get(f"{test}/iou", None),
             )
             for test in job.tests
         }
@@ -167,5 +167,5 @@ def _train_and_answer(job: Job) -> None:
             arrays[f"{test}/iou"] = np.concatenate(overlaps).astype(np.float32)
     job.answers.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(job.answers) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     shutil.rmtree(job.model)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,47 +27,59 @@ def write_ablation(ablation: Ablation, folder: str | Path) -> list[Path]:
 
 
 def ablation_table(ablation: Ablation) -> str:
-    """Markdown: for each number of training pictures a table, one line an arm."""
+    """Markdown: for each number of training pictures and each test set a table, one line an arm."""
     settings = ablation.settings
-    kind = "synthetic (rendered)" if ablation.synthetic else "photographed"
+    kind = "Synthetic (rendered)" if ablation.synthetic else "Photographed"
     lines = [
-        f"{settings['backbone']}, {settings['image_size']} px, {settings['epochs']} epochs, seeds "
-        f"{', '.join(map(str, settings['seeds']))}. Test: {ablation.pictures} {kind} pictures of "
-        f"{ablation.persons} persons. Figures are means over attributes and seeds, ± the standard "
-        f"deviation over seeds. Differences are to `{REFERENCE}`, with 95% intervals over test "
-        "persons and seeds.",
+        f"{kind} faces; {settings['backbone']}, {settings['image_size']} px, "
+        f"{settings['epochs']} epochs, seeds {', '.join(map(str, settings['seeds']))}. Figures are "
+        "means over attributes and seeds, ± the standard deviation over seeds; differences are to "
+        f"`{REFERENCE}`, with 95% intervals over test persons and seeds.",
     ]
-    for size, figures in ablation.figures.items():
-        lines += [
-            "",
-            f"**{size:,} training pictures**",
-            "",
-            "| arm | what changes | ROC AUC | difference | balanced accuracy | difference "
-            "| accuracy | mask IoU |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        lines += [_row(arm, row) for arm, row in zip(ablation.arms, figures, strict=True)]
+    for size, tests in ablation.figures.items():
+        for test, parts in tests.items():
+            for part, figures in parts.items():
+                which = {"all": "", "focus": f", {', '.join(ablation.focus)}"}
+                lines += [
+                    "",
+                    f"**{size:,} training pictures, test set {test!r} ({ablation.pictures[test]:,} "
+                    f"pictures of {ablation.persons[test]:,} persons)"
+                    f"{which.get(part, ', the other attributes')}**",
+                    "",
+                    "| arm | what changes | ROC AUC | difference | balanced accuracy | difference "
+                    "| accuracy | mask IoU |",
+                    "|---|---|---|---|---|---|---|---|",
+                ]
+                lines += [_row(arm, row) for arm, row in zip(ablation.arms, figures, strict=True)]
     return "\n".join(lines) + "\n"
 
 
 def difference_plot(ablation: Ablation, path: str | Path) -> Path:
-    """Draws the differences in ROC AUC to the reference, a panel for each size, as PNG."""
+    """Draws the differences in ROC AUC to the reference, one panel a table, as PNG."""
     from matplotlib.figure import Figure
 
     others = [arm.name for arm in ablation.arms if arm.name != REFERENCE]
-    sizes = list(ablation.figures)
-    figure = Figure(figsize=(3.4 + 3.2 * len(sizes), 1.3 + 0.32 * len(others)), dpi=120)
-    panels = figure.subplots(1, len(sizes), sharey=True, sharex=True, squeeze=False)[0]
-    for panel, size in zip(panels, sizes, strict=True):
-        by_name = {row.name: row for row in ablation.figures[size]}
+    tables = [
+        (size, f"{test}, {part}" if part != "all" else test, figures)
+        for size, tests in ablation.figures.items()
+        for test, parts in tests.items()
+        for part, figures in parts.items()
+    ]
+    across = len(tables) // len(ablation.figures)  # a row of panels for each size
+    down = len(ablation.figures)
+    figure = Figure(figsize=(2 + 3 * across, (1 + 0.3 * (len(others) + 1)) * down), dpi=120)
+    panels = figure.subplots(down, across, sharey=True, squeeze=False)
+    for panel, (size, title, figures) in zip(panels.flat, tables, strict=True):
+        by_name = {row.name: row for row in figures}
         for y, name in enumerate(reversed(others)):
             middle, low, high = by_name[name].differences["roc_auc"]
             panel.plot([low, high], [y, y], color="#37556e", linewidth=2)
             panel.plot(middle, y, "o", color="#37556e", markersize=5)
         panel.axvline(0, color="#888888", linewidth=0.8)
         panel.set_yticks(range(len(others)), list(reversed(others)))
-        panel.set_title(f"{size:,} training pictures", fontsize=10)
-        panel.set_xlabel(f"ROC AUC minus that of {REFERENCE}", fontsize=9)
+        panel.set_title(f"{size:,} pictures: {title}", fontsize=9)
+        panel.set_xlabel(f"ROC AUC minus that of {REFERENCE}", fontsize=8)
+        panel.tick_params(labelsize=8)
         panel.grid(axis="x", color="#dddddd", linewidth=0.6)
         panel.set_axisbelow(True)
     figure.tight_layout()
@@ -89,14 +100,18 @@ def _row(arm: Arm, row: ArmFigures) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _plain(ablation: Ablation) -> Mapping[str, object]:
-    figures: dict[str, Sequence[dict]] = {
-        str(size): [asdict(row) for row in rows] for size, rows in ablation.figures.items()
-    }
+def _plain(ablation: Ablation) -> dict[str, object]:
     return {
         "settings": dict(ablation.settings),
-        "pictures": ablation.pictures,
-        "persons": ablation.persons,
+        "focus": list(ablation.focus),
+        "pictures": dict(ablation.pictures),
+        "persons": dict(ablation.persons),
         "synthetic": ablation.synthetic,
-        "figures": figures,
+        "figures": {
+            str(size): {
+                test: {part: [asdict(row) for row in rows] for part, rows in parts.items()}
+                for test, parts in tests.items()
+            }
+            for size, tests in ablation.figures.items()
+        },
     }

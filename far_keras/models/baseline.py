@@ -15,6 +15,7 @@ def baseline(
     schema: AttributeSchema = CELEBA,
     image_size: int = 128,
     *,
+    level: str = "P5",
     dropout: float = 0.2,
     name: str | None = None,
 ) -> keras.Model:
@@ -24,6 +25,7 @@ def baseline(
         backbone: A name in `far_keras.models.backbones.BACKBONES` or a keras-cv style backbone.
         schema: The attributes; its groups play no part.
         image_size: Height and width of the input in pixels, at least 32.
+        level: The pyramid level whose features are averaged; what comes after it is left out.
         dropout: Share of the pooled features dropped in training.
         name: The model's name; ``"baseline"`` if None.
 
@@ -32,11 +34,11 @@ def baseline(
         dtype, to ``{"attributes": logits (B, A)}``.
 
     Raises:
-        ModelError: The backbone is unknown or lacks P5, or the image is too small.
+        ModelError: The backbone is unknown or lacks the level, or the image is too small.
     """
-    extractor = build_backbone(backbone, image_size, levels=("P5",))
+    extractor = build_backbone(backbone, image_size, levels=(level,))
     image = keras.Input((image_size, image_size, 3), name="image")
-    features = extractor(image)["P5"]  # (B, h, w, C)
+    features = extractor(image)[level]  # (B, h, w, C)
     whole = keras.layers.GlobalAveragePooling2D(name="global_pooling")(features)  # (B, C)
     whole = keras.layers.Dropout(dropout, name="global_dropout")(whole)
     logits = keras.layers.Dense(schema.num_attributes, name="attribute_logits")(whole)  # (B, A)
