@@ -99,7 +99,7 @@ def ablate(
             f"{records}: sizes: expected at most {manifest.count('train')}, the number of training "
             f"pictures. Received: {max(sizes)}"
         )
-    tests = {"test": (str(records), ("test",))}
+    tests: dict[str, tuple[str, tuple[str, ...]]] = {"test": (str(records), ("test",))}
     tests |= {
         name: (str(folder), _splits(read_manifest(Path(folder))))
         for name, folder in (shifted or {}).items()
