@@ -13,7 +13,7 @@ from rich.console import Console
 from far_keras.datasets.manifest import Manifest, read_manifest
 from far_keras.datasets.records import read_table_of_records
 from far_keras.errors import DatasetError
-from far_keras.experiments.arms import REFERENCE, Arm, ArmError, choose_arms
+from far_keras.experiments.arms import ARMS, REFERENCE, Arm, ArmError, choose_arms
 from far_keras.experiments.comparison import ArmFigures, compare
 from far_keras.experiments.jobs import Job, load_answers, run_jobs
 from far_keras.schema import CELEBA, AttributeSchema
@@ -167,9 +167,12 @@ def job_config(arm: Arm, settings: Mapping[str, Any], **more: Any) -> dict[str, 
         **more,
         "variant": f"{arm.network}_{settings['backbone']}",
     }
-    if arm.model:
-        config["model"] = {**study.get("model", {}), **arm.model}
+    config["model"] = {**study.get("model", {}), **_reference(arm), **arm.model}
     return config
+
+
+def _reference(arm: Arm) -> Mapping[str, Any]:
+    return ARMS[REFERENCE].model if arm.network == ARMS[REFERENCE].network else {}
 
 
 def _splits(manifest: Manifest) -> tuple[str, ...]:

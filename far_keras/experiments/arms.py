@@ -36,18 +36,24 @@ class Arm:
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
+_FUSED = {"global_path": True}
+
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
-        Arm("mgmtn", "the reference: predicted masks, concat, shared decoder"),
+        Arm(
+            "mgmtn",
+            "the reference: predicted masks, shared decoder, P3 and P4, no global feature",
+            model={"levels": ["P3", "P4"], "global_path": False},
+        ),
         Arm("baseline", "plain multi-task network on the same backbone", "baseline"),
+        Arm(
+            "baseline_p4", "the same, ending at P4 like the reference", "baseline", {"level": "P4"}
+        ),
+        # Masks.
         Arm("ones", "no masks: every group sees the whole picture", model={"masks": "ones"}),
-        Arm("no_global", "groups' features alone", model={"global_path": False}),
-        Arm("no_group", "the global feature alone, beside the masks", model={"group_path": False}),
-        Arm("no_shortcut", "no global answer of its own", model={"global_shortcut": False}),
-        Arm("gated", "gated fusion", model={"fusion": "gated"}),
-        Arm("sum", "fusion by sum", model={"fusion": "sum"}),
         Arm("unet", "the paper's separate mask network", model={"mask_network": "unet"}),
+        Arm("taught_true", "masks taught by the true regions", training={"masks": "true"}),
         Arm(
             "given_landmarks",
             "landmark masks as an input, at the test too",
@@ -55,9 +61,28 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             "given_true",
-            "the renderer's true regions as an input: an upper bound",
+            "the true regions as an input, at the test too: an upper bound",
             training={"mask_mode": "given", "masks": "true"},
         ),
+        # Fusion with the global feature.
+        Arm("concat", "global feature by concat, and a shortcut", model=_FUSED),
+        Arm("gated", "global feature by gates, and a shortcut", model=_FUSED | {"fusion": "gated"}),
+        Arm("sum", "global feature by sum, and a shortcut", model=_FUSED | {"fusion": "sum"}),
+        Arm(
+            "no_shortcut",
+            "global feature by concat, without the shortcut",
+            model=_FUSED | {"global_shortcut": False},
+        ),
+        Arm("no_group", "the global feature alone", model=_FUSED | {"group_path": False}),
+        # Levels.
+        Arm("p345", "P3, P4 and P5", model={"levels": ["P3", "P4", "P5"]}),
+        Arm(
+            "p345_concat",
+            "P3 to P5 with global feature and shortcut, as the paper draws it",
+            model=_FUSED | {"levels": ["P3", "P4", "P5"]},
+        ),
+        # Training.
+        Arm("swap", "regions swapped in half of the pictures", training={"region_swap": 0.5}),
     )
 }
 """By name, in the order of the tables."""

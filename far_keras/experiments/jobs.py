@@ -127,13 +127,10 @@ def _carry_out(jobs: Iterable[Job], workers: int, threads: int) -> Iterator[str]
 def _start_worker(threads: int) -> None:
     # Ctrl-C reaches every process of the terminal; each training then saves its state.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
     from far_keras.quiet import load_tensorflow
 
     load_tensorflow()
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def _train_and_answer(job: Job) -> None:

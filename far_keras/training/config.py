@@ -43,6 +43,9 @@ class TrainConfig:
             ``"joint"`` only.
         mask_weight: Weight of the mask loss beside the attribute loss.
         augment: Whether training pictures are flipped, moved and recoloured.
+        region_swap: Share of the training pictures that get facial regions of others, see
+            `far_keras.datasets.region_swap.swap_regions`.
+        limit: Train on the split's first so many pictures only.
         batch_size: Pictures a step, over all devices.
         epochs: Passes over the training split.
         learning_rate: AdamW's highest learning rate, reached after the warm-up.
@@ -72,6 +75,8 @@ class TrainConfig:
     mask_mode: str = "joint"
     mask_weight: float = 1.0
     augment: bool = True
+    region_swap: float = 0.0
+    limit: int | None = None
     batch_size: int = 32
     epochs: int = 14
     learning_rate: float = 2e-3
@@ -103,6 +108,8 @@ class TrainConfig:
         modes = MASK_MODES if variant.network == "mgmtn" else ("joint",)
         self._check("mask_mode", self.mask_mode in modes, f"expected one of {modes}")
         self._check("mask_weight", self.mask_weight >= 0, "expected at least 0")
+        self._check("region_swap", 0 <= self.region_swap <= 1, "expected a share in [0, 1]")
+        self._check("limit", self.limit is None or self.limit >= 1, "expected at least 1")
         self._check("batch_size", self.batch_size >= 1, "expected at least 1")
         self._check("epochs", self.epochs >= 1, "expected at least 1")
         self._check("learning_rate", 0 < self.learning_rate < 10, "expected above 0, below 10")

@@ -112,7 +112,9 @@ def _train(
     with strategy.scope():
         model = build_model(config.model_config, schema)
     validation = _load(config, schema, model, "valid")
-    steps = steps_per_epoch(config.records, "train", config.batch_size, training=True)
+    steps = steps_per_epoch(
+        config.records, "train", config.batch_size, training=True, limit=config.limit
+    )
     with strategy.scope():
         _compile(model, config, schema, steps * config.epochs)
         state = TrainingState()
@@ -227,6 +229,8 @@ def _load(
         masks=cast(MaskSource, config.masks) if side else None,
         masks_as="input" if given_mask_size(model) else "target",
         augment=config.augment,
+        region_swap=config.region_swap,
+        limit=config.limit if split == "train" else None,
         # A seed for each epoch, instead of one shuffling on and on: then an epoch can be repeated,
         # and a resumed training equals an uninterrupted one. Decoding anew costs 1 ms a picture.
         seed=int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0] >> 1),
