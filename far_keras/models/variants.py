@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from far_keras.errors import ModelError
@@ -25,17 +26,19 @@ class Variant(NamedTuple):
         image_size: Height and width of the input in pixels, unless another is asked for.
         mask_network: ``"shared"`` or ``"unet"``, unless the other is asked for; None for a network
             without masks, or to leave it to `mgmtn`.
+        options: Further arguments of the network's function, unless others are asked for.
     """
 
     network: str
     backbone: str
     image_size: int = 128
     mask_network: str | None = None
+    options: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of the network's function."""
-        arguments: dict[str, Any] = {"image_size": self.image_size}
+        arguments: dict[str, Any] = {"image_size": self.image_size, **self.options}
         if self.mask_network is not None:
             arguments["mask_network"] = self.mask_network
         return arguments
@@ -46,14 +49,18 @@ class Variant(NamedTuple):
         return self.backbone == "efficientnetlite0"
 
 
+# What keeps each group's answer to its own region: features that see little beyond it, and no
+# feature of the whole picture. docs/ablation.md says what that is worth.
+_LOCAL: Mapping[str, Any] = MappingProxyType({"levels": ("P3", "P4"), "global_path": False})
+
 VARIANTS: dict[str, tuple] = {
-    # The paper's: arXiv 2601.01408.
+    # The paper's, with its global feature: arXiv 2601.01408.
     "mgmtn_resnest50": Variant("mgmtn", "resnest50", 227, "unet"),
     # The same arrangement on a backbone of keras-cv.
     "mgmtn_resnet50": Variant("mgmtn", "resnet50", 227, "unet"),
     # For laptops and phones.
-    "mgmtn_efficientnetlite0": Variant("mgmtn", "efficientnetlite0", 128, "shared"),
-    "mgmtn_mobilenetv3small": Variant("mgmtn", "mobilenetv3small", 128, "shared"),
+    "mgmtn_efficientnetlite0": Variant("mgmtn", "efficientnetlite0", 128, "shared", _LOCAL),
+    "mgmtn_mobilenetv3small": Variant("mgmtn", "mobilenetv3small", 128, "shared", _LOCAL),
     # What each is compared with.
     "baseline_resnest50": Variant("baseline", "resnest50", 227),
     "baseline_resnet50": Variant("baseline", "resnet50", 227),
