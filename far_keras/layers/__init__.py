@@ -1,7 +1,7 @@
 """The layers of mask-guided networks. All are registered with Keras and take channels last."""
 
 from far_keras.layers.area_resize import AreaResize
-from far_keras.layers.fused_batch_normalization import FusedBatchNormalization
+from far_keras.layers.batch_normalization import BatchNormalization
 from far_keras.layers.group_global_fusion import GroupGlobalFusion
 from far_keras.layers.group_pooling import GroupPooling
 from far_keras.layers.grouped_dense import GroupedDense
@@ -12,7 +12,7 @@ from far_keras.layers.split_attention import SplitAttention
 
 __all__ = [
     "AreaResize",
-    "FusedBatchNormalization",
+    "BatchNormalization",
     "GroupGlobalFusion",
     "GroupPooling",
     "GroupedDense",

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from far_keras.errors import ModelError
-from far_keras.layers.fused_batch_normalization import fuse
+from far_keras.layers.batch_normalization import fuse
 from far_keras.models.keras_cv_backbones import KERAS_CV_BACKBONES
 
 __all__ = ["BACKBONES", "build_backbone", "pyramid"]

@@ -129,7 +129,7 @@ def save_model(
             {
                 "format": FORMAT,
                 "variant": config.variant,
-                "arguments": dict(config.arguments),
+                "arguments": dict(config.written_out().arguments),
                 "weights_sha256": _sha256(temporary / WEIGHTS),
             },
         )

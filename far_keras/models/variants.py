@@ -100,6 +100,14 @@ class ModelConfig:
         """The variant's own arguments, overridden by those given."""
         return {**self.definition.arguments, **self.arguments}
 
+    def written_out(self) -> ModelConfig:
+        """The same network with every argument given: later changes of defaults leave it alone."""
+        defaults = {
+            name: parameter.default
+            for name, parameter in _parameters(self.definition.network).items()
+        }
+        return ModelConfig(self.variant, {**defaults, **self.all_arguments})
+
 
 def build_model(config: ModelConfig, schema: AttributeSchema = CELEBA) -> keras.Model:
     """Builds a named network with fresh weights.
@@ -116,7 +124,7 @@ def build_model(config: ModelConfig, schema: AttributeSchema = CELEBA) -> keras.
     """
     builder = _builder(config.definition.network)
     backbone = config.definition.backbone
-    allowed = set(inspect.signature(builder).parameters) - {"backbone", "schema", "name"}
+    allowed = set(_parameters(config.definition.network))
     if unknown := sorted(set(config.arguments) - allowed):
         raise ModelError(
             f"variant {config.variant!r} does not take the arguments {unknown}; "
@@ -128,6 +136,16 @@ def build_model(config: ModelConfig, schema: AttributeSchema = CELEBA) -> keras.
         raise ModelError(
             f"variant {config.variant!r} cannot be built with {dict(config.arguments)}: {error}"
         ) from error
+
+
+def _parameters(network: str) -> dict[str, inspect.Parameter]:
+    """The arguments of a network's function that a `ModelConfig` may hold."""
+    parameters = dict(inspect.signature(_builder(network)).parameters)
+    return {
+        name: parameter
+        for name, parameter in parameters.items()
+        if name not in ("backbone", "schema", "name")
+    }
 
 
 def _builder(network: str) -> Callable[..., keras.Model]:

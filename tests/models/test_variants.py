@@ -39,3 +39,19 @@ def test_what_is_given_wins_over_the_variants_own():
         "image_size": 64,
         "mask_network": "unet",
     }
+
+
+def test_small_variants_answer_from_their_own_regions_and_the_papers_fuse_the_global_feature():
+    for name in ("mgmtn_efficientnetlite0", "mgmtn_mobilenetv3small"):
+        layers = {layer.name for layer in build_model(ModelConfig(name)).layers}
+        assert "group_dense" in layers and "group_pooling_P4" in layers
+        assert not layers & {"fusion", "global_logits", "group_pooling_P5"}
+    layers = {layer.name for layer in build_model(ModelConfig("mgmtn_resnet50")).layers}
+    assert layers >= {"fusion", "global_logits", "group_pooling_P5"}
+
+
+def test_written_out_it_builds_the_same_network_whatever_the_defaults():
+    config = ModelConfig("mgmtn_efficientnetlite0", {"fusion_units": 8}).written_out()
+    assert config.arguments["levels"] == ("P3", "P4") and config.arguments["fusion_units"] == 8
+    assert set(config.arguments) >= {"dropout", "pooling", "masks", "image_size"}
+    assert config.written_out() == config

@@ -8,21 +8,20 @@ quarter less time with it; `benchmarks/model_cost.py` prints the ratio.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-__all__ = ["FusedBatchNormalization", "fuse", "named_after_itself"]
+__all__ = ["BatchNormalization", "fuse"]
 
 
-@keras.saving.register_keras_serializable(package="far_keras", name="FusedBatchNormalization")
-class FusedBatchNormalization(keras.layers.BatchNormalization):
+@keras.saving.register_keras_serializable(package="far_keras")
+class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` that trains with TensorFlow's fused kernel.
 
-    It has the same arguments, weights and results; where the kernel does not apply (other than
+    It has the same arguments, weights and results, and its name too, by which files of weights
+    find their layers. Where the kernel does not apply (other than
     4-D inputs, channels not last, a mask, `renorm`, statistics over replicas, no scale or centre)
     it is Keras' own.
     """
@@ -57,23 +56,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         )
 
 
-# Keras names the groups of a weight file after the layers' classes: so files stay readable whether
-# or not normalisations are fused.
-FusedBatchNormalization.__name__ = keras.layers.BatchNormalization.__name__
-
-
-@contextlib.contextmanager
-def named_after_itself() -> Iterator[None]:
-    """For weight files in which this class has a name of its own."""
-    name = FusedBatchNormalization.__name__
-    FusedBatchNormalization.__name__ = "FusedBatchNormalization"
-    try:
-        yield
-    finally:
-        FusedBatchNormalization.__name__ = name
-
-
 def fuse(layer: keras.layers.BatchNormalization) -> None:
     """Makes a batch normalisation that stands in a network already a fused one, in place."""
     if type(layer) is keras.layers.BatchNormalization:
-        layer.__class__ = FusedBatchNormalization
+        layer.__class__ = BatchNormalization

@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from far_keras.layers.fused_batch_normalization import FusedBatchNormalization, fuse
+from far_keras.layers.batch_normalization import BatchNormalization, fuse
 
 
 def pair(**arguments):
     plain = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3, **arguments)
     fused = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3, **arguments)
     fuse(fused)
-    assert type(fused) is FusedBatchNormalization
+    assert type(fused) is BatchNormalization
     return plain, fused
 
 
@@ -75,5 +75,5 @@ def test_a_saved_network_keeps_it(tmp_path, pictures):
     fuse(layer)
     network.save(tmp_path / "network.keras")
     again = keras.models.load_model(tmp_path / "network.keras")
-    assert type(again.layers[1]) is FusedBatchNormalization
+    assert type(again.layers[1]) is BatchNormalization
     np.testing.assert_array_equal(again(pictures), network(pictures))
