@@ -198,16 +198,10 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
 
 
 def _load_weights(model: keras.Model, weights: Path) -> None:
-    from far_keras.layers.fused_batch_normalization import named_after_itself
-
     with warnings.catch_warnings():
         # Keras only warns of layers that the file lacks, and leaves them at random.
         warnings.simplefilter("error", UserWarning)
-        try:
-            model.load_weights(weights)
-        except (ValueError, KeyError, UserWarning):
-            with named_after_itself():  # some files call fused normalisations so
-                model.load_weights(weights)
+        model.load_weights(weights)
 
 
 def _write(path: Path, data: Any) -> None:
