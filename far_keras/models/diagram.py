@@ -79,6 +79,7 @@ class _Drawing:
         kinds = {type(layer).__name__: layer for layer in model.layers}
         self.fusion = kinds.get("GroupGlobalFusion")
         self.pooling = kinds.get("GroupPooling")
+        self.has_global = "GlobalAveragePooling2D" in kinds
         self.grouped = "GroupedHead" in kinds
         self.shortcut = self.grouped and any(
             type(layer).__name__ == "Dense" for layer in model.layers
@@ -192,7 +193,7 @@ class _Drawing:
         bus = self.columns.pooling[0] + self.columns.pooling[1] + 16
         for level in pooled:
             y, channels = self.level_y[level.name], level.shape[2]
-            lines = [f"global   {channels}"]
+            lines = [f"global   {channels}"] if self.has_global else []
             if self.pooling is not None:
                 lines = [f"groups   {_shape((self.schema.num_groups, channels))}", *lines]
             self._box(self.columns.pooling[0] + 10, y, self.columns.pooling[1] - 20, 52, lines)
