@@ -48,16 +48,17 @@ def attribute_table(answer: Answered, title: str | None = None) -> Table:
         no = [n for n in members if answer.decisions[n] is False]
         hidden = [n for n in members if answer.decisions[n] is None]
         cells = ["\n".join(yes), ", ".join(no)] + [", ".join(hidden)] * unseen
-        table.add_row(group, *cells)
+        # As Text: in plain strings, rich takes square brackets for its own markup.
+        table.add_row(*map(Text, [group, *cells]))
     return table
 
 
 def result_tables(result: ServedResult) -> list[RenderableType]:
     """A line about the picture, then its table."""
-    line = Text(result.file, style="bold")
+    line = Text(_printable(result.file), style="bold")
     if result.error is not None:
         reason = str(result.error).removeprefix(f"{result.file}: ")
-        line.append(f": {reason}", style="not bold red")
+        line.append(f": {_printable(reason)}", style="not bold red")
         return [line]
     line.append(f": {result.model}, version {result.version}", style="not bold")
     return [line, attribute_table(result)]
@@ -78,8 +79,13 @@ def signature_table(signatures: Mapping[str, Signature]) -> Table:
     """A row a signature: what it takes and gives."""
     table = Table("signature", "inputs", "outputs")
     for name, signature in signatures.items():
-        table.add_row(name, _specs(signature.inputs), _specs(signature.outputs))
+        table.add_row(Text(name), _specs(signature.inputs), _specs(signature.outputs))
     return table
+
+
+def _printable(text: str) -> str:
+    """With a sign in place of what is no text: names of files may hold any bytes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _specs(specs: Mapping[str, TensorSpec]) -> Text:
