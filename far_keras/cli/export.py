@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from far_keras.cli.command import command, console_for_messages
+from far_keras.cli.command import command, console_for_messages, console_for_tables
+from far_keras.errors import ModelError
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]
@@ -16,22 +17,44 @@ def add_command(commands) -> None:
         commands,
         "export",
         run,
-        "write a model for TF Serving: a SavedModel with signatures, names and warm-up requests",
+        "write a model for others to run: a SavedModel for TF Serving, .tflite files for phones",
         when_interrupted="begins anew",
     )
     parser.add_argument("model", type=Path, help="folder of a trained model")
     parser.add_argument(
         "--to",
         type=Path,
-        required=True,
         metavar="FOLDER",
-        help="the model's versions, such as saved_models/mgmtn; the next number is added",
+        help="SavedModel: the model's versions, such as saved_models/mgmtn; the next number is "
+        "added",
+    )
+    parser.add_argument(
+        "--tflite",
+        type=Path,
+        metavar="FOLDER",
+        help="write NAME-float32.tflite, -float16, -dynamic and -int8 there, and compare them with "
+        "the model",
+    )
+    parser.add_argument(
+        "--records",
+        type=Path,
+        help="for --tflite: folder that `far-keras annotate` wrote; its training pictures "
+        "calibrate int8, its test pictures compare (default: those of the training, if there)",
     )
     parser.add_argument("--name", help="what the model is called (default: as the folder)")
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.to is None and options.tflite is None:
+        raise ModelError("expected --to FOLDER, --tflite FOLDER or both. Received: neither")
     load_tensorflow()
+    if options.to is not None:
+        _saved_model(options)
+    if options.tflite is not None:
+        _tflite(options)
+
+
+def _saved_model(options: argparse.Namespace) -> None:
     from far_keras.export.saved_model import export_saved_model
 
     with console_for_messages().status(f"exporting {options.model}"):
@@ -39,3 +62,37 @@ def run(options: argparse.Namespace) -> None:
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"wrote {folder} ({size / 1e6:.1f} MB)")
     print(f"Next: far-keras serve {options.to.parent}")
+
+
+def _tflite(options: argparse.Namespace) -> None:
+    from far_keras.evaluation.parity import measure_parity, parity_table, write_parity
+    from far_keras.export.tflite import (
+        PRECISIONS,
+        calibration_pictures,
+        export_tflite,
+        training_records,
+    )
+    from far_keras.models.storage import load_model
+
+    loaded = load_model(options.model)
+    records = options.records or training_records(loaded)
+    name = options.name or options.model.absolute().name
+    with console_for_messages().status(f"converting {options.model}"):
+        if records is None:
+            files = export_tflite(loaded, options.tflite, name, precisions=PRECISIONS[:-1])
+        else:
+            pictures = calibration_pictures(records, loaded.image_size, loaded.schema)
+            files = export_tflite(
+                loaded, options.tflite, name, pictures=pictures, pictures_from=str(records)
+            )
+    for path in files.values():
+        print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
+    if records is None:
+        print(
+            "int8 was not written and nothing was compared: both need pictures. Give --records, "
+            "a folder that `far-keras annotate` wrote"
+        )
+        return
+    parity = measure_parity(loaded, files, records)
+    console_for_tables().print(parity_table(parity))
+    print(f"wrote {write_parity(parity, options.tflite)}")

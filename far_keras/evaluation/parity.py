@@ -54,7 +54,7 @@ class FileParity:
         largest_difference: The greatest of these.
         mask_difference: Mean absolute difference of the masks' probabilities; NaN without masks.
         agreement: By attribute, the share of pictures with the same decision.
-        accuracy: Mean over attributes, with its 95% interval.
+        accuracy: Of the decisions at the thresholds, mean over attributes, with its 95% interval.
         accuracy_change: Accuracy less the network's, with the paired interval.
         mask_iou: Mean over groups of the overlap with landmark masks; None without masks.
         mask_iou_change: That less the network's; None without masks.
@@ -86,8 +86,9 @@ class Parity:
         records: The folder of records.
         split: Which pictures of it.
         pictures: How many.
-        accuracy: The network's, mean over attributes, with its 95% interval.
+        accuracy: The network's, of its decisions at the thresholds, with its 95% interval.
         mask_iou: The network's, mean over groups; None without masks.
+        untaught: Attributes that the network was not taught: their decisions are noise.
         files: One a file.
     """
 
@@ -96,6 +97,7 @@ class Parity:
     pictures: int
     accuracy: Figure
     mask_iou: Figure | None
+    untaught: tuple[str, ...]
     files: list[FileParity]
 
 
@@ -185,6 +187,7 @@ def measure_parity(
         len(labels),
         _figure(*accuracy[_KERAS]),
         _figure(*overlap[_KERAS]) if overlap else None,
+        tuple(loaded.provenance.get("untaught", ())),
         compared,
     )
 
@@ -193,40 +196,26 @@ def parity_table(parity: Parity) -> RenderableType:
     """The comparison as a table for `rich`."""
     from rich.table import Table
 
-    table = Table(title=f"{parity.pictures} pictures of the split {parity.split!r}")
+    table = Table(title=f"{parity.pictures} pictures of the split {parity.split!r}, in percent")
     table.add_column("file")
-    for column in (
-        "MB",
-        "mean difference",
-        "same decisions",
-        "least same",
-        "accuracy [95% interval]",
-        "change [95% interval]",
-        "mask IoU",
-        "change",
-    ):
-        table.add_column(column, justify="right")
-    network = parity.mask_iou
+    for column in ("difference", "same", "least the same", "accuracy", "change", "mask IoU"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_row(
-        _KERAS,
-        *["-"] * 4,
-        _percent(parity.accuracy),
-        "-",
-        _percent(network) if network else "-",
-        "-",
+        _KERAS, "", "", "", _percent(parity.accuracy), "", _percent(parity.mask_iou, brief=True)
     )
     for file in parity.files:
-        least = min(file.agreement, key=lambda name: file.agreement[name])
+        taught = [name for name in file.agreement if name not in parity.untaught]
+        least = min(taught, key=lambda name: file.agreement[name])
         table.add_row(
             file.name,
-            f"{file.size / 1e6:.2f}",
-            f"{file.difference:.2g}",
-            f"{file.mean_agreement:.2%}",
-            f"{file.agreement[least]:.1%} {least}",
+            f"{100 * file.difference:.2g}",
+            f"{100 * file.mean_agreement:.2f}",
+            f"{100 * file.agreement[least]:.1f} {least}",
             _percent(file.accuracy),
             _percent(file.accuracy_change),
-            _percent(file.mask_iou) if file.mask_iou else "-",
-            _percent(file.mask_iou_change) if file.mask_iou_change else "-",
+            f"{_percent(file.mask_iou, brief=True)} ({_percent(file.mask_iou_change, brief=True)})"
+            if file.mask_iou
+            else "",
         )
     return table
 
@@ -316,7 +305,8 @@ def _change(of: tuple[Any, NDArray], against: tuple[Any, NDArray]) -> Figure:
     return _figure(of[0] - against[0], of[1] - against[1])
 
 
-def _percent(figure: Figure) -> str:
-    return format_figure(
-        Figure(*(100 * part for part in (figure.value, figure.low, figure.high))), 2
-    )
+def _percent(figure: Figure | None, brief: bool = False) -> str:
+    if figure is None:
+        return ""
+    value, low, high = (100 * part for part in (figure.value, figure.low, figure.high))
+    return f"{value:.2f}" if brief else format_figure(Figure(value, low, high), 2)

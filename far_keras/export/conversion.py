@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
-from collections.abc import Iterator
 
 import tensorflow as tf
 
 from far_keras.errors import ModelError
 from far_keras.export.phone_graph import phone_model
 from far_keras.models.storage import LoadedModel
+from far_keras.quiet import quiet
 
 __all__ = ["convert"]
 
@@ -46,7 +44,7 @@ def convert(loaded: LoadedModel, float16: bool = False) -> bytes:
     module.answer = tf.function(
         lambda image: dict(zip(names, frozen(image), strict=True)), input_signature=[spec]
     )
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         tf.saved_model.save(module, folder, signatures={"serving_default": module.answer})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if float16:
@@ -60,16 +58,3 @@ def convert(loaded: LoadedModel, float16: bool = False) -> bytes:
                 f"variant {loaded.config.variant!r} cannot be converted to .tflite: "
                 f"{(lines or [str(error)])[0][:300]}"
             ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the converter's native chatter off the standard error stream."""
-    saved = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from far_keras.export.flatbuffer import kind_of, read_flatbuffer, with_uint8_input, write_flatbuffer
 from far_keras.export.phone_graph import HEAD
+from far_keras.quiet import quiet
 
 __all__ = ["quantize_dynamic", "quantize_int8"]
 
@@ -67,7 +69,7 @@ def quantize_int8(content: bytes, pictures: Iterable[np.ndarray]) -> bytes:
 
 
 def _quantize(work: Any, ranges: dict[str, dict[str, np.ndarray]] | None) -> bytes:
-    with contextlib.redirect_stderr(io.StringIO()):  # progress bars
+    with contextlib.redirect_stderr(io.StringIO()), quiet():  # progress bars and notices
         result = work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
 
@@ -76,11 +78,13 @@ def _ranges(content: bytes, pictures: Iterable[np.ndarray]) -> dict[str, dict[st
     """By tensor that is computed: the least and the greatest value that occur."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(
-        model_content=content,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that keeping all tensors takes memory
+        interpreter = Interpreter(
+            model_content=content,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
     interpreter.allocate_tensors()
     entry = interpreter.get_input_details()[0]
     graph = read_flatbuffer(content).subgraphs[0]

@@ -11,17 +11,25 @@ import numpy as np
 
 import far_keras
 from far_keras.atomic import atomic_path
+from far_keras.datasets.manifest import MANIFEST_FILE
 from far_keras.errors import ModelError
 from far_keras.export.conversion import convert
 from far_keras.export.description import describe
 from far_keras.export.flatbuffer import operations
 from far_keras.export.tflite_metadata import with_metadata
+from far_keras.models.inputs import require_picture_input
 from far_keras.models.storage import LoadedModel, load_model
 
 if TYPE_CHECKING:
     from far_keras.schema import AttributeSchema
 
-__all__ = ["CALIBRATION_PICTURES", "PRECISIONS", "calibration_pictures", "export_tflite"]
+__all__ = [
+    "CALIBRATION_PICTURES",
+    "PRECISIONS",
+    "calibration_pictures",
+    "export_tflite",
+    "training_records",
+]
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 """What a file computes with: float32; float32 with weights stored as float16 or as int8; int8."""
@@ -78,11 +86,7 @@ def export_tflite(
     if name is None:
         name = model.config.variant if isinstance(model, LoadedModel) else Path(model).name
     loaded = _in_float32(model)
-    if len(loaded.model.inputs) > 1:
-        raise ModelError(
-            f"{name}: expected a model that needs a picture only. Received: one with the inputs "
-            f"{[tensor.name for tensor in loaded.model.inputs]}"
-        )
+    require_picture_input(loaded.model, "a .tflite file")
     description = describe(loaded, name)
     float32 = convert(loaded)
     folder = Path(folder)
@@ -142,6 +146,14 @@ def calibration_pictures(
     )
     for images, _ in batches.unbatch().take(count):
         yield images.numpy()
+
+
+def training_records(loaded: LoadedModel) -> Path | None:
+    """The records that a model was trained on, if they are still where they were."""
+    records = loaded.provenance.get("config", {}).get("records")
+    if records is None or not (Path(records) / MANIFEST_FILE).is_file():
+        return None
+    return Path(records)
 
 
 def _in_precision(

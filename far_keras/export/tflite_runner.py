@@ -13,6 +13,7 @@ from PIL import Image
 from far_keras.errors import ModelError
 from far_keras.export.description import ModelDescription
 from far_keras.export.tflite_metadata import read_metadata
+from far_keras.quiet import quiet
 from far_keras.schema import AttributeSchema
 
 __all__ = ["TFLiteModel", "load_tflite"]
@@ -130,8 +131,9 @@ def load_tflite(
             "pip install ai-edge-litert"
         ) from error
     try:
-        interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
-        interpreter.allocate_tensors()
+        with quiet():
+            interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ModelError(
             f"{path}: the runtime refuses the file: {error}. A newer ai-edge-litert may know it"
