@@ -96,4 +96,4 @@ def test_tables_say_what_is_decided(recognizer, tmp_path):
     face = prediction.result.faces[0]
     for name, decision in face.decisions.items():
         shown = f"{name} {face.certainty(name):.0%}" in text
-        assert shown == decision, name
+        assert shown == (decision is True), name  # None: not visible, with some random weights
