@@ -22,6 +22,7 @@ COMMANDS = (
     "serve",
     "summary",
     "ablate",
+    "occlude",
 )
 
 

@@ -15,6 +15,7 @@ from far_keras.cli import (
     evaluate,
     export,
     load,
+    occlude,
     predict,
     quickstart,
     serve,
@@ -41,6 +42,7 @@ _COMMANDS = (
     status,
     load,
     summary,
+    occlude,
     ablate,
 )
 

@@ -1,0 +1,42 @@
+"""`far-keras occlude`: which answers move when a facial region is hidden."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from far_keras.cli.command import command, console_for_tables
+from far_keras.quiet import load_tensorflow
+
+__all__ = ["add_command", "run"]
+
+
+def add_command(commands) -> None:
+    parser = command(
+        commands,
+        "occlude",
+        run,
+        "hide one facial region at a time, and see which answers move",
+        when_interrupted="begins anew",
+    )
+    parser.add_argument("models", nargs="+", type=Path, help="folders that `far-keras train` wrote")
+    parser.add_argument(
+        "--records", type=Path, required=True, help="folder that `far-keras annotate` wrote"
+    )
+    parser.add_argument("--split", choices=("train", "valid", "test"), default="test")
+    parser.add_argument(
+        "--count", type=int, default=200, help="pictures, at most (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
+
+
+def run(options: argparse.Namespace) -> None:
+    load_tensorflow()
+    from far_keras.evaluation.occlusion import occlude, occlusion_table, write_occlusion
+    from far_keras.models.storage import load_model
+
+    models = {str(folder): load_model(folder) for folder in options.models}
+    results = occlude(models, options.records, options.split, options.count)
+    console_for_tables().print(occlusion_table(results))
+    for path in write_occlusion(results, options.output):
+        print(f"wrote {path}")
