@@ -21,6 +21,7 @@ COMMANDS = (
     "export",
     "serve",
     "summary",
+    "explain",
     "ablate",
     "occlude",
 )

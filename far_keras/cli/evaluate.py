@@ -16,7 +16,7 @@ def add_command(commands) -> None:
         commands,
         "evaluate",
         run,
-        "measure models, with 95% intervals",
+        "measure models, or mask networks alone, with 95% intervals",
         when_interrupted="begins anew",
     )
     parser.add_argument("models", nargs="+", type=Path, help="folders that `far-keras train` wrote")
@@ -37,7 +37,11 @@ def run(options: argparse.Namespace) -> None:
     load_tensorflow()
     from far_keras.evaluation.evaluate import evaluate
     from far_keras.evaluation.report import tables, write_report
+    from far_keras.models.storage import read_model_config
 
+    if any(read_model_config(folder).task == "masks" for folder in options.models):
+        _measure_masks(options)
+        return
     evaluation = evaluate(
         options.models, options.records, options.split, options.baseline, seed=options.seed
     )
@@ -46,3 +50,18 @@ def run(options: argparse.Namespace) -> None:
         console.print(table)
     for path in write_report(evaluation, options.output or options.models[0]):
         print(f"wrote {path}")
+
+
+def _measure_masks(options: argparse.Namespace) -> None:
+    """One of the models has nothing but masks: they are what all are measured by."""
+    from far_keras.evaluation.evaluate_masks import evaluate_masks
+    from far_keras.evaluation.figures import describe_data
+    from far_keras.evaluation.mask_report import mask_tables, write_mask_report
+
+    folders = [*options.models, *([] if options.baseline is None else [options.baseline])]
+    evaluation = evaluate_masks(folders, options.records, options.split, seed=options.seed)
+    console = console_for_tables()
+    console.print(describe_data(evaluation))
+    for table in mask_tables(evaluation.models):
+        console.print(table)
+    print(f"wrote {write_mask_report(evaluation, options.output or options.models[0])}")

@@ -13,6 +13,7 @@ from far_keras.cli import (
     annotate,
     call,
     evaluate,
+    explain,
     export,
     load,
     occlude,
@@ -42,6 +43,7 @@ _COMMANDS = (
     status,
     load,
     summary,
+    explain,
     occlude,
     ablate,
 )

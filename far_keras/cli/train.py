@@ -16,6 +16,11 @@ def add_command(commands) -> None:
     parser.add_argument("records", type=Path, help="folder that `far-keras annotate` wrote")
     parser.add_argument("--output", type=Path, required=True, help="folder for the model")
     parser.add_argument("--variant", help="network, such as mgmtn_efficientnetlite0 (default)")
+    parser.add_argument(
+        "--task",
+        choices=("attributes", "masks"),
+        help="attributes (default), or masks: the mask network alone",
+    )
     parser.add_argument("--config", type=Path, help="YAML or JSON of TrainConfig; options win")
     parser.add_argument("--schema", help="own attribute schema (.json, .yaml)")
     parser.add_argument(
@@ -23,8 +28,20 @@ def add_command(commands) -> None:
     )
     parser.add_argument(
         "--mask-mode",
-        choices=("joint", "given"),
-        help="whether masks are learned beside the attributes (joint, default), or given",
+        choices=("joint", "two_stage", "given"),
+        help="masks are learned beside the attributes (joint, default), before them and then "
+        "frozen (two_stage), or given by the records, as an upper bound",
+    )
+    parser.add_argument(
+        "--mask-network",
+        choices=("shared", "unet"),
+        help="a light decoder on the backbone's features, or a UNet of its own",
+    )
+    parser.add_argument("--mask-epochs", type=int, help="of the first of two stages")
+    parser.add_argument(
+        "--masks-from",
+        metavar="MODEL",
+        help="folder of a model with a UNet that takes the place of the first of two stages",
     )
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--image-size", type=int, help="pixels a side")
@@ -41,11 +58,13 @@ def run(options: argparse.Namespace) -> None:
     given = {
         name: getattr(options, name)
         for name in (
-            "variant", "schema", "masks", "mask_mode", "epochs", "image_size", "batch_size",
-            "learning_rate", "seed",
+            "variant", "task", "schema", "masks", "mask_mode", "mask_epochs", "masks_from",
+            "epochs", "image_size", "batch_size", "learning_rate", "seed",
         )
         if getattr(options, name) is not None
     }  # fmt: skip
+    if options.mask_network is not None:
+        given["model"] = {"mask_network": options.mask_network}
     given |= {"records": str(options.records), "output": str(options.output)}
     if options.config is None:
         config = TrainConfig.from_dict(given, source="options")

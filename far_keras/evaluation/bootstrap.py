@@ -7,16 +7,24 @@ two models a paired comparison. The intervals say nothing of another training se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from far_keras.errors import DatasetError
-from far_keras.evaluation.scores import METRICS, attribute_scores
+from far_keras.evaluation.scores import METRICS, attribute_scores, mean_over_attributes
 
-__all__ = ["Answers", "interval", "resample_means", "resample_scores", "resampling_weights"]
+__all__ = [
+    "Answers",
+    "Figure",
+    "interval",
+    "mean_figures",
+    "resample_means",
+    "resample_scores",
+    "resampling_weights",
+]
 
 _CHUNK_CELLS = 4_000_000  # pictures x resamples held at once: 32 MB of weights
 
@@ -32,6 +40,15 @@ class Answers:
 
     probabilities: NDArray
     thresholds: NDArray
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its 95% interval; all NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
 
 
 def resampling_weights(
@@ -122,6 +139,40 @@ def resample_means(
         for weights in resampling_weights(len(values), resamples, seed, identities):
             parts.append((weights.T @ filled) / (weights.T @ known))
     return np.concatenate(parts)
+
+
+def mean_figures(
+    names: Sequence[str],
+    values: ArrayLike,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    identities: ArrayLike | None = None,
+) -> dict[str, Figure]:
+    """Means over pictures with their intervals.
+
+    Args:
+        names: G names.
+        values: (N, G); NaN values are left out.
+        resamples: R.
+        seed: Of the draws.
+        identities: See `resampling_weights`.
+
+    Returns:
+        By name, and under "mean" the mean over those names that have values.
+    """
+    values = np.asarray(values, float)
+    drawn = resample_means(values, resamples=resamples, seed=seed, identities=identities)  # (R, G)
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        points = np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
+    low, high = interval(drawn)
+    figures = {
+        name: Figure(float(points[g]), float(low[g]), float(high[g]))
+        for g, name in enumerate(names)
+    }
+    low, high = interval(mean_over_attributes(drawn))
+    return {**figures, "mean": Figure(float(mean_over_attributes(points)), float(low), float(high))}
 
 
 def interval(samples: ArrayLike, level: float = 0.95) -> tuple[NDArray, NDArray]:

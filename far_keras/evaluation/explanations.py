@@ -1,118 +1,125 @@
-"""Where in the picture a network's answers come from, and whether that is the group's region."""
+"""Where in the picture a network's answers come from: two measures of the energy of each pixel.
+
+Both give, for each picture and group, a map of how much each place matters to the group's
+answers. `proportional_energy` is the share of it inside the group's mask.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from far_keras.evaluation.gallery import group_masks, read_faces
+from far_keras.errors import ModelError
 from far_keras.schema import AttributeSchema
 
 if TYPE_CHECKING:
     import keras
 
-    from far_keras.models.storage import LoadedModel
+__all__ = ["METHODS", "Energy", "activation_energy", "gradient_energy", "proportional_energy"]
 
-__all__ = ["Explanations", "energy_grid", "explain", "gradient_energy", "proportional_energy"]
+METHODS = ("activation", "gradient")
+"""`activation_energy` and `gradient_energy`."""
 
-
-@dataclass(frozen=True)
-class Explanations:
-    """The energy of N pictures' answers, in a network's own picture size S.
-
-    Args:
-        groups: G names.
-        pictures: (N, S, S, 3) uint8.
-        masks: (N, G, S, S) bool, from landmarks.
-        energy: (N, G, S, S) float32, see `gradient_energy`.
-    """
-
-    groups: tuple[str, ...]
-    pictures: NDArray[np.uint8]
-    masks: NDArray[np.bool_]
-    energy: NDArray[np.float32]
-
-    @property
-    def inside(self) -> NDArray[np.float64]:
-        """(N, G) share of the energy inside the group's mask; NaN where undefined."""
-        return proportional_energy(self.energy, self.masks)
-
-    @property
-    def area(self) -> NDArray[np.float64]:
-        """(N, G) share of the picture that the mask covers: what blind energy would have inside."""
-        return np.where(self.masks.any(axis=(2, 3)), self.masks.mean(axis=(2, 3)), np.nan)
+Energy = Callable[[NDArray], NDArray[np.float32]]
+"""From pictures (B, S, S, 3) in [0, 255] to their energy (B, G, S, S), at least 0."""
 
 
-def explain(loaded: LoadedModel, records: str | Path, split: str, rows: Sequence[int]) -> (
-    Explanations
-):  # fmt: skip
-    """Explains a network's answers to some pictures of a split; those without a face are left out.
+def activation_energy(model: keras.Model, schema: AttributeSchema) -> Energy:
+    """Class activation: what each place of the feature maps adds to, or takes from, the answers.
+
+    At a place of a pyramid level it is ``|sum_c A_c d logit / d A_c|`` (HiResCAM, Draelos and
+    Carin, arXiv 2011.08891, with the sign dropped, since a "no" is an answer too). It is enlarged
+    bilinearly and summed over all levels that the network reads and over the group's attributes.
+    For a baseline, average pooling and one Dense, it is the class activation map of Zhou et al.,
+    arXiv 1512.04150. Features of a coarse level see far beyond their place, so this tells where
+    the network picks its evidence up, not which pixels it is made of: for that see
+    `gradient_energy`.
 
     Args:
-        loaded: The network, with masks or without.
-        records: Folder that `far_keras.datasets.annotate` wrote.
-        split: ``"train"``, ``"valid"`` or ``"test"``.
-        rows: Which pictures, in the order of the records.
+        model: A network of `far_keras.models`, from pictures to a dict with logits "attributes".
+        schema: The attributes and their groups.
+
+    Raises:
+        ModelError: The model has no layer "backbone" that gives a dict of levels.
     """
-    size = (loaded.image_size, loaded.image_size)
-    pictures, masks = [], []
-    for image, regions in read_faces(records, split, list(rows)).values():
-        if regions is None or not regions.any():
-            continue
-        pictures.append(np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)))
-        given = [Image.fromarray(mask > 0) for mask in group_masks(regions, loaded.schema)]
-        masks.append([np.asarray(m.resize(size, Image.Resampling.NEAREST), bool) for m in given])
-    count, groups = len(pictures), loaded.schema.num_groups
-    stacked = np.array(pictures, np.uint8).reshape(count, *size, 3)
-    return Explanations(
-        groups=loaded.schema.group_names,
-        pictures=stacked,
-        masks=np.array(masks, bool).reshape(count, groups, *size),
-        energy=gradient_energy(loaded.model, loaded.schema, stacked),
-    )
+    import keras
+    import tensorflow as tf
+
+    if "backbone" not in (layer.name for layer in model.layers):
+        raise ModelError(
+            "model: expected a network with a layer 'backbone', whose levels are looked at. "
+            f"Received: {model.name!r} with {[layer.name for layer in model.layers]}"
+        )
+    backbone = model.get_layer("backbone")
+    # Keras lists the tensors of a dict in the order of its sorted keys.
+    levels = list(backbone._inbound_nodes[-1].output_tensors)
+    head = keras.Model([model.inputs[0], *levels], model.output["attributes"])
+    group_of = _groups(schema)
+    size = model.inputs[0].shape[1]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)])
+    def energy(images: tf.Tensor) -> tf.Tensor:
+        features = tf.nest.flatten(backbone(images, training=False))
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(features)
+            logits = tf.unstack(head([images, *features], training=False), axis=1)
+        found = []
+        for logit in logits:
+            gradients = tape.gradient(logit, features, unconnected_gradients="zero")
+            maps = 0.0
+            for feature, gradient in zip(features, gradients, strict=True):
+                evidence = tf.abs(tf.reduce_sum(feature * gradient, axis=-1, keepdims=True))
+                h, w = evidence.shape[1:3]
+                large = tf.image.resize(tf.cast(evidence, tf.float32), (size, size))
+                maps += large[..., 0] * (h * w / size**2)  # as much in all as on the small map
+            found.append(maps)
+        return _by_group(tf.stack(found, axis=1), group_of, schema.num_groups)
+
+    return lambda images: energy(tf.convert_to_tensor(np.asarray(images, np.float32))).numpy()
 
 
-def gradient_energy(
-    model: keras.Model, schema: AttributeSchema, images: NDArray
-) -> NDArray[np.float32]:
+def gradient_energy(model: keras.Model, schema: AttributeSchema) -> Energy:
     """How strongly each pixel moves each group's answers.
 
     For group g it is the sum, over the group's attributes a and the three colours c, of
     ``(d logit_a / d x_c)^2`` (Simonyan et al., arXiv 1312.6034, squared and summed). Gradients by
     the pixels include every path of a network, its masks and shortcuts too, and do not depend on
     the choice of a layer, so networks of different build can be compared; they tell of small
-    changes only, not of what a covered region would do.
+    changes only, not of what a covered region would do. It runs the network back once for each
+    attribute.
 
     Args:
         model: From pictures (B, S, S, 3) to a dict with logits "attributes" (B, A).
         schema: The attributes and their groups.
-        images: (N, S, S, 3), in [0, 255], of any dtype.
-
-    Returns:
-        (N, G, S, S) float32, at least 0. One picture is run at a time, A times.
     """
     import tensorflow as tf
 
-    @tf.function
-    def energy(image: tf.Tensor, attribute: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            logit = tf.gather(model(image, training=False)["attributes"], attribute, axis=1)
-        return tf.reduce_sum(tape.gradient(logit, image)[0] ** 2, axis=-1)
+    group_of = _groups(schema)
 
-    found = np.zeros((len(images), schema.num_groups, *images.shape[1:3]), np.float32)
-    for n, image in enumerate(images):
-        pixels = tf.convert_to_tensor(np.asarray(image, np.float32)[None])
-        for a, name in enumerate(schema.attributes):
-            group = schema.groups.index(schema.group_of(name))
-            found[n, group] += energy(pixels, tf.constant(a)).numpy()
-    return found
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32),
+            tf.TensorSpec((), tf.int32),
+        ]
+    )
+    def energy(images: tf.Tensor, attribute: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            logits = tf.gather(model(images, training=False)["attributes"], attribute, axis=1)
+        # In inference a picture's logit depends on no other picture of the batch.
+        return tf.reduce_sum(tape.gradient(logits, images) ** 2, axis=-1)
+
+    def measure(images: NDArray) -> NDArray[np.float32]:
+        pixels = tf.convert_to_tensor(np.asarray(images, np.float32))
+        found = np.zeros((len(images), schema.num_groups, *images.shape[1:3]), np.float32)
+        for attribute, group in enumerate(group_of):
+            found[:, group] += energy(pixels, tf.constant(attribute, tf.int32)).numpy()
+        return found
+
+    return measure
 
 
 def proportional_energy(energy: NDArray, masks: NDArray) -> NDArray[np.float64]:
@@ -133,29 +140,14 @@ def proportional_energy(energy: NDArray, masks: NDArray) -> NDArray[np.float64]:
     return np.where(defined, inside / np.where(whole > 0, whole, 1), np.nan)
 
 
-def energy_grid(explanations: Explanations) -> Image.Image:
-    """A picture a row and a group a column: energy in red over grey, the mask's outline in white.
-
-    Each cell's red is relative to its own 99th percentile, as square root: cells tell where, not
-    how much.
-    """
-    rows = []
-    for picture, masks, energy in zip(
-        explanations.pictures, explanations.masks, explanations.energy, strict=True
-    ):
-        grey = np.repeat(picture.mean(axis=-1, keepdims=True), 3, axis=-1) * 0.6
-        cells = [picture.astype(float)]
-        for mask, values in zip(masks, energy, strict=True):
-            heat = np.sqrt(np.clip(values / max(np.percentile(values, 99), 1e-30), 0, 1))[..., None]
-            cell = grey * (1 - heat) + np.array([255.0, 40.0, 30.0]) * heat
-            cell[_outline(mask)] = 255
-            cells.append(cell)
-        rows.append(np.concatenate(cells, axis=1))
-    return Image.fromarray(np.concatenate(rows).round().astype(np.uint8))
+def _groups(schema: AttributeSchema) -> list[int]:
+    return [schema.groups.index(schema.group_of(name)) for name in schema.attributes]
 
 
-def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask's pixels that have a neighbour outside; the picture's edge is no outline."""
-    padded = np.pad(mask, 1, mode="edge")
-    within = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~within
+def _by_group(maps, group_of: list[int], groups: int):
+    """(B, A, S, S) to (B, G, S, S): the sum over each group's attributes."""
+    import tensorflow as tf
+
+    members = np.zeros((groups, len(group_of)), np.float32)
+    members[group_of, np.arange(len(group_of))] = 1
+    return tf.einsum("ga,bahw->bghw", members, maps)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from far_keras.evaluation.bootstrap import Answers, interval, resample_means, resample_scores
+from far_keras.evaluation.bootstrap import Answers, Figure, interval, resample_scores
+from far_keras.evaluation.mask_figures import MaskFigures, mask_figures
 from far_keras.evaluation.scores import attribute_scores, mean_over_attributes, prevalence
 
 __all__ = [
@@ -43,15 +44,6 @@ MAJORITY = "majority"
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A value with its 95% interval; all NaN where undefined."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class ModelScores:
     """One model's figures.
 
@@ -61,7 +53,7 @@ class ModelScores:
         mean: By figure, the mean over the attributes that define it.
         attributes: By attribute, then by figure.
         thresholds: By attribute.
-        mask_iou: By group, and under "mean"; None without masks.
+        masks: Of the masks that it predicts; empty without.
         calibration: See `far_keras.evaluation.calibration.calibration_figures`; None if not known.
     """
 
@@ -70,8 +62,13 @@ class ModelScores:
     mean: dict[str, Figure]
     attributes: dict[str, dict[str, Figure]]
     thresholds: dict[str, float]
-    mask_iou: dict[str, Figure] | None = None
+    masks: MaskFigures = field(default_factory=dict)
     calibration: Mapping[str, float] | None = None
+
+    @property
+    def mask_iou(self) -> dict[str, Figure] | None:
+        """Against the landmark masks, by group and under "mean"; None without masks."""
+        return self.masks["landmarks"]["iou"] if self.masks else None
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,12 @@ class Evaluation:
         raise KeyError(f"no model {name!r}; there are {[scores.name for scores in self.models]}")
 
 
-def describe_data(evaluation: Evaluation) -> str:
+class _Measured(Protocol):
+    @property
+    def data(self) -> dict[str, Any]: ...
+
+
+def describe_data(evaluation: _Measured) -> str:
     """One line that says which pictures were measured."""
     data = evaluation.data
     kind = "synthetic (rendered) faces" if data.get("synthetic") else "pictures"
@@ -149,7 +151,7 @@ def score(
     labels: NDArray,
     answers: Mapping[str, Answers],
     *,
-    iou: Mapping[str, tuple[Sequence[str], NDArray]] | None = None,
+    masks: Mapping[str, tuple[Sequence[str], Mapping[str, NDArray]]] | None = None,
     calibration: Mapping[str, Mapping[str, float]] | None = None,
     folders: Mapping[str, str] | None = None,
     identities: NDArray | None = None,
@@ -163,7 +165,8 @@ def score(
         attributes: A names.
         labels: (N, A), 1, 0 or `MISSING`.
         answers: By name, in the order of the report; `MAJORITY` last.
-        iou: By name, group names and (N, G) overlaps.
+        masks: By name, group names, and mask scores (N, 3, G) by source, see
+            `far_keras.evaluation.answers.SplitAnswers`.
         calibration: By name, what `calibration_figures` gave.
         folders: By name, where the model came from.
         identities: (N,) for resampling whole persons; None resamples pictures.
@@ -171,7 +174,7 @@ def score(
         resamples: Bootstrap resamples.
         seed: Of the resampling.
     """
-    iou, folders = iou or {}, folders or {}
+    masks, folders = masks or {}, folders or {}
     at_half = {name: Answers(a.probabilities, np.full_like(a.thresholds, 0.5))
                for name, a in answers.items()}  # fmt: skip
     drawing: Any = {"resamples": resamples, "seed": seed, "identities": identities}
@@ -189,14 +192,11 @@ def score(
     models = []
     for name, model in answers.items():
         mean, each = _figures(attributes, points[name], samples[name])
-        overlap = None
-        if name in iou:
-            groups, values = iou[name]
-            overlap = _mask_figures(groups, values, resample_means(values, **drawing))
+        overlaps = mask_figures(*masks[name], **drawing) if name in masks else {}
         thresholds = dict(zip(attributes, map(float, model.thresholds), strict=True))
         calibrated = (calibration or {}).get(name)
         folder = folders.get(name, "")
-        models.append(ModelScores(name, folder, mean, each, thresholds, overlap, calibrated))
+        models.append(ModelScores(name, folder, mean, each, thresholds, overlaps, calibrated))
     differences = []
     for first, second in pairwise(name for name in answers if name != MAJORITY):
         mean, each = _figures(
@@ -235,17 +235,3 @@ def _figures(
         low, high = interval(mean_over_attributes(drawn))
         mean[key] = Figure(float(mean_over_attributes(values)), float(low), float(high))
     return mean, each
-
-
-def _mask_figures(groups: Sequence[str], values: NDArray, drawn: NDArray) -> dict[str, Figure]:
-    known = np.isfinite(values)
-    with np.errstate(invalid="ignore"):
-        point = np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
-    low, high = interval(drawn)
-    figures = {
-        group: Figure(float(point[g]), float(low[g]), float(high[g]))
-        for g, group in enumerate(groups)
-    }
-    low, high = interval(mean_over_attributes(drawn))
-    figures["mean"] = Figure(float(mean_over_attributes(point)), float(low), float(high))
-    return figures

@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from far_keras.evaluation.mask_scores import group_masks, unpack_regions
 from far_keras.recognition.overlay import overlay_masks
-from far_keras.schema import MISSING, REGIONS, AttributeSchema
+from far_keras.schema import MISSING
 
 if TYPE_CHECKING:
     from far_keras.evaluation.answers import SplitAnswers
     from far_keras.models.storage import LoadedModel
 
-__all__ = ["Mistake", "group_masks", "mask_rows", "read_faces", "worst_mistakes"]
+__all__ = ["Mistake", "mask_rows", "read_faces", "worst_mistakes"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def read_faces(
             for row, record in enumerate(read_shard(Path(records) / shard.file), first):
                 if row in wanted:
                     image = np.asarray(Image.open(io.BytesIO(record.image)).convert("RGB"))
-                    faces[row] = (image, _unpacked(record.masks))
+                    faces[row] = (image, unpack_regions(record.masks))
         first += shard.records
     return faces
 
@@ -105,23 +106,6 @@ def mask_rows(
         outputs = forward(np.asarray(small)[None])
         logits = np.moveaxis(outputs["masks"][0], -1, 0)  # (G, h, w)
         predicted = 0.5 * (1 + np.tanh(0.5 * logits))
-        given = group_masks(regions, loaded.schema)
+        given = group_masks(regions, loaded.schema).astype(np.float32)
         shown.append((image, overlay_masks(image, given), overlay_masks(image, predicted)))
     return shown
-
-
-def _unpacked(png: bytes) -> NDArray[np.bool_] | None:
-    if not png:
-        return None
-    packed = np.asarray(Image.open(io.BytesIO(png)))
-    return (packed[..., None] >> np.arange(len(REGIONS)) & 1).astype(bool)
-
-
-def group_masks(regions: NDArray[np.bool_], schema: AttributeSchema) -> NDArray[np.float32]:
-    """(218, 178, 8) regions to (G, 218, 178): a group's mask is the union of its regions."""
-    return np.stack(
-        [
-            regions[..., [REGIONS.index(region) for region in group.regions]].any(axis=-1)
-            for group in schema.groups
-        ]
-    ).astype(np.float32)

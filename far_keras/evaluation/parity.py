@@ -27,7 +27,7 @@ from far_keras.evaluation.bootstrap import (
     resample_scores,
 )
 from far_keras.evaluation.figures import Figure
-from far_keras.evaluation.report import format_figure
+from far_keras.evaluation.formatting import format_figure
 from far_keras.evaluation.scores import attribute_scores, mask_iou, mean_over_attributes
 from far_keras.schema import MISSING
 

@@ -11,16 +11,22 @@ from far_keras.atomic import atomic_path
 from far_keras.evaluation.figures import (
     MAJORITY,
     Evaluation,
-    Figure,
     ModelScores,
     describe_data,
 )
+from far_keras.evaluation.formatting import (
+    format_figure,
+    format_signed,
+    plain_figures,
+    plain_number,
+)
+from far_keras.evaluation.mask_report import mask_tables, plain_masks
 from far_keras.evaluation.plots import plot_attributes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["EVALUATION_FILE", "format_figure", "tables", "to_dict", "write_report"]
+__all__ = ["EVALUATION_FILE", "tables", "to_dict", "write_report"]
 
 EVALUATION_FILE = "evaluation.json"
 HEADLINE = {
@@ -41,29 +47,32 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
     def model(scores: ModelScores) -> dict[str, Any]:
         data: dict[str, Any] = {
             "folder": scores.folder,
-            "mean": _plain(scores.mean),
-            "attributes": {name: _plain(each) for name, each in scores.attributes.items()},
+            "mean": plain_figures(scores.mean),
+            "attributes": {name: plain_figures(each) for name, each in scores.attributes.items()},
             "thresholds": scores.thresholds,
         }
         if scores.mask_iou is not None:
-            data["mask_iou"] = _plain(scores.mask_iou)
+            data["mask_iou"] = plain_figures(scores.mask_iou)
+            data["masks"] = plain_masks(scores.masks)
         if scores.calibration is not None:
-            data["calibration"] = {n: _number(value) for n, value in scores.calibration.items()}
+            data["calibration"] = {
+                name: plain_number(value) for name, value in scores.calibration.items()
+            }
         return data
 
     return {
         "data": evaluation.data,
         "left_out_of_means": list(evaluation.undefined),
         "scarce": list(evaluation.scarce),
-        "prevalence": {name: _number(value) for name, value in evaluation.prevalence.items()},
+        "prevalence": {name: plain_number(value) for name, value in evaluation.prevalence.items()},
         "known_labels": evaluation.known,
         "models": {scores.name: model(scores) for scores in evaluation.models},
         "differences": [
             {
                 "first": difference.first,
                 "second": difference.second,
-                "mean": _plain(difference.mean),
-                "attributes": {n: _plain(each) for n, each in difference.attributes.items()},
+                "mean": plain_figures(difference.mean),
+                "attributes": {n: plain_figures(each) for n, each in difference.attributes.items()},
             }
             for difference in evaluation.differences
         ],
@@ -78,15 +87,6 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> list[Path]:
         temporary.write_text(text + "\n", encoding="utf-8")
     plot_attributes(evaluation, folder / "evaluation.png")
     return [folder / EVALUATION_FILE, folder / "evaluation.png"]
-
-
-def format_figure(figure: Figure, digits: int = 3) -> str:
-    """Such as ``0.912 [0.90, 0.92]``; a dash where undefined."""
-    if not math.isfinite(figure.value):
-        return "-"
-    if not math.isfinite(figure.low):
-        return f"{figure.value:.{digits}f}"
-    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
 
 
 def tables(evaluation: Evaluation) -> list[RenderableType]:
@@ -104,7 +104,7 @@ def tables(evaluation: Evaluation) -> list[RenderableType]:
         means.add_section()
         means.add_row(
             f"{difference.first}\n- {difference.second}",
-            *(_signed(difference.mean[key]) for key in HEADLINE),
+            *(format_signed(difference.mean[key]) for key in HEADLINE),
         )
     notes = [
         f"{name} was given the records' own masks ({source}): an upper bound, not a recogniser"
@@ -117,18 +117,7 @@ def tables(evaluation: Evaluation) -> list[RenderableType]:
         means.caption, means.caption_justify = "\n".join(notes), "left"
     parts: list[RenderableType] = [means]
 
-    masked = [scores for scores in evaluation.models if scores.mask_iou]
-    if masked:
-        masks = Table(title="mask IoU against landmark masks", title_justify="left")
-        masks.add_column("group")
-        for scores in masked:
-            masks.add_column(scores.name, justify="right")
-        # Models of one set of attributes may group them differently; the mean comes last.
-        groups = dict.fromkeys(name for scores in masked for name in scores.mask_iou or {})
-        for group in sorted(groups, key="mean".__eq__):
-            figures = ((scores.mask_iou or {}).get(group) for scores in masked)
-            masks.add_row(group, *("-" if f is None else format_figure(f) for f in figures))
-        parts.append(masks)
+    parts += mask_tables(evaluation.models)
 
     calibrated = [scores for scores in evaluation.models if scores.calibration]
     if calibrated:
@@ -168,20 +157,3 @@ def _pair(scores: ModelScores, attribute: str) -> str:
     if scores.name == MAJORITY:
         return shown
     return f"{format_figure(figures['roc_auc'])} {shown}"
-
-
-def _signed(figure: Figure) -> str:
-    if not math.isfinite(figure.value):
-        return "-"
-    return f"{figure.value:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]"
-
-
-def _plain(figures: dict[str, Figure]) -> dict[str, dict[str, float | None]]:
-    return {
-        key: {"value": _number(f.value), "low": _number(f.low), "high": _number(f.high)}
-        for key, f in figures.items()
-    }
-
-
-def _number(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None

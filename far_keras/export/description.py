@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from far_keras.errors import FarError, ModelError
 from far_keras.faces.alignment import ALIGNED_SIZE, EYES
 from far_keras.models.calibration import Calibration
+from far_keras.models.inputs import require_recogniser
 from far_keras.schema import AttributeSchema, Group
 
 if TYPE_CHECKING:
@@ -176,7 +177,11 @@ def describe(loaded: LoadedModel, name: str) -> ModelDescription:
     Args:
         loaded: What `far_keras.models.storage.load_model` returned.
         name: What the exported model is to be called.
+
+    Raises:
+        ModelError: The model cannot be used without records: it needs masks, or answers masks only.
     """
+    require_recogniser(loaded.model, "export")
     masks = loaded.model.output.get("masks")
     return ModelDescription(
         name=name,

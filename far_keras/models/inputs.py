@@ -1,4 +1,4 @@
-"""Which inputs a network has: a picture, and perhaps masks that someone must give it."""
+"""What a network needs and answers: a picture, perhaps masks; attributes, perhaps masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from far_keras.errors import ModelError
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["given_mask_size", "mask_size", "require_picture_input"]
+__all__ = ["given_mask_size", "mask_size", "require_recogniser"]
 
 
 def given_mask_size(model: keras.Model) -> int | None:
@@ -22,16 +22,22 @@ def mask_size(model: keras.Model) -> int | None:
     return model.output["masks"].shape[1] if "masks" in model.output else given_mask_size(model)
 
 
-def require_picture_input(model: keras.Model, purpose: str) -> None:
-    """Refuses a network that cannot answer from a picture alone.
+def require_recogniser(model: keras.Model, purpose: str) -> None:
+    """Refuses a network that does not answer attributes from a picture alone.
 
     Args:
         model: The network.
         purpose: What is to be done with it, such as ``"recognition"``.
 
     Raises:
-        ModelError: Masks are one of its inputs.
+        ModelError: Masks are one of its inputs, or it answers masks only.
     """
+    if "attributes" not in model.output:
+        raise ModelError(
+            f"model: {purpose} needs a network that answers attributes. Received: {model.name!r} "
+            "of task 'masks', a mask network alone, which `far-keras evaluate` measures and "
+            "`far-keras train --mask-mode two_stage --masks-from` starts from"
+        )
     if given_mask_size(model) is not None:
         raise ModelError(
             f"model: {purpose} needs a network that answers from pictures alone. Received: "

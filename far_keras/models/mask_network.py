@@ -8,9 +8,21 @@ import keras
 
 from far_keras.layers import Rescale, Resize
 
-__all__ = ["mask_head", "shared_mask_decoder"]
+__all__ = ["mask_head", "pyramid_levels", "shared_mask_decoder"]
 
 _LOGIT_SCALE = 4.0
+
+
+def pyramid_levels(levels: Sequence[str], finest: str | None = None) -> list[str]:
+    """All levels from the finest to the coarsest: P2 P3 P4 P5 for ["P5", "P2"].
+
+    Args:
+        levels: Levels in any order, such as ``"P3"``.
+        finest: Where to begin instead of the finest of `levels`.
+    """
+    numbers = [int(level[1:]) for level in levels]
+    first = min(numbers) if finest is None else int(finest[1:])
+    return [f"P{n}" for n in range(first, max(numbers) + 1)]
 
 
 def shared_mask_decoder(

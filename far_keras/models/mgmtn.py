@@ -15,7 +15,7 @@ from far_keras.layers import (
     GroupPooling,
 )
 from far_keras.models.backbones import build_backbone
-from far_keras.models.mask_network import shared_mask_decoder
+from far_keras.models.mask_network import pyramid_levels, shared_mask_decoder
 from far_keras.models.unet import unet
 from far_keras.schema import CELEBA, AttributeSchema
 
@@ -105,10 +105,7 @@ def mgmtn(
 
     # All levels in use, such as P2 P3 P4 P5: the shared decoder starts from the coarsest that is
     # pooled and ends at the masks' own.
-    numbers = [int(level[1:]) for level in levels]
-    if mask_network == "shared":
-        numbers.append(int(mask_level[1:]))
-    all_levels = [f"P{n}" for n in range(min(numbers), max(numbers) + 1)]
+    all_levels = pyramid_levels([*levels, mask_level] if mask_network == "shared" else levels)
     extractor = build_backbone(backbone, image_size, all_levels)
     image = keras.Input((image_size, image_size, 3), name="image")
     pyramid = extractor(image)  # Pn: (B, h_n, w_n, C_n)
@@ -121,7 +118,7 @@ def mgmtn(
         size = pyramid[mask_level].shape[1:3] if mask_network == "shared" else unet_size
         guides = inputs["masks"] = keras.Input((*size, schema.num_groups), name="masks")
     elif mask_network == "shared":
-        from_masks_up = all_levels[all_levels.index(mask_level) :]
+        from_masks_up = pyramid_levels(all_levels, finest=mask_level)
         mask_logits = shared_mask_decoder(
             [pyramid[level] for level in from_masks_up], schema.num_groups, mask_filters
         )  # (B, h, w, G)

@@ -24,7 +24,7 @@ from far_keras.schema import AttributeSchema
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["LoadedModel", "load_model", "save_model"]
+__all__ = ["LoadedModel", "load_model", "read_model_config", "save_model"]
 
 FORMAT = 1
 CONFIG, WEIGHTS, SCHEMA = "config.json", "model.weights.h5", "schema.json"
@@ -38,10 +38,11 @@ class LoadedModel:
 
     Args:
         model: From images (B, S, S, 3) in [0, 255] to a dict of logits: ``"attributes"`` (B, A),
-            and ``"masks"`` (B, h, w, G) if the network has them. Of a network with given masks,
-            the input is a dict, see `far_keras.models.mgmtn.mgmtn`.
+            and ``"masks"`` (B, h, w, G) if the network has them; of the task "masks" these alone.
+            Of a network with given masks, the input is a dict, see `far_keras.models.mgmtn`.
         schema: What the logits mean.
-        thresholds: By attribute: the calibrated probability in [0, 1] from which on it is a yes.
+        thresholds: By attribute: the calibrated probability in [0, 1] from which on it is a yes;
+            empty for the task "masks".
         config: Which network it is.
         provenance: How and from what it was trained; empty if unknown.
         calibration: How attribute logits become probabilities.
@@ -118,7 +119,7 @@ def save_model(
         _write(temporary / SCHEMA, schema.to_dict())
         _write(
             temporary / THRESHOLDS,
-            {name: float(given.get(name, 0.5)) for name in schema.attributes},
+            {name: float(given.get(name, 0.5)) for name in _answered(config, schema)},
         )
         _write(temporary / CALIBRATION, (calibration or Calibration()).to_dict())
         _write(temporary / PROVENANCE, dict(provenance or {}))
@@ -130,6 +131,7 @@ def save_model(
                 "format": FORMAT,
                 "variant": config.variant,
                 "arguments": dict(config.written_out().arguments),
+                "task": config.task,
                 "weights_sha256": _sha256(temporary / WEIGHTS),
             },
         )
@@ -138,6 +140,15 @@ def save_model(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return folder
+
+
+def read_model_config(folder: str | Path) -> ModelConfig:
+    """Which network a stored model is, without loading it.
+
+    Raises:
+        ModelError: The folder holds no model, or one of another format.
+    """
+    return _read_config(Path(folder))[0]
 
 
 def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> LoadedModel:
@@ -152,18 +163,10 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
             the model answers another schema than the one wanted.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: expected the folder of a trained model; there is none")
-    data = _read(folder / CONFIG)
-    if data.get("format") != FORMAT:
-        raise ModelError(
-            f"{folder / CONFIG}: expected a model of format {FORMAT}. "
-            f"Received: format {data.get('format')!r}; use the version of far_keras that wrote it"
-        )
+    config, digest = _read_config(folder)
     try:
         own_schema = AttributeSchema.from_dict(_read(folder / SCHEMA), str(folder / SCHEMA))
-        config = ModelConfig(data["variant"], data["arguments"])
-    except (SchemaError, ModelError, KeyError) as error:
+    except SchemaError as error:
         raise ModelError(f"{folder}: the model's description cannot be used: {error}") from error
     if schema is not None and (difference := schema.difference(own_schema)):
         raise ModelError(
@@ -171,7 +174,7 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
             f"{difference}"
         )
     thresholds = _read(folder / THRESHOLDS)
-    if missing := [name for name in own_schema.attributes if name not in thresholds]:
+    if missing := [name for name in _answered(config, own_schema) if name not in thresholds]:
         raise ModelError(f"{folder / THRESHOLDS}: the attributes {missing} have no threshold")
     provenance = _read(folder / PROVENANCE)
     calibration = Calibration()  # models of before had none
@@ -181,7 +184,7 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise ModelError(f"{weights}: the file is missing; copy the model's whole folder")
-    if _sha256(weights) != data.get("weights_sha256"):
+    if _sha256(weights) != digest:
         raise ModelError(
             f"{weights}: the file is truncated or was changed: its sha256 is not that of "
             f"{CONFIG}. Copy the model's folder again"
@@ -202,6 +205,28 @@ def _load_weights(model: keras.Model, weights: Path) -> None:
         # Keras only warns of layers that the file lacks, and leaves them at random.
         warnings.simplefilter("error", UserWarning)
         model.load_weights(weights)
+
+
+def _read_config(folder: Path) -> tuple[ModelConfig, str | None]:
+    """The network, and the sha256 of its weights."""
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: expected the folder of a trained model; there is none")
+    data = _read(folder / CONFIG)
+    if data.get("format") != FORMAT:
+        raise ModelError(
+            f"{folder / CONFIG}: expected a model of format {FORMAT}. "
+            f"Received: format {data.get('format')!r}; use the version of far_keras that wrote it"
+        )
+    try:
+        # Models of before had one task only.
+        config = ModelConfig(data["variant"], data["arguments"], data.get("task", "attributes"))
+    except (ModelError, KeyError) as error:
+        raise ModelError(f"{folder}: the model's description cannot be used: {error}") from error
+    return config, data.get("weights_sha256")
+
+
+def _answered(config: ModelConfig, schema: AttributeSchema) -> tuple[str, ...]:
+    return schema.attributes if config.task == "attributes" else ()
 
 
 def _write(path: Path, data: Any) -> None:

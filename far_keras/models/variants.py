@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,10 @@ from far_keras.schema import CELEBA, AttributeSchema
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["VARIANTS", "ModelConfig", "Variant", "build_model"]
+__all__ = ["TASKS", "VARIANTS", "ModelConfig", "Variant", "build_model"]
+
+TASKS = ("attributes", "masks")
+"""What a network answers: attributes (and masks, where it has them), or masks alone."""
 
 
 class Variant(NamedTuple):
@@ -79,15 +82,23 @@ class ModelConfig:
         arguments: Keyword arguments of the network's function beside backbone, schema and name:
             ``image_size``, ``fusion`` and so on. What is left out is the variant's own
             (`Variant.arguments`), or else the function's default.
+        task: ``"attributes"``, or ``"masks"`` for the variant's mask network alone.
     """
 
     variant: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    task: str = "attributes"
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise ModelError(
                 f"variant must be one of {sorted(VARIANTS)}. Received: {self.variant!r}"
+            )
+        if self.task not in TASKS:
+            raise ModelError(f"task must be one of {TASKS}. Received: {self.task!r}")
+        if self.task == "masks" and self.definition.network != "mgmtn":
+            raise ModelError(
+                f"task 'masks' needs a variant with a mask network. Received: {self.variant!r}"
             )
 
     @property
@@ -102,11 +113,9 @@ class ModelConfig:
 
     def written_out(self) -> ModelConfig:
         """The same network with every argument given: later changes of defaults leave it alone."""
-        defaults = {
-            name: parameter.default
-            for name, parameter in _parameters(self.definition.network).items()
-        }
-        return ModelConfig(self.variant, {**defaults, **self.all_arguments})
+        parameters = _parameters(self)
+        arguments = {name: parameter.default for name, parameter in parameters.items()}
+        return ModelConfig(self.variant, {**arguments, **_taken(self, parameters)}, self.task)
 
 
 def build_model(config: ModelConfig, schema: AttributeSchema = CELEBA) -> keras.Model:
@@ -122,25 +131,34 @@ def build_model(config: ModelConfig, schema: AttributeSchema = CELEBA) -> keras.
     Raises:
         ModelError: The network does not take one of the arguments, or refuses its value.
     """
-    builder = _builder(config.definition.network)
+    builder = _builder(config)
     backbone = config.definition.backbone
-    allowed = set(_parameters(config.definition.network))
+    allowed = set(_parameters(config))
     if unknown := sorted(set(config.arguments) - allowed):
         raise ModelError(
             f"variant {config.variant!r} does not take the arguments {unknown}; "
             f"it takes {sorted(allowed)}"
         )
     try:
-        return builder(backbone, schema, name=config.variant, **config.all_arguments)
+        return builder(backbone, schema, name=config.variant, **_taken(config, allowed))
     except (TypeError, ValueError) as error:
         raise ModelError(
             f"variant {config.variant!r} cannot be built with {dict(config.arguments)}: {error}"
         ) from error
 
 
-def _parameters(network: str) -> dict[str, inspect.Parameter]:
+def _taken(config: ModelConfig, allowed: Collection[str]) -> dict[str, Any]:
+    """All arguments, less those of the variant's own that a mask network alone does not have."""
+    return {
+        name: value
+        for name, value in config.all_arguments.items()
+        if name in allowed or name in config.arguments
+    }
+
+
+def _parameters(config: ModelConfig) -> dict[str, inspect.Parameter]:
     """The arguments of a network's function that a `ModelConfig` may hold."""
-    parameters = dict(inspect.signature(_builder(network)).parameters)
+    parameters = dict(inspect.signature(_builder(config)).parameters)
     return {
         name: parameter
         for name, parameter in parameters.items()
@@ -148,9 +166,13 @@ def _parameters(network: str) -> dict[str, inspect.Parameter]:
     }
 
 
-def _builder(network: str) -> Callable[..., keras.Model]:
+def _builder(config: ModelConfig) -> Callable[..., keras.Model]:
     # Imported here, so that the names are known without loading Keras.
-    if network == "mgmtn":
+    if config.task == "masks":
+        from far_keras.models.segmentation import segmentation
+
+        return segmentation
+    if config.definition.network == "mgmtn":
         from far_keras.models.mgmtn import mgmtn
 
         return mgmtn

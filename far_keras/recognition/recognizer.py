@@ -88,7 +88,8 @@ class Recognizer:
             sensitive: Whether sensitive attributes are answered.
 
         Raises:
-            ModelError: There is no model, an incomplete one, or one that needs masks as an input.
+            ModelError: There is no model, an incomplete one, or one that does not
+                answer attributes from pictures alone.
             AssetError: The face detector's model is not to be had.
             SystemLibraryError: A system library that MediaPipe needs is missing.
         """

@@ -11,11 +11,11 @@ from typing import Any, get_args, get_type_hints
 
 from far_keras.atomic import atomic_path
 from far_keras.errors import FarError
-from far_keras.models.variants import VARIANTS, ModelConfig
+from far_keras.models.variants import TASKS, VARIANTS, ModelConfig, Variant
 
 __all__ = ["MASK_MODES", "ConfigError", "TrainConfig"]
 
-MASK_MODES = ("joint", "given")
+MASK_MODES = ("joint", "two_stage", "given")
 
 
 class ConfigError(FarError, ValueError):
@@ -30,27 +30,37 @@ class TrainConfig:
         records: Folder of records that `far_keras.datasets.annotate` wrote.
         output: Folder that the finished model becomes; ``<output>.partial`` holds the unfinished.
         variant: A name in `far_keras.models.variants.VARIANTS`.
+        task: ``"attributes"``, or ``"masks"`` for the variant's mask network alone.
         schema: File of an attribute schema (.json, .yaml), or None for CelebA's.
         image_size: Height and width of the network's input in pixels; None becomes the variant's.
-        model: Further arguments of the network, such as ``{"fusion": "gated"}``.
+        model: Further arguments of the network, such as ``{"fusion": "gated"}``, see
+            `far_keras.models.mgmtn.mgmtn`.
         imagenet: Start the backbone from ImageNet weights instead of random ones; None becomes
             True for the variants that there are such weights for, and False for the others.
         masks: Which masks teach the mask network: ``"landmarks"``, or ``"true"`` for the regions
             that rendered pictures come with. A variant without masks ignores it.
         mask_mode: How masks and attributes are learned (Adaptive Mask Learning): ``"joint"``, both
-            at once; or ``"given"``, no mask network: the network is given the records' own `masks`
-            in training and in evaluation, as an upper bound. A variant without masks takes
+            at once; ``"two_stage"``, first the mask network alone, then, with the mask network's
+            best epoch frozen, the rest; or ``"given"``, no mask network: the network is given the
+            records' own `masks` in training and in evaluation, as an upper bound. Two stages need
+            a mask network of its own, ``model={"mask_network": "unet"}``: the shared decoder reads
+            the backbone, which goes on changing in the second stage, so that frozen it would read
+            what it was not trained on. A variant without masks and the task ``"masks"`` take
             ``"joint"`` only.
-        mask_weight: Weight of the mask loss beside the attribute loss.
+        mask_epochs: Epochs of the first of two stages; None becomes `epochs`.
+        masks_from: Folder of a model with a UNet, such as one of the task ``"masks"``, that takes
+            the place of the first of two stages.
+        mask_weight: Weight of the mask loss beside the attribute loss, where both are learned at
+            once.
         augment: Whether training pictures are flipped, moved and recoloured.
         region_swap: Share of the training pictures that get facial regions of others, see
             `far_keras.datasets.region_swap.swap_regions`.
         limit: Train on the split's first so many pictures only.
         batch_size: Pictures a step, over all devices.
-        epochs: Passes over the training split.
+        epochs: Passes over the training split; of two stages, those of the second.
         learning_rate: AdamW's highest learning rate, reached after the warm-up.
         warmup: Share of all steps in which the learning rate rises linearly from 0; after it, it
-            falls as a half cosine to 0.
+            falls as a half cosine to 0. Each stage has a warm-up and a decay of its own.
         weight_decay: AdamW's, multiplied with the learning rate; biases and normalisations are
             exempt.
         precision: Keras dtype policy; ``"mixed_float16"`` is faster on recent GPUs.
@@ -67,12 +77,15 @@ class TrainConfig:
     records: str
     output: str
     variant: str = "mgmtn_efficientnetlite0"
+    task: str = "attributes"
     schema: str | None = None
     image_size: int | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
     imagenet: bool | None = None
     masks: str = "landmarks"
     mask_mode: str = "joint"
+    mask_epochs: int | None = None
+    masks_from: str | None = None
     mask_weight: float = 1.0
     augment: bool = True
     region_swap: float = 0.0
@@ -86,7 +99,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("records", "output", "schema"):
+        for name in ("records", "output", "schema", "masks_from"):
             value = getattr(self, name)
             if isinstance(value, Path):
                 object.__setattr__(self, name, str(value))
@@ -101,12 +114,14 @@ class TrainConfig:
         variant = ModelConfig(self.variant).definition
         if self.image_size is None:
             object.__setattr__(self, "image_size", variant.image_size)
+        self._check_masks(variant)
         if self.imagenet is None:
-            object.__setattr__(self, "imagenet", variant.has_imagenet_weights)
+            # The UNet alone has no backbone.
+            has_backbone = self.task == "attributes" or not self._has_unet
+            object.__setattr__(self, "imagenet", variant.has_imagenet_weights and has_backbone)
+        if self.imagenet and self.task == "masks" and self._has_unet:
+            self._refuse("imagenet", "expected False: the UNet alone has no backbone")
         self._check("image_size", (self.image_size or 0) >= 32, "expected at least 32")
-        self._check("masks", self.masks in ("landmarks", "true"), "expected landmarks or true")
-        modes = MASK_MODES if variant.network == "mgmtn" else ("joint",)
-        self._check("mask_mode", self.mask_mode in modes, f"expected one of {modes}")
         self._check("mask_weight", self.mask_weight >= 0, "expected at least 0")
         self._check("region_swap", 0 <= self.region_swap <= 1, "expected a share in [0, 1]")
         self._check("limit", self.limit is None or self.limit >= 1, "expected at least 1")
@@ -120,16 +135,45 @@ class TrainConfig:
         self._check("seed", 0 <= self.seed < 2**31, "expected in [0, 2^31)")
         if "image_size" in self.model:
             self._refuse("model", "image_size has a field of its own")
-        if self.model.get("masks") == "given" or (
-            self.mask_mode == "given" and self.model.get("masks", "given") != "given"
-        ):
+
+    def _check_masks(self, variant: Variant) -> None:
+        has_masks = variant.network == "mgmtn"
+        self._check("masks", self.masks in ("landmarks", "true"), "expected landmarks or true")
+        self._check("task", self.task in TASKS, f"expected one of {TASKS}")
+        if self.task == "masks" and not has_masks:
+            self._refuse("variant", "expected one with a mask network for the task 'masks'")
+        modes = MASK_MODES if has_masks and self.task == "attributes" else ("joint",)
+        self._check("mask_mode", self.mask_mode in modes, f"expected one of {modes}")
+        in_model = self.model.get("masks")
+        if in_model == "given" or (in_model is not None and self.mask_mode == "given"):
             self._refuse("model", "expected masks to be left to mask_mode")
+        if self.mask_mode == "two_stage":
+            if not self._has_unet:
+                self._refuse(
+                    "mask_mode",
+                    "two stages need a mask network of its own, mask_network 'unet' in model "
+                    "(--mask-network unet): the shared decoder reads the backbone, which the "
+                    "second stage goes on changing. Expected joint",
+                )
+            if self.masks_from is not None and self.mask_epochs is not None:
+                self._refuse("mask_epochs", "expected none with masks_from, which takes its place")
+            enough = self.mask_epochs is None or self.mask_epochs >= 1
+            self._check("mask_epochs", enough, "expected at least 1")
+            return
+        for name in ("mask_epochs", "masks_from"):
+            if getattr(self, name) is not None:
+                self._refuse(name, "expected none without mask_mode two_stage")
+
+    @property
+    def _has_unet(self) -> bool:
+        return self.model_config.all_arguments.get("mask_network") == "unet"
 
     @property
     def model_config(self) -> ModelConfig:
         """The network to build."""
         given = {"masks": "given"} if self.mask_mode == "given" else {}
-        return ModelConfig(self.variant, {"image_size": self.image_size, **self.model, **given})
+        arguments = {"image_size": self.image_size, **self.model, **given}
+        return ModelConfig(self.variant, arguments, self.task)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; `from_dict` reads it back."""
@@ -162,7 +206,7 @@ class TrainConfig:
 
         Args:
             path: The file.
-            **overrides: Values that win over the file's.
+            **overrides: Values that win over the file's; in `model`, key by key.
 
         Raises:
             ConfigError: The file is missing or is no valid configuration.
@@ -179,6 +223,9 @@ class TrainConfig:
             raise ConfigError(f"{path}: cannot read the configuration: {error}") from error
         if not isinstance(data, Mapping):
             raise ConfigError(f"{path}: expected a mapping. Received: {data!r:.80}")
+        in_file = data.get("model")
+        if "model" in overrides and isinstance(in_file, Mapping):
+            overrides["model"] = {**in_file, **overrides["model"]}
         return cls.from_dict({**data, **overrides}, source=str(path))
 
     def write(self, path: str | Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from far_keras.atomic import atomic_path
 from far_keras.errors import ModelError
 
-__all__ = ["TrainingState", "restore_state", "write_state"]
+__all__ = ["TrainingState", "read_state", "restore_state", "write_state"]
 
 
 @dataclass
@@ -22,13 +22,16 @@ class TrainingState:
     """How far a training has come.
 
     Args:
-        epoch: Epochs that are finished.
+        stage: Index of the stage, see `far_keras.training.stages`.
+        epoch: Epochs of this stage that are finished.
         step: Steps of the next epoch that are done.
-        best_epoch: Number, from 1, of the epoch with the best validation; 0 if there is none yet.
+        best_epoch: Number, from 1 through all stages, of this stage's epoch with the best
+            validation; 0 if there is none yet.
         history: One row of figures for each finished epoch.
         seconds: Time spent so far.
     """
 
+    stage: int = 0
     epoch: int = 0
     step: int = 0
     best_epoch: int = 0
@@ -46,6 +49,15 @@ def write_state(path: str | Path, state: TrainingState, model: keras.Model) -> N
         np.savez(temporary, state=json.dumps(asdict(state)), **arrays)
 
 
+def read_state(path: str | Path) -> TrainingState:
+    """Reads how far a training has come, without any variables.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    return _read(path)[0]
+
+
 def restore_state(path: str | Path, model: keras.Model) -> TrainingState:
     """Reads what `write_state` wrote into a model that was built and compiled alike.
 
@@ -53,14 +65,7 @@ def restore_state(path: str | Path, model: keras.Model) -> TrainingState:
         ModelError: The file is damaged, or is of another network or optimiser.
     """
     variables = _variables(model)
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            state = TrainingState(**json.loads(str(data["state"])))
-            arrays = [data[f"{index:05d}"] for index in range(len(data.files) - 1)]
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ModelError(
-            f"{path}: the state of the training cannot be read: {error}; delete it to start anew"
-        ) from error
+    state, arrays = _read(path)
     if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
         raise ModelError(
             f"{path}: the state is of another network or optimiser; delete it to start anew"
@@ -68,6 +73,17 @@ def restore_state(path: str | Path, model: keras.Model) -> TrainingState:
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
     return state
+
+
+def _read(path: str | Path) -> tuple[TrainingState, list[np.ndarray]]:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            state = TrainingState(**json.loads(str(data["state"])))
+            return state, [data[f"{index:05d}"] for index in range(len(data.files) - 1)]
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            f"{path}: the state of the training cannot be read: {error}; delete it to start anew"
+        ) from error
 
 
 def _variables(model: keras.Model) -> list[Any]:

@@ -1,18 +1,20 @@
 import io
+import itertools
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from far_keras.datasets.manifest import Manifest, Shard
-from far_keras.datasets.records import FaceRecord, write_shard
+from far_keras.datasets.records import FaceRecord, read_shard, write_shard
 from far_keras.errors import DatasetError, ModelError
 from far_keras.evaluation.answers import answer_split
 from far_keras.evaluation.calibration import brier_score
 from far_keras.evaluation.evaluate import evaluate
 from far_keras.evaluation.figures import MAJORITY
+from far_keras.evaluation.mask_scores import group_masks, mask_scores, unpack_regions
 from far_keras.evaluation.report import tables
-from far_keras.evaluation.scores import attribute_scores, mask_iou
+from far_keras.evaluation.scores import attribute_scores
 from far_keras.models.calibration import Calibration
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
@@ -99,8 +101,12 @@ def test_answers_are_in_the_order_of_records_and_schema(records, models):
     np.testing.assert_allclose(said.logits, outputs["attributes"], atol=1e-4)
     scaled = outputs["attributes"] * [2.0, 0.5] + [-0.5, 0.25]
     np.testing.assert_allclose(said.probabilities, 1 / (1 + np.exp(-scaled)), atol=1e-5)
-    expected = mask_iou(truth["masks"], 1 / (1 + np.exp(-outputs["masks"])))
-    np.testing.assert_allclose(said.iou, expected, atol=0.02)  # a cell at the level may flip
+    # The masks are scored over the whole frame: the first of the pictures that have any.
+    packed = next(itertools.islice(read_shard(records / "test.rec"), 1, None)).masks
+    truth = group_masks(unpack_regions(packed), SCHEMA)
+    expected = mask_scores(truth, 1 / (1 + np.exp(-outputs["masks"][1])))
+    np.testing.assert_allclose(said.masks["landmarks"][1], expected, atol=0.02)
+    np.testing.assert_array_equal(said.iou, said.masks["landmarks"][:, 0])
     assert np.isnan(said.iou[::5]).all() and np.isfinite(said.iou[1]).any()
 
 
@@ -113,15 +119,15 @@ def test_an_evaluation_of_saved_models(records, models):
     # Pictures 3 to 36 in fours, the first three of unknown persons.
     assert evaluation.data["identities"] == 10
     assert evaluation.data["synthetic"] is False
-    said = answer_split(load_model(models[0]).model, SCHEMA, records, "test")
+    loaded = load_model(models[0])
+    said = answer_split(loaded.model, SCHEMA, records, "test")
     plain = brier_score(said.labels, 1 / (1 + np.exp(-said.logits))).mean()
     calibrated = brier_score(said.labels, CALIBRATION.probabilities(said.logits, SCHEMA.attributes))
     figures = evaluation.models[0].calibration
     assert figures["brier_score_uncalibrated"] == pytest.approx(plain, abs=1e-5)
     assert figures["brier_score"] == pytest.approx(calibrated.mean(), abs=1e-5)
     assert evaluation.model(MAJORITY).calibration is None
-    loaded = load_model(models[0])
-    said = answer_split(loaded.model, SCHEMA, records, "test")
+    said = answer_split(loaded.model, SCHEMA, records, "test", calibration=CALIBRATION)
     expected = attribute_scores(said.labels, said.probabilities, 0.4)
     mgmtn = evaluation.models[0]
     for a, name in enumerate(SCHEMA.attributes):
@@ -175,7 +181,7 @@ def test_models_with_other_groups_stand_side_by_side(records, models, tmp_path):
     )
     other = make_model(tmp_path / "other", "mgmtn_efficientnetlite0", all_in_one)
     masks = tables(evaluate([models[0], other], records, resamples=5))[1]
-    first, second = (list(column.cells) for column in masks.columns[1:])
+    first, _, _, second = (list(column.cells) for column in masks.columns[1:5])
     assert list(masks.columns[0].cells) == ["Hair", "Mouth", "All", "mean"]
     assert [cell == "-" for cell in first] == [False, False, True, False]
     assert second[:2] == ["-", "-"]
@@ -190,6 +196,8 @@ def test_what_cannot_be_measured_is_named(records, models, tmp_path):
         evaluate(tmp_path / "nothing_here", records)
     with pytest.raises(ModelError, match="at least one saved model"):
         evaluate([], records)
+    with pytest.raises(ModelError, match=r"expected each model once. Received: .* twice"):
+        evaluate(models[0], records, baseline=models[0])
     one = AttributeSchema("one", ("Bald",), (Group("Hair", ("Bald",), ("hair",)),))
     small = make_model(tmp_path / "small", "baseline_efficientnetlite0", one)
     with pytest.raises(ModelError, match=r"missing attributes \['Smiling'\]"):

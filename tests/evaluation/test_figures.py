@@ -41,13 +41,13 @@ def case():
 @pytest.fixture(scope="module")
 def evaluation(case):
     labels, models = case
-    overlaps = np.random.default_rng(1).random((120, 2))
-    overlaps[:60, 1] = np.nan
+    overlaps = np.random.default_rng(1).random((120, 3, 2))
+    overlaps[:60, :, 1] = np.nan
     return score(
         NAMES,
         labels,
         models,
-        iou={"good": (("Mouth", "Nose"), overlaps)},
+        masks={"good": (("Mouth", "Nose"), {"landmarks": overlaps, "true": overlaps / 2})},
         identities=np.arange(120) // 3,
         data={"name": "faces", "split": "test", "pictures": 120, "identities": 40,
               "synthetic": True},

@@ -13,7 +13,7 @@ from far_keras.schema import REGIONS
 def test_the_surest_wrong_answers_come_first_one_a_picture():
     labels = np.array([[1, 0], [0, 0], [1, -1], [1, 1], [1, 1]], np.int8)
     probabilities = np.array([[0.02, 0.99], [0.9, 0.1], [0.2, 1.0], [0.04, 0.9], [0.8, 0.9]])
-    said = SplitAnswers(labels, probabilities, None, np.zeros_like(probabilities))
+    said = SplitAnswers(labels, probabilities, np.zeros_like(probabilities))
     found = worst_mistakes(("A", "B"), said, count=10, each=2)
     # Row 0 is worse in B than in A; row 2 would be A's third; row 4 is right.
     assert found == [

@@ -7,6 +7,7 @@ from far_keras.datasets.pipeline import load_records
 from far_keras.errors import ModelError
 from far_keras.models.storage import load_model
 from far_keras.recognition.recognizer import Recognizer
+from far_keras.schema import AttributeSchema
 from far_keras.training.config import ConfigError
 from far_keras.training.trainer import train
 
@@ -32,7 +33,7 @@ def test_given_masks_train_and_matter(make_config, tmp_path):
 def test_a_picture_without_masks_is_given_masks_of_ones(make_config):
     config = make_config("unused")
     options = {
-        "schema": load_schema(config),
+        "schema": AttributeSchema.from_file(config.schema),
         "image_size": 64,
         "mask_size": 8,
         "batch_size": 10,
@@ -45,12 +46,6 @@ def test_a_picture_without_masks_is_given_masks_of_ones(make_config):
     assert (given[missing] == 1).all()
     np.testing.assert_array_equal(given[~missing], masks[~missing])
     assert set(others) == {"attributes"}
-
-
-def load_schema(config):
-    from far_keras.schema import AttributeSchema
-
-    return AttributeSchema.from_file(config.schema)
 
 
 def test_a_network_with_given_masks_does_not_recognise(make_config, tmp_path):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from far_keras.export.description import describe
 from far_keras.models.forward import compile_forward
-from far_keras.models.inputs import require_picture_input
+from far_keras.models.inputs import require_recogniser
 from far_keras.recognition.engines.engine import Answers, sigmoid
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class KerasEngine:
     """
 
     def __init__(self, model: LoadedModel, name: str = "model") -> None:
-        require_picture_input(model.model, "recognition")
+        require_recogniser(model.model, "recognition")
         self.description = describe(model, name)
         self._model = model
         self._forward = compile_forward(model.model)
