@@ -25,7 +25,7 @@ def evaluation(synthetic=True):
     data = {"name": "a & b", "split": "test", "pictures": 40, "synthetic": synthetic}
     return to_dict(
         score(NAMES, labels, answers, data=data, resamples=20,
-              iou={"mgmtn": (("Hair", "Nose"), rng.random((40, 2)))})
+              masks={"mgmtn": (("Hair", "Nose"), {"landmarks": rng.random((40, 3, 2))})})
     )  # fmt: skip
 
 
