@@ -1,0 +1,302 @@
+"""What an exported model answers, against the model that it was made of, on pictures of faces."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from skimage.data import astronaut
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from far_keras.datasets.pipeline import resize_images
+from far_keras.errors import ModelError
+from far_keras.export import describe, export_saved_model, load_saved_model
+from far_keras.export.graph import SIGNATURES
+from far_keras.export.warmup import WARMUP_FILE
+from far_keras.faces.alignment import align
+from far_keras.faces.detector import FaceDetector
+from far_keras.models.calibration import Calibration
+from far_keras.models.storage import LoadedModel, load_model, save_model
+from far_keras.models.variants import VARIANTS, ModelConfig, build_model
+from far_keras.schema import CELEBA
+from far_keras.synthetic.people.population import Population
+from far_keras.synthetic.renderer import render
+
+SIZE = 64
+CALIBRATION = Calibration({"Smiling": (0.7, 0.4), "Bald": (1.3, -1.0)})  # of `small_model` too
+# The large backbones take most of a minute each.
+EVERY_VARIANT = [
+    pytest.param(name, marks=pytest.mark.slow if "resne" in name else ()) for name in VARIANTS
+]
+
+
+@pytest.fixture(scope="session")
+def faces():
+    """uint8 (17, 218, 178, 3): a photograph and two rendered persons, each as several pictures."""
+    photograph = astronaut()
+    with FaceDetector() as detector:
+        (face,) = detector.find(photograph)
+    people = [align(photograph, face.landmarks).image]
+    for identity in (1, 2):
+        subject = Population(seed=5).subject(identity)
+        people.append(render(subject.person, subject.shots[0], (218, 178)).image)
+    rng = np.random.default_rng(0)
+    pictures = []
+    for number in range(17):
+        picture = people[number % 3].astype(float)
+        picture = picture[:, ::-1] if number % 2 else picture
+        pictures.append(np.roll(picture * rng.uniform(0.4, 1.2), number, axis=1))
+    return np.clip(pictures, 0, 255).astype(np.uint8)
+
+
+def network_input(faces):
+    """As training resizes: float32 whole numbers (N, SIZE, SIZE, 3)."""
+    return np.round(np.clip(resize_images(faces, SIZE), 0, 255))
+
+
+def trained(variant, faces):
+    """A network with weights as training leaves them: statistics of faces, and no constants.
+
+    A deep network of random weights magnifies the last digit of its input a hundredfold. Normalised
+    features that stay mostly above zero, as here, keep it calm; trained networks are calmer yet.
+    """
+    keras.utils.set_random_seed(1)
+    config = ModelConfig(variant, {"image_size": SIZE})
+    model = build_model(config)
+    rng = np.random.default_rng(0)
+    for layer in all_layers(model):
+        if hasattr(layer, "momentum"):
+            layer.momentum = 0.0  # so that one call sets the statistics
+    drawn = {
+        "gamma": lambda shape: rng.uniform(0.4, 0.6, shape),
+        "beta": lambda shape: rng.normal(0.5, 0.2, shape),
+        "bias": lambda shape: rng.normal(0.0, 0.2, shape),
+    }
+    for weight in model.weights:
+        if (kind := weight.path.rsplit("/")[-1]) in drawn:
+            weight.assign(drawn[kind](weight.shape))
+    model(network_input(faces), training=True)
+    thresholds = dict.fromkeys(CELEBA.attributes, 0.5)
+    return LoadedModel(model, CELEBA, thresholds, config, {}, CALIBRATION)
+
+
+def all_layers(model):
+    for layer in model.layers:
+        yield from all_layers(layer) if isinstance(layer, keras.Model) else [layer]
+
+
+@pytest.fixture(scope="module")
+def versions(small_model, tmp_path_factory):
+    """The folder of an exported model's versions."""
+    folder = tmp_path_factory.mktemp("saved_models") / "faces"
+    export_saved_model(small_model, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(versions):
+    return load_saved_model(versions)
+
+
+def sigmoid(logits):
+    return 1 / (1 + np.exp(-logits.astype(np.float64)))
+
+
+def assert_equal_answers(answers, outputs, calibration=CALIBRATION):
+    """Within 1e-5. Other sums of the same float32 numbers: batch normalisation is folded."""
+    expected = {
+        "attributes": calibration.probabilities(outputs["attributes"], CELEBA.attributes),
+        "logits": outputs["attributes"],
+    }
+    if "masks" in outputs:
+        expected["masks"] = sigmoid(outputs["masks"])
+    assert set(answers) == set(expected)
+    for name, values in expected.items():
+        assert answers[name].dtype == np.float32
+        # Of the sums behind a logit a float32 knows but seven digits.
+        largest = np.abs(values).max() if name == "logits" else 1.0
+        np.testing.assert_allclose(answers[name], values, rtol=0, atol=1e-5 * largest)
+
+
+@pytest.mark.parametrize("variant", EVERY_VARIANT)
+def test_every_variant_answers_as_its_model(variant, faces, tmp_path):
+    loaded = trained(variant, faces)
+    folder = export_saved_model(loaded, tmp_path / "model")
+    exported = load_saved_model(folder)
+    images = network_input(faces)
+    for count in (1, 2, 17):
+        outputs = loaded.model.predict(images[:count], verbose=0)
+        # The comparison means something only if the pictures are answered differently.
+        if count == 17:
+            assert outputs["attributes"].std(axis=0).mean() > 0.05
+            assert all(outputs[name].std(axis=0).mean() > 0.02 for name in outputs)
+        assert_equal_answers(exported(images[:count].astype(np.uint8)), outputs)
+        assert_equal_answers(exported(images[:count]), outputs)
+    # Each weight once; with them the graph, its description and the warm-up requests.
+    weights = sum(4 * int(np.prod(weight.shape)) for weight in loaded.model.weights)
+    written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    assert weights < written < weights + 1.5e6
+
+
+@pytest.mark.parametrize("shape", [(218, 178), (40, 31), (300, 211), (SIZE, 90), (1, 1)])
+def test_pictures_of_any_size_are_resized_as_training_does(small_model, exported, faces, shape):
+    pictures = np.stack(
+        [np.asarray(Image.fromarray(face).resize(shape[::-1])) for face in faces[:3]]
+    )
+    outputs = small_model.model.predict(network_input(pictures), verbose=0)
+    assert_equal_answers(exported(pictures), outputs)
+    assert_equal_answers(exported(pictures.astype(np.float32)), outputs)
+
+
+def test_recognition_resizes_to_within_a_grey_level(small_model, exported, faces):
+    """Pillow rounds after each of the two directions, TensorFlow once."""
+    resized = np.stack(
+        [
+            np.asarray(Image.fromarray(face).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+            for face in faces
+        ]
+    )
+    assert np.abs(resized - network_input(faces)).max() <= 1
+    difference = np.abs(exported(resized)["attributes"] - exported(faces)["attributes"])
+    assert difference.max() < 0.01
+
+
+def test_probabilities_are_calibrated(exported, faces):
+    answers = exported(faces)
+    expected = CALIBRATION.probabilities(answers["logits"], CELEBA.attributes)
+    np.testing.assert_allclose(answers["attributes"], expected, atol=1e-6)
+    plain = sigmoid(answers["logits"])
+    changed = np.abs(answers["attributes"] - plain).max(axis=0) > 0.01
+    assert [n for n, c in zip(CELEBA.attributes, changed, strict=True) if c] == ["Bald", "Smiling"]
+
+
+def test_networks_of_reduced_precision_are_exported_in_float32(small_model, faces, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = build_model(small_model.config)
+        mixed.set_weights(small_model.model.get_weights())
+        folder = export_saved_model(replace(small_model, model=mixed), tmp_path / "mixed")
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"  # left as it was
+    finally:
+        keras.config.set_dtype_policy("float32")
+    images = network_input(faces)
+    assert_equal_answers(
+        load_saved_model(folder)(images), small_model.model.predict(images, verbose=0)
+    )
+
+
+def test_the_version_holds_what_servers_and_clients_want(small_model, versions, exported):
+    folder = versions / "1"
+    assert (exported.folder, exported.version) == (folder, 1)
+    assert exported.description == describe(small_model, "faces")
+    text = (folder / "far_keras.json").read_text()
+    assert (folder / "assets" / "far_keras.json").read_text() == text
+    assert json.loads(text)["name"] == "faces"
+    (json_of_graph,) = exported.signatures["describe"](rows=tf.constant([0]))["json"].numpy()
+    assert json.loads(json_of_graph) == json.loads(text)
+    assert sorted(entry.name for entry in folder.iterdir()) == [
+        "assets", "assets.extra", "far_keras.json", "fingerprint.pb", "saved_model.pb",
+        "variables",
+    ]  # fmt: skip
+
+
+def test_the_next_version_stands_beside_the_first(small_model, tmp_path):
+    target = tmp_path / "deep" / "faces"
+    assert export_saved_model(small_model, target) == target / "1"
+    again = replace(small_model, thresholds={**small_model.thresholds, "Bald": 0.1})
+    assert export_saved_model(again, target, "renamed") == target / "2"
+    newest = load_saved_model(target)
+    assert (newest.version, newest.description.name) == (2, "renamed")
+    assert newest.description.thresholds["Bald"] == 0.1
+    assert load_saved_model(target / "1").description.thresholds["Bald"] == 0.5
+    with pytest.raises(ModelError, match="2: this version is there already"):
+        export_saved_model(small_model, target, version=2)
+
+
+def test_every_warm_up_request_is_answered(exported):
+    records = tf.data.TFRecordDataset(str(exported.folder / WARMUP_FILE))
+    sizes = set()
+    for record in records.as_numpy_iterator():
+        log = PredictionLog.FromString(record)
+        if log.WhichOneof("log_type") == "classify_log":
+            examples = log.classify_log.request.input.example_list.examples
+            name = log.classify_log.request.model_spec.signature_name
+            inputs = {"inputs": tf.constant([e.SerializeToString() for e in examples])}
+        else:
+            request = log.predict_log.request
+            name = request.model_spec.signature_name
+            assert request.model_spec.name == "faces"
+            inputs = {key: tf.constant(tf.make_ndarray(t)) for key, t in request.inputs.items()}
+        count = len(next(iter(inputs.values())))
+        sizes.add((name, count))
+        outputs = exported.signatures[name](**inputs)
+        assert all(len(value) == count for value in outputs.values())
+    assert sizes == {(name, count) for name in SIGNATURES for count in (1, 4)}
+    assert (exported.folder / WARMUP_FILE).stat().st_size < 100_000
+
+
+def test_a_process_without_far_keras_and_keras_can_use_it(versions, exported, faces, tmp_path):
+    np.savez(tmp_path / "faces.npz", faces=faces[:2])
+    script = textwrap.dedent(
+        f"""
+        import sys
+        sys.modules["far_keras"] = sys.modules["keras"] = None  # importing them fails
+        import numpy as np, tensorflow as tf
+        model = tf.saved_model.load({str(versions / "1")!r})
+        images = tf.constant(np.load({str(tmp_path / "faces.npz")!r})["faces"])
+        outputs = model.signatures["serve_uint8"](images=images)
+        np.savez({str(tmp_path / "answers.npz")!r}, **{{k: v.numpy() for k, v in outputs.items()}})
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    answers = np.load(tmp_path / "answers.npz")
+    for name, expected in exported(faces[:2]).items():
+        np.testing.assert_allclose(answers[name], expected, atol=1e-6)
+
+
+def test_a_model_folder_is_exported_as_it_is_stored(small_model, exported, faces, tmp_path):
+    save_model(
+        small_model.model, tmp_path / "model", config=small_model.config, schema=CELEBA,
+        calibration=CALIBRATION,
+    )  # fmt: skip
+    again = load_saved_model(export_saved_model(tmp_path / "model", tmp_path / "exported"))
+    for name, expected in exported(faces[:2]).items():
+        np.testing.assert_allclose(again(faces[:2])[name], expected, atol=1e-6)
+    assert load_model(tmp_path / "model").calibration == again.description.calibration
+
+
+def test_models_that_cannot_be_exported_are_named(small_model, tmp_path):
+    with pytest.raises(ModelError, match="nowhere: expected the folder of a trained model"):
+        export_saved_model(tmp_path / "nowhere", tmp_path / "exported")
+    folder = save_model(
+        small_model.model, tmp_path / "model", config=small_model.config, schema=CELEBA
+    )
+    weights = folder / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match=r"model\.weights\.h5: the file is truncated"):
+        export_saved_model(folder, tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
+
+
+def test_targets_that_are_no_folder_of_versions_are_refused(small_model, versions, tmp_path):
+    folder = save_model(
+        small_model.model, tmp_path / "model", config=small_model.config, schema=CELEBA
+    )
+    (tmp_path / "file").write_text("x")
+    for target, said in (
+        (tmp_path / "faces" / "3", "'3', which servers take for a version"),
+        (folder, "the folder of a trained model"),
+        (tmp_path / "file", "Received: a file"),
+    ):
+        with pytest.raises(ModelError, match=said):
+            export_saved_model(small_model, target)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "model"]
