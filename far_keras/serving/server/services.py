@@ -26,7 +26,7 @@ from far_keras.serving.server.saved_model import SavedModel
 from far_keras.serving.server.scheduler import Scheduler
 from far_keras.serving.server.servable import Servable
 from far_keras.serving.server.tensors import encode_tensor
-from far_keras.serving.server.work import Limits, Work
+from far_keras.serving.server.work import Limits, Work, count_bytes
 
 __all__ = ["ModelService", "PredictionService"]
 
@@ -59,7 +59,7 @@ class PredictionService:
                 _model(servable), request, lambda work: self._run(work, context), self._limits
             )
             _fill_spec(response.model_spec, servable, request.model_spec.signature_name)
-        size = sum(array.nbytes for array in outputs.values())
+        size = sum(map(count_bytes, outputs.values()))
         if size > self._limits.max_answer_bytes:
             raise RpcError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,

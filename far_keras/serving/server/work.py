@@ -14,7 +14,7 @@ from far_keras.serving.server.pictures import count_pixels
 from far_keras.serving.server.rpc_error import RpcError
 from far_keras.serving.server.saved_model import Signature
 
-__all__ = ["Limits", "Work", "compute"]
+__all__ = ["Limits", "Work", "compute", "count_bytes"]
 
 _logger = logging.getLogger(__name__)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}  # the same numbers in TensorFlow
@@ -134,8 +134,13 @@ def _describe(work: Work, code: grpc.StatusCode) -> str:
     return f"signature {signature.name!r} fails for {received}"
 
 
+def count_bytes(array: np.ndarray) -> int:
+    """About what the array takes in an answer."""
+    return sum(map(len, array.flat)) if array.dtype == object else array.nbytes
+
+
 def _check_size(answers: list[dict[str, np.ndarray]], limits: Limits) -> None:
-    size = sum(array.nbytes for answer in answers for array in answer.values())
+    size = sum(count_bytes(array) for answer in answers for array in answer.values())
     # Outputs that a filter leaves out are counted, too: at most twice what can be sent.
     if size > 2 * limits.max_answer_bytes:
         raise RpcError(
