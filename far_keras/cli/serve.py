@@ -7,11 +7,17 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from far_keras.cli.command import command
 from far_keras.errors import ServerError
 from far_keras.quiet import load_tensorflow
+
+if TYPE_CHECKING:
+    from far_keras.serving.server import ServerConfig
 
 __all__ = ["add_command", "run"]
 
@@ -89,8 +95,7 @@ def run(options: argparse.Namespace) -> None:
     tls_words = (options.tls_cert, options.tls_key)
     if None in tls_words and any([*tls_words, options.tls_client_ca]):
         raise ServerError("TLS: expected both --tls-cert and --tls-key. Received: not both")
-    load_tensorflow()
-    from far_keras.serving.server import Limits, Server, ServerConfig, TlsFiles, VersionPolicy
+    from far_keras.serving.server import Limits, ServerConfig, TlsFiles, VersionPolicy
 
     config = ServerConfig(
         models=options.models,
@@ -107,7 +112,8 @@ def run(options: argparse.Namespace) -> None:
         tls=TlsFiles(*tls_words, options.tls_client_ca) if options.tls_cert else None,
         metrics_port=options.metrics_port,
     )
-    _log_to_stderr()
+    if config.models is not None:
+        config.list_models()  # a wrong folder is told before TensorFlow is loaded
     print(
         "far-keras serve: a server with TensorFlow Serving's gRPC API, for laptops and tests; "
         "production is for TensorFlow Serving, with the same files",
@@ -120,11 +126,19 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
             flush=True,
         )
+    load_tensorflow()
+    with _log_to_stderr():
+        _serve(config, options.grace_seconds)
+
+
+def _serve(config: ServerConfig, grace: float) -> None:
+    from far_keras.serving.server import Server
+
+    server = Server(config)
+    server.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    server = Server(config)
-    server.start()
     if server.metrics_address:
         print(f"metrics at {server.metrics_address}", flush=True)
     print(f"serving {', '.join(server.models)} on {server.address}", flush=True)
@@ -132,13 +146,19 @@ def run(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
     print("finishing the calls under way", flush=True)
-    server.stop(options.grace_seconds)
+    server.stop(grace)
     print("stopped", flush=True)
 
 
-def _log_to_stderr() -> None:
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Shows what the server does meanwhile."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s"))
     logger = logging.getLogger("far_keras.serving.server")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -60,7 +60,7 @@ class RunningServer:
         self.kill()
         raise AssertionError(f"no {text!r} in the server's output:\n" + "\n".join(self.lines))
 
-    def stop(self, seconds=40):
+    def stop(self, seconds=100):
         """Ends it as a service manager would; the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 _PUBLIC = {
-    "Limits": "far_keras.serving.server.work",
+    "Limits": "far_keras.serving.server.limits",
     "Server": "far_keras.serving.server.server",
     "ServerConfig": "far_keras.serving.server.config",
     "TlsFiles": "far_keras.serving.server.tls",

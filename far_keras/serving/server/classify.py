@@ -7,11 +7,12 @@ import numpy as np
 from tensorflow.core.example import example_pb2
 from tensorflow_serving.apis import classification_pb2, input_pb2
 
+from far_keras.serving.server.limits import Limits
 from far_keras.serving.server.pictures import check_pictures
 from far_keras.serving.server.predict import Run, find_signature, run_alone
 from far_keras.serving.server.rpc_error import RpcError
 from far_keras.serving.server.saved_model import SavedModel, Signature
-from far_keras.serving.server.work import Limits, Work
+from far_keras.serving.server.work import Work
 
 __all__ = ["classify"]
 

@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from far_keras.errors import ServerError
+from far_keras.serving.server.limits import Limits
+from far_keras.serving.server.model_settings import (
+    ModelSettings,
+    find_models,
+    read_models_config,
+)
 from far_keras.serving.server.tls import TlsFiles
 from far_keras.serving.server.version_policy import VersionPolicy
-from far_keras.serving.server.work import Limits
 
 __all__ = ["ServerConfig"]
 
@@ -76,6 +81,17 @@ class ServerConfig:
                 raise ServerError(f"{name}: expected {low} to {high}. Received: {value}")
         if not 1 <= self.limits.max_batch <= 4096:
             raise ServerError(f"max_batch: expected 1 to 4096. Received: {self.limits.max_batch}")
+
+    def list_models(self) -> list[ModelSettings]:
+        """The models to serve.
+
+        Raises:
+            ServerError: There are none, or the file that lists them is wrong.
+        """
+        if self.models is not None:
+            return find_models(self.models, self.versions)
+        assert self.models_config is not None  # one of them is given
+        return read_models_config(self.models_config)
 
     @property
     def places(self) -> int:

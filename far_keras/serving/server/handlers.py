@@ -49,7 +49,9 @@ class Handlers:
         on_request: Callable[[str, str, grpc.StatusCode, float], None] | None = None,
     ):
         self._free_bytes = max_bytes
-        self._lock = threading.Lock()
+        self._under_way = 0
+        self._draining = False
+        self._changed = threading.Condition()
         self._on_request = on_request
 
     def of(self, prediction: PredictionService, model: ModelService) -> list[Any]:
@@ -87,13 +89,26 @@ class Handlers:
             for service, functions in methods.items()
         ]
 
+    def drain(self, seconds: float) -> bool:
+        """Takes no more calls, and waits for those that were taken.
+
+        gRPC's own way to stop cancels calls that it has received and not yet handed on; here they
+        are told that the server is not available, so that callers try again elsewhere.
+
+        Returns:
+            Whether all ended in time.
+        """
+        with self._changed:
+            self._draining = True
+            return self._changed.wait_for(lambda: not self._under_way, seconds)
+
     def _wrap(
         self, method: str, function: Callable[..., Message], message: type[Message] | None
     ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
         def handle(data: bytes, context: grpc.ServicerContext) -> bytes:
             start, model, code = time.perf_counter(), "", grpc.StatusCode.OK
             try:
-                with self._room_for(len(data)):
+                with self._taken(len(data)):
                     request = None if message is None else _parse(message, data)
                     del data  # as large as the request itself, for as long as it is computed
                     model = getattr(getattr(request, "model_spec", None), "name", "")
@@ -112,19 +127,25 @@ class Handlers:
         return handle
 
     @contextmanager
-    def _room_for(self, size: int) -> Iterator[None]:
-        with self._lock:
+    def _taken(self, size: int) -> Iterator[None]:
+        with self._changed:
+            if self._draining:
+                raise RpcError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
             if size > self._free_bytes:
                 raise RpcError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     "the server is busy: the requests at hand fill its memory; try again later",
                 )
             self._free_bytes -= size
+            self._under_way += 1
         try:
             yield
         finally:
-            with self._lock:
+            with self._changed:
                 self._free_bytes += size
+                self._under_way -= 1
+                if not self._under_way:
+                    self._changed.notify_all()
 
 
 def _parse(message: type[Message], data: bytes) -> Message:

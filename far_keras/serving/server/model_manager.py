@@ -46,8 +46,8 @@ class _Model:
         self.problem = problem
 
     def has(self, number: int) -> bool:
-        """Whether the version is in memory, or on its way there or out."""
-        return number in self.versions and self.versions[number].state != State.END
+        """Whether the version is in memory to stay; one on its way out must be loaded again."""
+        return number in self.versions and self.versions[number].state == State.AVAILABLE
 
     def in_state(self, *states: int) -> list[Servable]:
         return [v for _, v in sorted(self.versions.items()) if v.state in states]

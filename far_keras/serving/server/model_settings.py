@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from google.protobuf import text_format
-from tensorflow_serving.config import model_server_config_pb2
+from typing import TYPE_CHECKING
 
 from far_keras.errors import ServerError
 from far_keras.serving.server.version_policy import VersionPolicy, list_versions
+
+if TYPE_CHECKING:  # it loads TensorFlow
+    from tensorflow_serving.config import model_server_config_pb2
 
 __all__ = ["ModelSettings", "find_models", "read_models_config", "settings_from_proto"]
 
@@ -72,6 +73,9 @@ def read_models_config(path: Path) -> list[ModelSettings]:
     Raises:
         ServerError: The file cannot be read, is no such text, or contradicts itself.
     """
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
     config = model_server_config_pb2.ModelServerConfig()
     try:
         text_format.Parse(path.read_text(encoding="utf-8"), config)
@@ -101,6 +105,8 @@ def settings_from_proto(
     Raises:
         ServerError: Which model is described wrongly, and how.
     """
+    from tensorflow_serving.config import model_server_config_pb2
+
     if config.WhichOneof("config") == "custom_model_config":
         raise ServerError("expected a model_config_list. Received: a custom_model_config")
     models: dict[str, ModelSettings] = {}

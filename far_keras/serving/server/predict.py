@@ -10,11 +10,12 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
+from far_keras.serving.server.limits import Limits
 from far_keras.serving.server.pictures import check_pictures
 from far_keras.serving.server.rpc_error import RpcError
 from far_keras.serving.server.saved_model import SavedModel, Signature, TensorSpec
 from far_keras.serving.server.tensors import decode_tensor
-from far_keras.serving.server.work import Limits, Work, compute
+from far_keras.serving.server.work import Work, compute
 
 __all__ = ["DEFAULT_SIGNATURE", "Run", "find_signature", "predict", "run_alone"]
 

@@ -16,8 +16,9 @@ from collections.abc import Callable
 import grpc
 import numpy as np
 
+from far_keras.serving.server.limits import Limits
 from far_keras.serving.server.rpc_error import RpcError
-from far_keras.serving.server.work import Limits, Work, compute
+from far_keras.serving.server.work import Work, compute
 
 __all__ = ["Scheduler"]
 

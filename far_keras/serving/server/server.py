@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -16,7 +17,6 @@ from far_keras.serving.server.handlers import MODEL_SERVICE, PREDICTION_SERVICE,
 from far_keras.serving.server.metrics import ServerMetrics
 from far_keras.serving.server.metrics_http import MetricsEndpoint
 from far_keras.serving.server.model_manager import ModelManager
-from far_keras.serving.server.model_settings import find_models, read_models_config
 from far_keras.serving.server.scheduler import Scheduler
 from far_keras.serving.server.services import ModelService, PredictionService
 from far_keras.serving.server.tls import server_credentials
@@ -57,6 +57,7 @@ class Server:
         self._stopped = threading.Event()
         self._polling: threading.Thread | None = None
         self._grpc: grpc.Server | None = None
+        self._handlers: Handlers | None = None
         self._endpoint: MetricsEndpoint | None = None
         self._port = config.port
 
@@ -90,11 +91,7 @@ class Server:
         """
         config = self.config
         credentials = None if config.tls is None else server_credentials(config.tls)
-        if config.models is not None:
-            settings = find_models(config.models, config.versions)
-        else:
-            assert config.models_config is not None
-            settings = read_models_config(config.models_config)
+        settings = config.list_models()
         self._grpc = self._build()
         try:
             self._port = self._bind(self._grpc, credentials)
@@ -121,8 +118,12 @@ class Server:
         """
         self._stopped.set()
         self._health.enter_graceful_shutdown()
+        start = time.monotonic()
+        if self._handlers is not None:
+            self._handlers.drain(grace)
         if self._grpc is not None:
-            self._grpc.stop(grace).wait()
+            # Answers that are ready still have to reach their callers.
+            self._grpc.stop(max(min(grace, 1.0), grace - (time.monotonic() - start))).wait()
         if self._polling is not None:
             self._polling.join()
             self._polling = None
@@ -158,8 +159,9 @@ class Server:
         prediction = PredictionService(
             self._manager, scheduler, config.limits, as_content=config.as_content
         )
-        handlers = Handlers(config.max_queue_bytes, self.metrics.count_request)
-        server.add_generic_rpc_handlers(handlers.of(prediction, ModelService(self._manager)))
+        self._handlers = Handlers(config.max_queue_bytes, self.metrics.count_request)
+        services = self._handlers.of(prediction, ModelService(self._manager))
+        server.add_generic_rpc_handlers(services)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (PREDICTION_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME),
@@ -187,7 +189,7 @@ class Server:
             try:
                 self._manager.poll()
                 if self.config.models is not None:
-                    for settings in find_models(self.config.models, self.config.versions):
+                    for settings in self.config.list_models():
                         self._manager.add(settings)
             except ServerError as error:
                 _logger.debug("%s", error)

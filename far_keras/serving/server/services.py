@@ -17,6 +17,7 @@ from tensorflow_serving.apis import (
 
 from far_keras.errors import ServerError
 from far_keras.serving.server.classify import classify
+from far_keras.serving.server.limits import Limits
 from far_keras.serving.server.metadata import check_fields, describe_signatures
 from far_keras.serving.server.model_manager import ModelManager
 from far_keras.serving.server.model_settings import settings_from_proto
@@ -26,7 +27,7 @@ from far_keras.serving.server.saved_model import SavedModel
 from far_keras.serving.server.scheduler import Scheduler
 from far_keras.serving.server.servable import Servable
 from far_keras.serving.server.tensors import encode_tensor
-from far_keras.serving.server.work import Limits, Work, count_bytes
+from far_keras.serving.server.work import Work, count_bytes
 
 __all__ = ["ModelService", "PredictionService"]
 

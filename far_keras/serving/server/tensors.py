@@ -22,7 +22,7 @@ __all__ = ["MAX_TENSOR_BYTES", "decode_tensor", "encode_tensor"]
 
 # A shape that one repeated value fills may ask for no more than a whole message could hold.
 MAX_TENSOR_BYTES = 64 * 1024 * 1024
-_MAX_RANK = 254  # of TensorFlow's own shapes
+_MAX_RANK = 64  # of NumPy's arrays
 
 # Fields of `TensorProto` with typed values, and the dtypes that are stored in them.
 _FIELDS = {

@@ -42,7 +42,7 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     try:
         context.load_cert_chain(files.certificate, files.key, password=_no_password)
     except ssl.SSLError as error:
-        reason = error.reason or str(error)
+        reason = getattr(error, "reason", None) or str(error.args[-1])
         if "KEY_VALUES_MISMATCH" in reason:
             raise ServerError(
                 f"{files.key}: expected the private key of {files.certificate}. "
@@ -58,7 +58,7 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
         except ssl.SSLError as error:
             raise ServerError(
                 f"{files.client_authority}: expected certificates in PEM format. "
-                f"Received: {error.reason or error}"
+                f"Received: {getattr(error, 'reason', None) or error}"
             ) from None
     key, certificate, authority = contents
     return grpc.ssl_server_credentials(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-
-from tensorflow_serving.config.file_system_storage_path_source_pb2 import (
-    FileSystemStoragePathSourceConfig,
-)
+from typing import TYPE_CHECKING
 
 from far_keras.errors import ServerError
+
+if TYPE_CHECKING:  # it loads TensorFlow
+    from tensorflow_serving.config.file_system_storage_path_source_pb2 import (
+        FileSystemStoragePathSourceConfig,
+    )
 
 __all__ = ["VersionPolicy", "list_versions"]
 

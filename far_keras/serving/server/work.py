@@ -10,32 +10,15 @@ import grpc
 import numpy as np
 import tensorflow as tf
 
+from far_keras.serving.server.limits import Limits
 from far_keras.serving.server.pictures import count_pixels
 from far_keras.serving.server.rpc_error import RpcError
 from far_keras.serving.server.saved_model import Signature
 
-__all__ = ["Limits", "Work", "compute", "count_bytes"]
+__all__ = ["Work", "compute", "count_bytes"]
 
 _logger = logging.getLogger(__name__)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}  # the same numbers in TensorFlow
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request, and one run of the model, may cost.
-
-    Args:
-        max_batch: Rows in one run. Only models whose rows are independent are cut into runs.
-        max_rows: Rows in one request to such a model.
-        max_pixels: Of one encoded picture, and of all those that one run decodes, unless a single
-            one has as many.
-        max_answer_bytes: Of all outputs of one answer.
-    """
-
-    max_batch: int = 32
-    max_rows: int = 10_000
-    max_pixels: int = 2**25
-    max_answer_bytes: int = 64 * 1024 * 1024
 
 
 def _always() -> bool:

@@ -1,0 +1,198 @@
+"""`far-keras serve` as a process: how it starts, what it refuses, and how it ends."""
+
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from prometheus_client.parser import text_string_to_metric_families
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from far_keras.cli import main
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, write_sums):
+    folder = tmp_path_factory.mktemp("served")
+    write_sums(folder / "sums" / "1", 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(models, start_server):
+    with start_server(models, "--metrics-port", 0) as server:
+        yield server
+
+
+def request(rows=1):
+    message = predict_pb2.PredictRequest()
+    message.model_spec.name = "sums"
+    message.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((rows, 3), np.float32)))
+    return message
+
+
+@pytest.fixture
+def refused(capfd):
+    """What the command says when it does not start, in one line."""
+
+    def run(*arguments):
+        assert main(["serve", *map(str, arguments)]) == 1
+        lines = capfd.readouterr().err.splitlines()
+        assert sum(line.startswith("far-keras serve: ") for line in lines) == 1
+        assert lines[-1].startswith("far-keras serve: ")
+        return lines[-1]
+
+    return run
+
+
+def test_it_says_what_it_is(server):
+    first = server.lines[0]
+    assert "TensorFlow Serving's gRPC API" in first
+    assert "for laptops and tests" in first
+
+
+def test_it_answers(server):
+    with grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        assert list(stub.Predict(request(), timeout=20).outputs["sum"].float_val) == [3.0]
+
+
+def test_metrics_are_what_prometheus_reads(server):
+    with grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        stub.Predict(request(), timeout=20)
+        message = request()
+        message.model_spec.name = "invented"
+        with pytest.raises(grpc.RpcError):
+            stub.Predict(message, timeout=20)
+    with urllib.request.urlopen(server.metrics_url, timeout=20) as answer:
+        text = answer.read().decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    counts = {
+        (sample.labels["model_name"], sample.labels["status"]): sample.value
+        for sample in families[":tensorflow:serving:request_count"].samples
+    }
+    assert counts["sums", "OK"] >= 1
+    assert counts["", "NOT_FOUND"] == 1  # not under the name that a caller invented
+    samples = [
+        sample
+        for sample in families[":tensorflow:serving:request_latency"].samples
+        if sample.labels["API"] == "Predict" and sample.labels["model_name"] == "sums"
+    ]
+    buckets = [sample.value for sample in samples if sample.name.endswith("_bucket")]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == next(s.value for s in samples if s.name.endswith("_count"))
+    assert families["process_resident_memory_bytes"].samples[0].value > 50e6
+    assert "invented" not in text
+
+
+def test_other_paths_have_no_metrics(server):
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(server.metrics_url.replace("prometheus", "other"), timeout=20)
+
+
+def test_a_port_in_use(server, models, refused):
+    port = server.address.rpartition(":")[2]
+    assert f"127.0.0.1:{port}: cannot listen there: the port is in use" in refused(
+        models, "--port", port
+    )
+
+
+def test_a_metrics_port_in_use(server, models, refused):
+    port = server.metrics_url.rpartition(":")[2].partition("/")[0]
+    assert "metrics_port: expected a free port" in refused(
+        models, "--port", 0, "--metrics-port", port
+    )
+
+
+def test_folders_without_models(tmp_path, refused):
+    (tmp_path / "empty").mkdir()
+    assert "empty: expected models" in refused(tmp_path / "empty", "--port", 0)
+    assert "there is no such folder" in refused(tmp_path / "nowhere", "--port", 0)
+    assert "either a folder of models or a models.config" in refused("--port", 0)
+
+
+def test_only_one_of_certificate_and_key(models, tmp_path, refused):
+    assert "both --tls-cert and --tls-key" in refused(models, "--tls-cert", tmp_path / "a.pem")
+
+
+def test_open_to_others_without_encryption_is_warned_of(server, models, capfd):
+    port = server.address.rpartition(":")[2]  # in use: the server does not come so far as to open
+    assert main(["serve", str(models), "--host", "0.0.0.0", "--port", port]) == 1
+    warning = [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
+    assert len(warning) == 1
+    assert "0.0.0.0 lets other machines call" in warning[0]
+
+
+def waiting(server):
+    with urllib.request.urlopen(server.metrics_url, timeout=20) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        return next(
+            family.samples[0].value
+            for family in families
+            if family.name == ":far_keras:serving:waiting_requests"
+        )
+
+
+def test_sigterm_finishes_what_was_taken(models, start_server):
+    with (
+        start_server(models, "--parallel-runs", 1, "--metrics-port", 0) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        calls = [stub.Predict.future(request(200_000), timeout=120) for _ in range(30)]
+        while waiting(server) < 10:
+            assert not all(call.done() for call in calls)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        codes = [call.code() for call in calls]
+        stopping.join(120)
+        assert server.process.returncode == 0
+    assert codes.count(grpc.StatusCode.OK) >= 10
+    # What the server had not taken yet was told so.
+    assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+    assert server.lines[-1] == "stopped"
+
+
+def test_a_killed_server_leaves_no_call_hanging(models, start_server):
+    server = start_server(models)
+    outcomes, stop = [], threading.Event()
+
+    def call():
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200)]
+        with grpc.insecure_channel(server.address, options) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            while not stop.is_set():
+                start = time.monotonic()
+                try:
+                    stub.Predict(request(20_000), timeout=5)
+                    code = grpc.StatusCode.OK
+                except grpc.RpcError as error:
+                    code = error.code()
+                    time.sleep(0.02)
+                outcomes.append((code, time.monotonic() - start))
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    server.kill()
+    port = server.address.rpartition(":")[2]
+    with start_server(models, port=port):
+        before = len(outcomes)
+        while not any(code is grpc.StatusCode.OK for code, _ in outcomes[before:]):
+            time.sleep(0.05)
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+            assert not thread.is_alive()
+    assert {code for code, _ in outcomes} <= {
+        grpc.StatusCode.OK,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    }
+    assert max(seconds for _, seconds in outcomes) < 10  # the deadline, and a slow machine
