@@ -64,7 +64,7 @@ def test_the_context_gives_what_an_example_lacks(caller):
         (request(b"text"), "INVALID_ARGUMENT", "refuses the values"),
         (request(png(1), feature="picture"), "INVALID_ARGUMENT", "refuses the values"),
         (request(png(1), signature=""), "FAILED_PRECONDITION", "No classification inputs"),
-        (request(png(1), signature="none"), "FAILED_PRECONDITION", "not found in signature"),
+        (request(png(1), signature="none"), "INVALID_ARGUMENT", "not found in signature"),
     ],
 )
 def test_what_cannot_be_classified(caller, message, code, says):

@@ -186,7 +186,7 @@ def test_a_label_moves_without_a_failed_request(models, serve, write_sums):
     folder = models / "sums"
     write_sums(folder / "2", 2)
     with serve(models=models, poll_seconds=0) as (_, caller):
-        reloaded(caller, folder, specific=[1], labels={"stable": 1})
+        reloaded(caller, folder, all=True, labels={"stable": 1})
         failures, stop = [], threading.Event()
 
         def call():
@@ -198,12 +198,26 @@ def test_a_label_moves_without_a_failed_request(models, serve, write_sums):
 
         thread = threading.Thread(target=call)
         thread.start()
-        for number in (2, 1, 2, 1, 2):
-            reloaded(caller, folder, specific=[number], labels={"stable": number})
+        for number in (2, 1, 2):
+            reloaded(caller, folder, all=True, labels={"stable": number})
+        reloaded(caller, folder, specific=[2], labels={"stable": 2})
         stop.set()
         thread.join(20)
         assert not failures
         assert answered(caller, label="stable") == 2
+
+
+def test_a_version_on_its_way_out_can_be_called_back(models, serve, write_sums):
+    write_sums(models / "sums" / "2", 2)
+    with serve(models=models, poll_seconds=0) as (server, caller):
+        reloaded(caller, models / "sums", specific=[1])
+        with server._manager.use(request().model_spec) as servable:
+            reloaded(caller, models / "sums", specific=[2])
+            assert states(caller)[1][0] == "UNLOADING"
+            assert reloaded(caller, models / "sums", specific=[1]) == 0
+            assert answered(caller) == 1
+        assert servable.model is None  # the one that was in use; the one that replaced it stays
+        assert answered(caller) == 1
 
 
 def test_a_wrong_reload_changes_nothing(models, serve):
