@@ -120,7 +120,8 @@ def _group_pooling(layer: GroupPooling) -> Callable:
 
 
 def _grouped_dense(layer: GroupedDense) -> Callable:
-    return lambda x: layer._activation(_dense_of_each(x, _numpy(layer.kernel)) + layer.bias)
+    kernel, bias = _numpy(layer.kernel), _numpy(layer.bias)
+    return lambda x: layer._activation(_dense_of_each(x, kernel) + bias)
 
 
 def _fusion(layer: GroupGlobalFusion) -> Callable | None:

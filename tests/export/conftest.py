@@ -18,12 +18,18 @@ def random_model():
 
 
 @pytest.fixture(scope="session")
-def small_model(random_model):
-    """A mask-guided network of 64 pixels on a small backbone, which converts in seconds."""
+def small_model_of(random_model):
+    """A function from arguments to a mask-guided network on a small backbone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "small", _small_backbone)
         patch.setitem(VARIANTS, "mgmtn_small", ("mgmtn", "small"))
-        yield random_model("mgmtn_small", image_size=64)
+        yield lambda **arguments: random_model("mgmtn_small", **{"image_size": 64, **arguments})
+
+
+@pytest.fixture(scope="session")
+def small_model(small_model_of):
+    """A network of 64 pixels with all parts, which converts in seconds."""
+    return small_model_of()
 
 
 @pytest.fixture(scope="session")
