@@ -17,7 +17,7 @@ from far_keras.export.conversion import convert
 from far_keras.export.description import describe
 from far_keras.export.flatbuffer import operations
 from far_keras.export.tflite_metadata import with_metadata
-from far_keras.models.inputs import require_picture_input
+from far_keras.models.inputs import require_recogniser
 from far_keras.models.storage import LoadedModel, load_model
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def export_tflite(
     if name is None:
         name = model.config.variant if isinstance(model, LoadedModel) else Path(model).name
     loaded = _in_float32(model)
-    require_picture_input(loaded.model, "a .tflite file")
+    require_recogniser(loaded.model, "a .tflite file")
     description = describe(loaded, name)
     float32 = convert(loaded)
     folder = Path(folder)
