@@ -1,10 +1,15 @@
 """What masks and fusion cost over the bare backbone with one dense layer.
 
     python benchmarks/model_cost.py
+    python benchmarks/model_cost.py --backbone resnest50 --batch-size 2 --rounds 8   # the paper's
 
-Both networks run in turn in one process, so that a busy machine slows both; the figures are medians
-of each pass and the ratio of them. GFLOPs are those of the forward pass of one picture (a
-multiplication and an addition are two), counted by `far_keras.models.flops`.
+Beside the named network stands the same with the global feature of G2FF (`"…, fused"`), and beside
+the backbone the same with Keras' own batch normalisation (`"…, keras normalisation"`), which shows
+what our fused one is worth in a training step.
+
+All networks run in turn in one process, so that a busy machine slows all; the figures are medians
+of each pass and the ratio of them to the backbone's. GFLOPs are those of the forward pass of one
+picture (a multiplication and an addition are two), counted by `far_keras.models.flops`.
 """
 
 from __future__ import annotations
@@ -24,42 +29,58 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import keras
 import tensorflow as tf
 
+from far_keras.layers import BatchNormalization
 from far_keras.models.flops import count_flops
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.training.losses import AttributeLoss, MaskLoss
 from far_keras.training.optimizer import build_optimizer
 
-BASE, FULL = "baseline_efficientnetlite0", "mgmtn_efficientnetlite0"
+FUSED = {"levels": ("P3", "P4", "P5"), "global_path": True}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--backbone", default="efficientnetlite0")
+    parser.add_argument("--image-size", type=int, help="default: the variant's")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    base, full = f"baseline_{options.backbone}", f"mgmtn_{options.backbone}"
+    options.image_size = options.image_size or ModelConfig(base).definition.image_size
 
-    models = {
-        name: build_model(ModelConfig(name, {"image_size": options.image_size}))
-        for name in (BASE, FULL)
-    }
-    report = {}
-    for name, model in models.items():
-        report[name] = {
+    size = {"image_size": options.image_size}
+    models = {name: build_model(ModelConfig(name, size)) for name in (base, full)}
+    if not ModelConfig(full).all_arguments.get("global_path", True):
+        models[f"{full}, fused"] = build_model(ModelConfig(full, {**size, **FUSED}))
+    plain = build_model(ModelConfig(base, size))
+    for layer in plain._flatten_layers():
+        if isinstance(layer, BatchNormalization):
+            layer.__class__ = keras.layers.BatchNormalization
+    report = {
+        name: {
             "parameters": model.count_params(),
             "gflops": round(count_flops(model, model.input) / 1e9, 4),
         }
+        for name, model in models.items()
+    }
+    steps = {name: training_step(model, options) for name, model in models.items()}
+    steps[f"{base}, keras normalisation"] = training_step(plain, options)
+    report[f"{base}, keras normalisation"] = {}
     passes = {
         "forward": {name: forward_pass(model, options) for name, model in models.items()},
-        "training_step": {name: training_step(model, options) for name, model in models.items()},
+        "training_step": steps,
     }
     for kind, functions in passes.items():
         for name, seconds in alternate(functions, options.rounds).items():
             report[name][f"{kind}_ms"] = round(1000 * statistics.median(seconds), 1)
-    report["ratio"] = {key: round(report[FULL][key] / report[BASE][key], 3) for key in report[BASE]}
-    print(json.dumps(report, indent=1))
+    ratios = {
+        name: {key: round(value / report[base][key], 3) for key, value in row.items()}
+        for name, row in report.items()
+        if name != base
+    }
+    print(json.dumps({"measured": report, f"ratio to {base}": ratios}, indent=1))
 
 
 def pictures(options: argparse.Namespace) -> tf.Tensor:
