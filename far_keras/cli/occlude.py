@@ -35,7 +35,10 @@ def run(options: argparse.Namespace) -> None:
     from far_keras.evaluation.occlusion import occlude, occlusion_table, write_occlusion
     from far_keras.models.storage import load_model
 
-    models = {str(folder): load_model(folder) for folder in options.models}
+    names = [folder.name for folder in options.models]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in options.models]
+    models = {n: load_model(f) for n, f in zip(names, options.models, strict=True)}
     results = occlude(models, options.records, options.split, options.count)
     console_for_tables().print(occlusion_table(results))
     for path in write_occlusion(results, options.output):

@@ -16,6 +16,7 @@ from far_keras.atomic import atomic_path
 from far_keras.errors import DatasetError
 from far_keras.evaluation.bootstrap import interval, resample_means
 from far_keras.evaluation.gallery import read_faces
+from far_keras.evaluation.mask_scores import group_masks
 from far_keras.models.forward import compile_forward
 from far_keras.schema import REGIONS
 
@@ -37,8 +38,9 @@ class Occlusion:
     Args:
         name: The network's.
         groups: G group names.
-        own: (G, R) bool: whether a region belongs to the group, so that hiding it should move its
-            answers. A group of the whole head owns every region.
+        own: (G, R) bool: whether hiding a region should move the group's answers: it is one of the
+            group's, or covers at least half of the group's mask, as the lower face does with the
+            mouth's. A group of the whole head owns every region.
         moved: (N, G, R) mean over the group's attributes of the absolute change of the
             probability, in [0, 1]; NaN for a region that the picture does not show.
     """
@@ -226,9 +228,18 @@ def _occlude(
             if columns:
                 moved[rows, g, r] = change[:, columns].mean(axis=1)
     own = np.array(
-        [
-            [r in group.regions or "object" in group.regions for r in HIDDEN]
-            for group in schema.groups
-        ]
+        [[bool({r, "object"} & set(group.regions)) for r in HIDDEN] for group in schema.groups]
     )
-    return Occlusion(name, schema.group_names, own, moved)
+    return Occlusion(name, schema.group_names, own | _covers(loaded, faces), moved)
+
+
+def _covers(loaded: LoadedModel, faces: Sequence[tuple[NDArray, NDArray]]) -> NDArray[np.bool_]:
+    """(G, R): whether a region covers at least half of a group's mask, over all pictures."""
+    shared = np.zeros((loaded.schema.num_groups, len(HIDDEN)))
+    areas = np.zeros((loaded.schema.num_groups, 1))
+    for _, regions in faces:
+        groups = group_masks(regions, loaded.schema).reshape(loaded.schema.num_groups, -1) > 0
+        hidden = regions[..., [REGIONS.index(r) for r in HIDDEN]].reshape(-1, len(HIDDEN))
+        shared += groups.astype(np.float32) @ hidden.astype(np.float32)
+        areas += groups.sum(axis=1, keepdims=True)
+    return shared >= 0.5 * np.maximum(areas, 1)
