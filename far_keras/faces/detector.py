@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,15 +14,13 @@ from PIL import Image
 from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.errors import AssetError
 from far_keras.faces.alignment import eye_centers
+from far_keras.faces.blaze_face import SIGHT, BlazeFace
 from far_keras.faces.landmarks import FaceLandmarker
-from far_keras.faces.mediapipe_tasks import create_task, to_mediapipe_image
-from far_keras.quiet import quiet
+from far_keras.faces.mediapipe_tasks import to_mediapipe_image
 
 __all__ = ["DetectedFace", "FaceDetector"]
 
-# The detector sees 128 x 128 pixels. In them it finds faces down to about a seventh of the side.
-_TILE = 192  # pixels to which a tile of the photograph is scaled
-_SMALLEST_IN_TILE = 1 / 7
+_SMALLEST_IN_SIGHT = 1 / 7  # of the side of what the detector looks at
 # Someone whose face is this much smaller than the largest stands that many times as far away:
 # a passer-by. It keeps portraits fast, since no fine tiles are searched then.
 _PASSER_BY = 1 / 6
@@ -55,15 +53,14 @@ class DetectedFace:
 class FaceDetector:
     """Finds faces of all sizes.
 
-    MediaPipe's detector is made for near faces. Here it looks at the whole photograph, then at
-    overlapping tiles, each level of half the size, until the smallest faces sought fill a seventh
-    of a tile; every candidate is then looked at again in a crop around it, which also gives its
+    MediaPipe's detector is made for near faces. Here it looks at the photograph at several scales,
+    each twice as fine as the one before, until the smallest faces sought fill a seventh of what it
+    sees at once; every candidate is then looked at again in a crop around it, which also gives its
     landmarks.
 
     The smallest faces sought measure `min_size` pixels, an eightieth of the photograph's longer
-    side, or a sixth of the largest face found on the coarser levels, whichever is largest. So a
-    face that fills half the photograph's width costs 10 tiles of about 1.3 ms, one that fills a
-    quarter 50, and a group of people 200 or more.
+    side, or a sixth of the largest face found on the coarser levels, whichever is largest. So
+    portraits are fast and groups of people take longer: `benchmarks/recognition.py`.
 
     May be used from several threads, which take turns; a process makes its own.
 
@@ -101,9 +98,8 @@ class FaceDetector:
                 content = bundle.read("face_detector.tflite")
         except (KeyError, zipfile.BadZipFile) as error:
             raise AssetError(f"{path}: expected face_detector.tflite in it: {error}") from error
-        self._detector = create_task(
-            "FaceDetector", content, min_detection_confidence=min_confidence
-        )
+        self._blaze_face = BlazeFace(content, min_confidence)
+        self._closed = False
 
     def find(self, image: np.ndarray) -> list[DetectedFace]:
         """The faces in a photograph, the largest first; empty if there is none.
@@ -115,7 +111,7 @@ class FaceDetector:
             ImageError: `image` is of another shape or dtype.
         """
         to_mediapipe_image(image)  # checks
-        if self._detector is None:
+        if self._closed:
             raise ValueError("this FaceDetector is closed; make a new one")
         boxes = _merge(self._candidates(image))
         faces = _distinct([face for box in boxes if (face := self._confirm(image, box))])
@@ -137,15 +133,12 @@ class FaceDetector:
     @property
     def closed(self) -> bool:
         """Whether it was closed and can no longer be used."""
-        return self._detector is None
+        return self._closed
 
     def close(self) -> None:
         """Frees the native models; also at the end of a ``with`` block. May be called twice."""
         self._landmarker.close()
-        if self._detector is not None:
-            with quiet():
-                self._detector.close()
-            self._detector = None
+        self._closed = True
 
     def __enter__(self) -> FaceDetector:
         return self
@@ -163,36 +156,24 @@ class FaceDetector:
         longest = max(image.shape[:2])
         smallest = max(self._min_size, longest * _SMALLEST_IN_PHOTOGRAPH)
         found = np.zeros((0, 5))
-        tile = float(longest)
+        sight = float(longest)
         while True:
-            found = np.concatenate([found, self._search_level(image, tile)])
+            found = np.concatenate([found, self._search_level(image, sight)])
             if len(found):
                 largest = (found[:, 2] - found[:, 0]).max()
                 smallest = max(smallest, largest * _PASSER_BY)
-            if tile * _SMALLEST_IN_TILE <= smallest:
+            if sight * _SMALLEST_IN_SIGHT <= smallest:
                 return found
-            tile /= 2
+            sight /= 2
 
-    def _search_level(self, image: np.ndarray, tile: float) -> np.ndarray:
-        """Candidates in half-overlapping tiles of `tile` photograph pixels, float (n, 5)."""
-        scale = min(1.0, _TILE / tile)
+    def _search_level(self, image: np.ndarray, sight: float) -> np.ndarray:
+        """Candidates of the level where the detector's sight is `sight` pixels, float (n, 5)."""
+        scale = SIGHT / sight
         height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-        level = image
-        if scale < 1:
-            resized = Image.fromarray(image).resize(
-                (width, height), Image.Resampling.BOX, reducing_gap=1.0
-            )
-            level = np.asarray(resized)
+        level = _resized(image, width, height)
+        rows = self._blaze_face.detect(level)
         factor = np.array([image.shape[1] / width, image.shape[0] / height] * 2)
-        rows = []
-        for x, y, part in _tiles(level, round(tile * scale)):
-            for hit in self._detector.detect(to_mediapipe_image(part)).detections:
-                box = hit.bounding_box
-                corner = np.array([x + box.origin_x, y + box.origin_y], float)
-                size = np.array([box.width, box.height])
-                corners = np.concatenate([corner, corner + size])
-                rows.append([*(corners * factor), hit.categories[0].score])
-        return np.array(rows, float).reshape(-1, 5)
+        return np.concatenate([rows[:, :4] * factor, rows[:, -1:]], axis=1)
 
     def _confirm(self, image: np.ndarray, box: np.ndarray) -> DetectedFace | None:
         """A second look, at a crop of twice the box; None if what is there is not this face.
@@ -219,23 +200,19 @@ class FaceDetector:
             [*eye_centers(landmarks), landmarks[_NOSE_TIP, :2], landmarks[_LIPS, :2].mean(0)]
         )
         allowed = _DISAGREEMENT * np.ptp(landmarks[:, :2], axis=0).max()
-        scale = np.array(crop.shape[1::-1])
-        for hit in self._detector.detect(to_mediapipe_image(crop)).detections:
-            seen = np.array([(point.x, point.y) for point in hit.keypoints[:4]]) * scale
-            if np.abs(seen - expected).max() < allowed:
-                return True
-        return False
+        side = max(crop.shape[:2])
+        width, height = (max(1, round(length * SIGHT / side)) for length in crop.shape[1::-1])
+        scale = np.array([width / crop.shape[1], height / crop.shape[0]])
+        seen = self._blaze_face.detect(_resized(crop, width, height))[:, 4:12].reshape(-1, 4, 2)
+        return bool((np.abs(seen / scale - expected).max(axis=(1, 2)) < allowed).any())
 
 
-def _tiles(level: np.ndarray, side: int) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Left, top and pixels of square tiles that overlap by half and cover `level`."""
-    starts = []
-    for length in level.shape[:2]:
-        count = max(1, -(-2 * (length - side) // side) + 1)
-        starts.append(np.linspace(0, max(0, length - side), count).astype(int))
-    for y in starts[0]:
-        for x in starts[1]:
-            yield int(x), int(y), level[y : y + side, x : x + side]
+def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    if image.shape[:2] == (height, width):
+        return image
+    # Scaling up takes no averages.
+    method = Image.Resampling.BOX if width < image.shape[1] else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(image).resize((width, height), method, reducing_gap=1.0))
 
 
 def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:

@@ -21,6 +21,7 @@ from far_keras.recognition.engines.opening import open_engine
 from far_keras.recognition.pictures import Pictures, is_one_picture, named_pictures
 from far_keras.recognition.results import FaceResult, PictureResult
 from far_keras.recognition.video.reader import is_video
+from far_keras.schema import AttributeSchema
 
 if TYPE_CHECKING:
     from far_keras.recognition.engines.opening import ModelSource
@@ -78,22 +79,30 @@ class Recognizer:
 
     @classmethod
     def load(
-        cls, model: ModelSource, *, batch_size: int = 32, sensitive: bool = False
+        cls,
+        model: ModelSource,
+        *,
+        schema: AttributeSchema | None = None,
+        batch_size: int = 32,
+        sensitive: bool = False,
     ) -> Recognizer:
         """A recogniser for whatever holds or runs a model.
 
         Args:
-            model: See `open_engine`.
+            model: The folder of a trained model, the folder of an exported one, a ``.tflite``
+                file, a `FarClient` or ``"grpc://host:8500/model"``; see `open_engine`.
+            schema: The schema that is wanted; None takes whatever the model has.
             batch_size: Faces answered at once.
             sensitive: Whether sensitive attributes are answered.
 
         Raises:
-            ModelError: There is no model, an incomplete one, or one that does not
-                answer attributes from pictures alone.
+            ModelError: There is no model, an incomplete one, one of another schema than `schema`,
+                or one that does not answer attributes from pictures alone.
+            ServingError: A server is not reached, or its model does not describe itself.
             AssetError: The face detector's model is not to be had.
             SystemLibraryError: A system library that MediaPipe needs is missing.
         """
-        return cls(open_engine(model), batch_size=batch_size, sensitive=sensitive)
+        return cls(open_engine(model, schema), batch_size=batch_size, sensitive=sensitive)
 
     # Text, bytes and arrays are iterable too, but stand for one picture: the first match counts.
     @overload

@@ -110,13 +110,30 @@ def test_one_face_that_fills_the_picture(detector, render_face):
     assert found[0].box[2] - found[0].box[0] > 600
 
 
-def test_a_portrait_needs_few_tiles(detector, render_face, monkeypatch):
-    tiles = []
-    detect = detector._detector.detect
-    monkeypatch.setattr(detector._detector, "detect", lambda tile: tiles.append(1) or detect(tile))
+def test_a_portrait_is_not_searched_for_passers_by(detector, render_face, monkeypatch):
+    looked_at = []
+    detect = detector._blaze_face.detect
+    monkeypatch.setattr(
+        detector._blaze_face,
+        "detect",
+        lambda image: looked_at.append(image.size // 3) or detect(image),
+    )
     portrait = np.asarray(Image.fromarray(render_face(1).image).resize((1424, 1744)))
     assert len(detector.find(portrait)) == 1
-    assert len(tiles) <= 40
+    assert sum(looked_at) <= 25 * 128 * 128
+
+
+def test_faces_are_followed_and_lost(detector):
+    image = data.astronaut()
+    faces = detector.find(image)
+    moved = np.roll(image, (6, -10), axis=(0, 1))
+    (followed,) = detector.follow(moved, faces)
+    (found,) = detector.find(moved)
+    np.testing.assert_allclose(followed.landmarks, found.landmarks, atol=3)
+    assert detector.follow(np.full_like(image, 90), faces) == []
+    assert detector.follow(image, []) == []
+    # Two that follow the same face become one.
+    assert len(detector.follow(image, faces * 2)) == 1
 
 
 def test_face_at_the_border(detector, render_face):

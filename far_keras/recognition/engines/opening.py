@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from far_keras.errors import ModelError
 from far_keras.recognition.engines.engine import Engine
 from far_keras.recognition.engines.remote import SCHEME, RemoteEngine, connect
+from far_keras.schema import AttributeSchema
 
 if TYPE_CHECKING:
     from far_keras.models.storage import LoadedModel
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["open_engine"]
 
-_MODEL, _SAVED_MODEL = "config.json", "saved_model.pb"
+_MODEL, _SAVED_MODEL, _TFLITE = "config.json", "saved_model.pb", ".tflite"
 
 
-def open_engine(source: ModelSource) -> Engine:
+def open_engine(source: ModelSource, schema: AttributeSchema | None = None) -> Engine:
     """An engine for whatever holds or runs a model.
 
     Args:
@@ -28,15 +29,30 @@ def open_engine(source: ModelSource) -> Engine:
 
             - the folder of a trained model, or the `LoadedModel` read from it;
             - the folder of an exported model (of its versions, of which the highest is taken, or
-              of one of them);
+              of one of them), or a ``.tflite`` file;
             - a `FarClient`, which stays open when the engine is closed, or the address of a model
               on a server, ``"grpc://host:8500/model"``;
             - an engine, which is returned as it is.
 
+        schema: The schema that is wanted; None takes whatever the model has.
+
     Raises:
-        ModelError: There is nothing of that name, it is no model, or an incomplete one.
+        ModelError: There is nothing of that name, it is no model, an incomplete one, or one that
+            answers another schema than the one wanted.
         ServingError: The server is not reached, or the model does not describe itself.
     """
+    engine = _open(source)
+    own = engine.description.schema
+    if schema is not None and (difference := schema.difference(own)):
+        engine.close()
+        where = source if isinstance(source, str | Path) else "model"
+        raise ModelError(
+            f"{where}: the model answers the schema {own.name!r}, not {schema.name!r}: {difference}"
+        )
+    return engine
+
+
+def _open(source: ModelSource) -> Engine:
     if isinstance(source, str) and source.startswith(SCHEME):
         return connect(source)
     if isinstance(source, str | Path):
@@ -67,6 +83,10 @@ def _open_path(path: Path) -> Engine:
         from far_keras.recognition.engines.saved_model import SavedModelEngine
 
         return SavedModelEngine(path)
+    if path.suffix.lower() == _TFLITE and path.exists():
+        from far_keras.recognition.engines.tflite import TFLiteEngine
+
+        return TFLiteEngine(path)
     if path.is_dir():
         held = sorted(entry.name for entry in path.iterdir())[:5]
         received = f"a folder with {', '.join(held)}" if held else "an empty folder"
@@ -74,7 +94,7 @@ def _open_path(path: Path) -> Engine:
         received = "another file" if path.exists() else "nothing of that name"
     raise ModelError(
         f"{path}: expected the folder of a trained model (with {_MODEL}), or of an exported one "
-        f"(with {_SAVED_MODEL}, or versions of it). Received: {received}"
+        f"(with {_SAVED_MODEL}, or versions of it), or a {_TFLITE} file. Received: {received}"
     )
 
 

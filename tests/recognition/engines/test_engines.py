@@ -1,12 +1,17 @@
 """All engines answer the same, and say what is wrong with what they are given."""
 
+import dataclasses
+import zipfile
+
 import numpy as np
 import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from far_keras.errors import ModelError
+from far_keras.assets import FACE_LANDMARKER, find_asset
+from far_keras.errors import ModelError, RequestError, ServingError
 from far_keras.export.saved_model import export_saved_model
+from far_keras.export.tflite import export_tflite
 from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
 from far_keras.models.calibration import Calibration
@@ -14,7 +19,10 @@ from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.recognition.engines.opening import open_engine
 from far_keras.recognition.recognizer import Recognizer
-from far_keras.schema import CELEBA
+from far_keras.schema import CELEBA, AttributeSchema, Group
+from far_keras.serving.client import FarClient
+from far_keras.serving.server.config import ServerConfig
+from far_keras.serving.server.server import Server
 
 SIZE = 64
 
@@ -38,6 +46,24 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def saved_model(folder, tmp_path_factory):
     return export_saved_model(folder, tmp_path_factory.mktemp("exported") / "noise").parent
+
+
+@pytest.fixture(scope="module")
+def tflite(folder, tmp_path_factory):
+    files = export_tflite(folder, tmp_path_factory.mktemp("phone"), precisions=["float32"])
+    return files["float32"]
+
+
+@pytest.fixture(scope="module")
+def server(saved_model):
+    with Server(ServerConfig(models=saved_model.parent, port=0, poll_seconds=0)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with FarClient(server.address, "noise", timeout=60) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +112,44 @@ def test_a_saved_model_answers_the_same(folder, saved_model, aligned):
         check_same(open_engine(path), reference, aligned, 1e-4)
 
 
-def test_the_recogniser_decides_alike_with_every_engine(folder, saved_model):
+def test_a_tflite_file_answers_the_same(folder, tflite, aligned):
+    check_same(open_engine(tflite), open_engine(folder), aligned, 1e-4)
+
+
+def test_a_server_answers_the_same(folder, client, server, aligned):
+    reference = open_engine(folder)
+    engine = open_engine(client)
+    check_same(engine, reference, aligned, 1e-4)
+    engine.close()
+    assert client.is_ready()  # closing the engine leaves the caller's client open
+    engine = open_engine(f"grpc://{server.address}/noise")
+    check_same(engine, reference, aligned, 1e-4)
+    engine.close()
+    with pytest.raises(ServingError):
+        engine(aligned)
+
+
+def test_a_server_that_goes_over_to_another_model_is_noticed(client, aligned):
+    class Changed:
+        target = client.target
+        description = client.description
+        predict_aligned = client.predict_aligned
+
+    server = Changed()
+    engine = open_engine(server)
+    moved = {**server.description.thresholds, "Smiling": 0.987}
+    server.description = dataclasses.replace(server.description, thresholds=moved)
+    engine(aligned)
+    assert engine.description.thresholds["Smiling"] == 0.987
+    other = AttributeSchema("other", ("A",), (Group("Hair", ("A",), ("hair",)),))
+    server.description = dataclasses.replace(server.description, schema=other)
+    with pytest.raises(ModelError, match="replaced by one that answers something else"):
+        engine(aligned)
+
+
+def test_the_recogniser_decides_alike_with_every_engine(folder, saved_model, tflite, client):
     results = []
-    for model in (load_model(folder), folder, saved_model):
+    for model in (load_model(folder), folder, saved_model, tflite, client):
         with Recognizer.load(model, sensitive=True) as recognizer:
             results.append(recognizer(astronaut()))
             assert recognizer.untaught == ("Attractive",)
@@ -121,6 +182,42 @@ def test_what_is_no_model_is_refused(content, received, tmp_path):
             (path / name).mkdir() if text is None else (path / name).write_text(text)
     with pytest.raises(ModelError, match=rf"model: expected the folder .* Received: {received}"):
         Recognizer.load(path)
+
+
+@pytest.mark.parametrize("harm", ["truncated", "headless", "bare", "no file"])
+def test_a_damaged_tflite_file_is_refused(harm, tflite, tmp_path):
+    content = tflite.read_bytes()
+    path = tmp_path / "model.tflite"
+    if harm == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif harm == "headless":
+        path.write_bytes(b"TFL" + content[3:5000])
+    elif harm == "bare":  # runs, but nobody knows what it answers
+        with zipfile.ZipFile(find_asset(FACE_LANDMARKER)) as bundle:
+            path.write_bytes(bundle.read("face_detector.tflite"))
+    with pytest.raises(ModelError, match=r"model\.tflite"):
+        Recognizer.load(path)
+
+
+@pytest.mark.parametrize("model", ["folder", "saved_model", "tflite", "client"])
+def test_another_schema_than_the_one_wanted_is_refused(model, request):
+    wanted = AttributeSchema("own", ("Smiling",), (Group("Mouth", ("Smiling",), ("mouth",)),))
+    source = request.getfixturevalue(model)
+    with pytest.raises(ModelError, match="answers the schema 'celeba', not 'own'"):
+        Recognizer.load(source, schema=wanted)
+    open_engine(source, CELEBA).close()
+
+
+@pytest.mark.parametrize("address", ["grpc://", "grpc://host:1", "grpc:///noise", "grpc://h:1/a/b"])
+def test_addresses_of_another_form_are_refused(address):
+    with pytest.raises(RequestError, match="expected grpc://host:8500/model"):
+        Recognizer.load(address)
+
+
+def test_a_server_that_is_not_there_is_named():
+    client = FarClient("127.0.0.1:1", "noise", timeout=2, retries=0)
+    with client, pytest.raises(ServingError, match=r"127\.0\.0\.1:1"):
+        Recognizer.load(client)
 
 
 def test_another_object_is_refused():
