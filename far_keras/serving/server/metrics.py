@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import bisect
-import resource
-import sys
+import os
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 import grpc
 
+from far_keras.serving.server.work import Work
+
 __all__ = ["ServerMetrics"]
 
-# Microseconds: 33 buckets from 10 upwards by factors of 1.8, as TensorFlow Serving has them.
-_BOUNDS = [10 * 1.8**power for power in range(33)]
+# Upper bounds of buckets: microseconds as TensorFlow Serving has them, and rows.
+_MICROSECONDS = [10 * 1.8**power for power in range(33)]
+_ROWS = [2.0**power for power in range(15)]
 
 
 class _Metric:
@@ -24,11 +26,12 @@ class _Metric:
         name: As Prometheus sees it.
         text: What is counted.
         labels: Names of the labels.
-        kind: ``"counter"``, ``"gauge"`` or ``"histogram"``.
+        bounds: Upper bounds of the buckets of a histogram; without, it is a counter.
     """
 
-    def __init__(self, name: str, text: str, labels: tuple[str, ...], kind: str = "counter"):
-        self.name, self.text, self.labels, self.kind = name, text, labels, kind
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], bounds: Sequence[float] = ()):
+        self.name, self.text, self.labels, self.bounds = name, text, labels, bounds
+        self.kind = "histogram" if bounds else "counter"
         self._values: dict[tuple[str, ...], float] = {}
         self._buckets: dict[tuple[str, ...], list[int]] = {}
         self._lock = threading.Lock()
@@ -37,9 +40,9 @@ class _Metric:
         """Adds to a counter, or a value to a histogram."""
         with self._lock:
             self._values[labels] = self._values.get(labels, 0.0) + value
-            if self.kind == "histogram":
-                buckets = self._buckets.setdefault(labels, [0] * (len(_BOUNDS) + 1))
-                buckets[bisect.bisect_left(_BOUNDS, value)] += 1
+            if self.bounds:
+                buckets = self._buckets.setdefault(labels, [0] * (len(self.bounds) + 1))
+                buckets[bisect.bisect_left(self.bounds, value)] += 1
 
     def lines(self) -> list[str]:
         """In Prometheus' text format."""
@@ -47,11 +50,11 @@ class _Metric:
         with self._lock:
             for labels, value in sorted(self._values.items()):
                 pairs = [f'{k}="{_escape(v)}"' for k, v in zip(self.labels, labels, strict=True)]
-                if self.kind != "histogram":
+                if not self.bounds:
                     lines.append(f"{self.name}{_braces(pairs)} {value:.17g}")
                     continue
                 total = 0
-                for bound, count in zip([*_BOUNDS, None], self._buckets[labels], strict=True):
+                for bound, count in zip([*self.bounds, None], self._buckets[labels], strict=True):
                     total += count
                     le = "+Inf" if bound is None else f"{bound:.10g}"
                     bucket = _braces([*pairs, f'le="{le}"'])
@@ -73,13 +76,13 @@ class ServerMetrics:
             f"{serving}request_latency",
             "Distribution of wall time (in microseconds) for Tensorflow Serving request.",
             ("model_name", "API", "entrypoint"),
-            "histogram",
+            _MICROSECONDS,
         )
         self._runs = _Metric(
             f"{serving}runtime_latency",
             "Distribution of wall time (in microseconds) for Tensorflow runtime.",
-            ("signature_name", "API", "runtime"),
-            "histogram",
+            ("model_name", "API", "runtime"),
+            _MICROSECONDS,
         )
         self._loads = _Metric(
             ":tensorflow:cc:saved_model:load_attempt_count",
@@ -95,15 +98,20 @@ class ServerMetrics:
             f"{serving}model_warmup_latency",
             "Latency (in microseconds) for model warmup.",
             ("model_path", "status"),
-            "histogram",
+            _MICROSECONDS,
         )
-        self._batched = _Metric(
-            ":far_keras:serving:batched_requests",
-            "Requests that a run answered.",
-            ("signature_name",),
+        batching = f"{serving}batching_session:"
+        self._waited = _Metric(
+            f"{batching}queuing_latency",
+            "Distribution of wall time spent (in microseconds) in queuing.",
+            ("model_name",),
+            _MICROSECONDS,
+        )
+        self._asked = _Metric(
+            f"{batching}input_batch_size", "Rows of a request.", ("model_name",), _ROWS
         )
         self._rows = _Metric(
-            ":far_keras:serving:batched_rows", "Rows that a run computed.", ("signature_name",)
+            f"{batching}processed_batch_size", "Rows of a run.", ("model_name",), _ROWS
         )
         self._known: Container[str] = ()
         self._waiting: Callable[[], int] = lambda: 0
@@ -121,11 +129,15 @@ class ServerMetrics:
         self._requests.add(name, status.name)
         self._latency.add(name, method, "GRPC", value=seconds * 1e6)
 
-    def count_run(self, signature: str, requests: int, rows: int, seconds: float) -> None:
+    def count_turn(self, work: Work, seconds: float) -> None:
+        """A request's turn has come after so many seconds in the queue."""
+        self._waited.add(work.model, value=seconds * 1e6)
+        self._asked.add(work.model, value=work.rows)
+
+    def count_run(self, work: Work, rows: int, seconds: float) -> None:
         """A run of a model has ended."""
-        self._runs.add(signature, "Predict", "TF1", value=seconds * 1e6)
-        self._batched.add(signature, value=requests)
-        self._rows.add(signature, value=rows)
+        self._runs.add(work.model, "Predict", "TF1", value=seconds * 1e6)
+        self._rows.add(work.model, value=rows)
 
     def count_load(
         self, model: str, folder: Path, loaded: bool, seconds: float, warmup: float
@@ -157,10 +169,9 @@ class ServerMetrics:
 def _memory() -> int:
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
-    except (OSError, ValueError):  # not Linux: the highest so far
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    except (OSError, ValueError):  # not Linux
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _braces(pairs: list[str]) -> str:

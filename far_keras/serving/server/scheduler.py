@@ -28,6 +28,7 @@ class _Ticket:
 
     def __init__(self, work: Work, merges: bool):
         self.work = work
+        self.since = time.perf_counter()
         self.rows = work.rows
         self.pixels = sum(work.pixels)
         signature = work.signature
@@ -52,7 +53,8 @@ class Scheduler:
         max_queue: Pieces of work that may wait; more are refused.
         limits: Of one run.
         merges: Whether rows of several requests may share a run.
-        on_run: Told of each run: its number of requests and rows, and its seconds.
+        on_turn: Told of each piece of work whose turn has come, and of the seconds it waited.
+        on_run: Told of each run: the first piece of work in it, its rows and its seconds.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class Scheduler:
         max_queue: int,
         limits: Limits,
         merges: bool = False,
-        on_run: Callable[[str, int, int, float], None] | None = None,
+        on_turn: Callable[[Work, float], None] | None = None,
+        on_run: Callable[[Work, int, float], None] | None = None,
     ):
         self._free = places
         self._max_queue = max_queue
         self._limits = limits
         self._merges = merges
+        self._on_turn = on_turn
         self._on_run = on_run
         self._lock = threading.Lock()
         self._queue: deque[_Ticket] = deque()
@@ -163,6 +167,8 @@ class Scheduler:
     def _run_batch(self, batch: list[_Ticket]) -> None:
         wanted = []
         for ticket in batch:
+            if self._on_turn is not None:
+                self._on_turn(ticket.work, time.perf_counter() - ticket.since)
             if ticket.work.is_wanted():
                 wanted.append(ticket)
             else:
@@ -203,6 +209,5 @@ class Scheduler:
 
     def _report(self, batch: list[_Ticket], start: float) -> None:
         if self._on_run is not None:
-            name = batch[0].work.signature.name
             rows = sum(ticket.rows for ticket in batch)
-            self._on_run(name, len(batch), rows, time.perf_counter() - start)
+            self._on_run(batch[0].work, rows, time.perf_counter() - start)

@@ -143,6 +143,7 @@ class Server:
             max_queue=config.max_queue,
             limits=config.limits,
             merges=config.batching,
+            on_turn=self.metrics.count_turn,
             on_run=self.metrics.count_run,
         )
         self.metrics.watch(self._manager, lambda: scheduler.waiting)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
+import numpy as np
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -57,7 +58,10 @@ class PredictionService:
         response = predict_pb2.PredictResponse()
         with self._manager.use(request.model_spec) as servable:
             outputs = predict(
-                _model(servable), request, lambda work: self._run(work, context), self._limits
+                _model(servable),
+                request,
+                lambda work: self._run(work, servable.name, context),
+                self._limits,
             )
             _fill_spec(response.model_spec, servable, request.model_spec.signature_name)
         size = sum(map(count_bytes, outputs.values()))
@@ -80,7 +84,10 @@ class PredictionService:
         response = classification_pb2.ClassificationResponse()
         with self._manager.use(request.model_spec) as servable:
             result = classify(
-                _model(servable), request, lambda work: self._run(work, context), self._limits
+                _model(servable),
+                request,
+                lambda work: self._run(work, servable.name, context),
+                self._limits,
             )
             _fill_spec(response.model_spec, servable, request.model_spec.signature_name)
         response.result.CopyFrom(result)
@@ -96,8 +103,8 @@ class PredictionService:
         with self._manager.use(request.model_spec) as servable:
             return describe_signatures(servable)
 
-    def _run(self, work: Work, context: grpc.ServicerContext):
-        work.is_wanted = context.is_active
+    def _run(self, work: Work, model: str, context: grpc.ServicerContext) -> dict[str, np.ndarray]:
+        work.is_wanted, work.model = context.is_active, model
         return self._scheduler.run(work, context.time_remaining())
 
 

@@ -34,12 +34,14 @@ class Work:
         inputs: An array for each of its inputs.
         pixels: Of each encoded picture among the inputs.
         is_wanted: Whether the caller still waits for the answer.
+        model: Name of the model, for metrics.
     """
 
     signature: Signature
     inputs: dict[str, np.ndarray]
     pixels: list[int] = field(default_factory=list)
     is_wanted: Callable[[], bool] = _always
+    model: str = ""
 
     @property
     def rows(self) -> int:

@@ -220,7 +220,10 @@ def test_large_pictures_go_into_runs_of_their_own(model):
 
 
 def test_runs_are_reported(model):
-    seen = []
-    one = scheduler(on_run=lambda *run: seen.append(run[:3]))
-    one.run(model.work(1, 2))
-    assert seen == [("double", 1, 2)]
+    turns, runs = [], []
+    one = scheduler(on_turn=lambda *turn: turns.append(turn), on_run=lambda *run: runs.append(run))
+    work = model.work(1, 2)
+    one.run(work)
+    assert [turn[0] for turn in turns] == [work]
+    assert [run[:2] for run in runs] == [(work, 2)]
+    assert 0 <= turns[0][1] < 1

@@ -88,6 +88,9 @@ def test_metrics_are_what_prometheus_reads(server):
     assert buckets[-1] == next(s.value for s in samples if s.name.endswith("_count"))
     assert families["process_resident_memory_bytes"].samples[0].value > 50e6
     assert "invented" not in text
+    for name in ("runtime_latency", "batching_session:processed_batch_size"):
+        samples = families[f":tensorflow:serving:{name}"].samples
+        assert max(sample.value for sample in samples if sample.name.endswith("_count")) >= 1
 
 
 def test_other_paths_have_no_metrics(server):
