@@ -134,7 +134,7 @@ def _warp(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     per_pixel = math.hypot(to_photo[0, 0], to_photo[1, 0])  # photograph's pixels
 
     # The part of the photograph that is needed, in whole blocks of reduce x reduce pixels.
-    reduce = max(1, int(per_pixel / 2))
+    reduce = max(1, math.ceil(per_pixel / 2))
     corners = to_photo @ np.array([(0, width, 0, width), (0, 0, height, height), (1, 1, 1, 1)])
     margin = 3 * per_pixel
     low = np.floor((corners.min(1) - margin) / reduce).astype(int)

@@ -44,7 +44,7 @@ def test_it_finds_what_mediapipe_finds(blaze_face, content, face):
 
 @pytest.mark.parametrize("place", [(0, 0), (300, 40), (333, 500), (472, 700)])
 def test_a_face_is_found_wherever_it_is(blaze_face, face, place):
-    """Also across the border of blocks, which are 512 pixels wide."""
+    """Also across the border of blocks, which are 384 pixels wide."""
     small = np.asarray(Image.fromarray(face).resize((64, 64), Image.Resampling.BOX))
     (alone,) = blaze_face.detect(small)
     canvas = np.full((600, 800, 3), 120, np.uint8)
@@ -69,12 +69,13 @@ def test_nothing_in_nothing(blaze_face):
 
 
 def test_few_shapes_stay_prepared(blaze_face):
-    for side in range(40, 700, 60):
+    for side in range(40, 900, 60):
         blaze_face.detect(np.zeros((side, 90, 3), np.uint8))
-    assert len(blaze_face._interpreters) <= 6
+        blaze_face.detect(np.zeros((300, side, 3), np.uint8))
+    assert len(blaze_face._interpreters) <= 9
 
 
-@pytest.mark.parametrize("length", [1, 512, 513, 900, 2048])
+@pytest.mark.parametrize("length", [1, 384, 385, 900, 2048])
 def test_blocks_cover_all_and_overlap(length):
     blocks = _blocks(length)
     assert blocks[0][0] == 0 and sum(blocks[-1]) == length

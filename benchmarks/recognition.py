@@ -1,0 +1,191 @@
+"""What recognition costs beyond its parts, for groups, in two processes, and in memory.
+
+    python benchmarks/recognition.py                     # times, with an untrained network
+    python benchmarks/recognition.py --model models/mgmtn
+    python benchmarks/recognition.py --folder 400        # also folders, with 1 and 2 processes
+    python benchmarks/recognition.py --calls 10000       # also whether memory grows
+
+Times are processor time on one core, medians of alternating rounds: other work on the machine
+hardly changes them. Folders are timed by the clock, alternating too, so they need calm cores. The
+photographs are made of scikit-image's astronaut.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from skimage.data import astronaut
+
+from far_keras.faces.alignment import align
+from far_keras.images import read_image
+from far_keras.models.storage import load_model, save_model
+from far_keras.models.variants import ModelConfig, build_model
+from far_keras.recognition.batch.job import predict_to_file
+from far_keras.recognition.recognizer import Recognizer
+from far_keras.schema import CELEBA
+
+SIZE = (1600, 1200)  # of the photographs: width and height
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, help="a trained model's folder")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--folder", type=int, default=0, metavar="PICTURES")
+    parser.add_argument("--calls", type=int, default=0)
+    options = parser.parse_args()
+    cores = os.sched_getaffinity(0)
+    with tempfile.TemporaryDirectory() as work:
+        model = options.model or untrained(Path(work) / "model")
+        if options.folder:
+            folders(model, Path(work), options.folder)
+        os.sched_setaffinity(0, {min(cores)})
+        os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+        with Recognizer.load(model) as recognizer:
+            parts(recognizer, load_model(model), options.rounds)
+            groups(recognizer, options.rounds)
+            if options.calls:
+                memory(recognizer, options.calls)
+
+
+def untrained(folder: Path) -> Path:
+    config = ModelConfig("mgmtn_efficientnetlite0", {"image_size": 128})
+    return save_model(build_model(config), folder, config=config, schema=CELEBA)
+
+
+def photograph(faces: int, width: int) -> bytes:
+    """A JPEG with so many copies of the astronaut's head, whose faces are `width` pixels wide."""
+    scale = width / 95  # the face's width in the original
+    head = Image.fromarray(astronaut()).crop((120, 0, 340, 250))
+    head = head.resize((round(220 * scale), round(250 * scale)), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", SIZE, (90, 100, 110))
+    columns = SIZE[0] // head.width
+    for index in range(faces):
+        row, column = divmod(index, columns)
+        canvas.paste(head, (column * head.width, row * head.height))
+    file = io.BytesIO()
+    canvas.save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def medians(rounds: int, tasks: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Milliseconds of processor time of each task, taken in turns."""
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for turn in range(rounds + 1):
+        for name, task in tasks.items():
+            started = time.process_time()
+            task()
+            if turn:  # the first only warms up
+                times[name].append(1000 * (time.process_time() - started))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def parts(recognizer: Recognizer, loaded, rounds: int) -> None:
+    from far_keras.models.forward import compile_forward
+
+    table = Table(title="a photograph of 1600 x 1200: ms on one core", title_justify="left")
+    names = ("decode", "find the face", "model", "align (beyond the sum)", "photograph to answer")
+    for column in ("face, pixels", *names, "ratio to the sum"):
+        table.add_column(column, justify="right")
+    forward = compile_forward(loaded.model)
+    ratios = []
+    for width in (100, 200, 400):
+        content = photograph(1, width)
+        image = read_image(content)
+        (face,) = recognizer.detector.find(image)
+        small = Image.fromarray(align(image, face.landmarks).image).resize((loaded.image_size,) * 2)
+        batch = np.asarray(small)[None]
+        ms = medians(
+            rounds,
+            {
+                "decode": lambda content=content: read_image(content),
+                "find the face": lambda image=image: recognizer.detector.find(image),
+                "model": lambda batch=batch: forward(batch),
+                "align (beyond the sum)": lambda image=image, f=face: align(image, f.landmarks),
+                "photograph to answer": lambda content=content: recognizer(content),
+            },
+        )
+        ratios.append(ms["photograph to answer"] / sum(ms[name] for name in names[:3]))
+        table.add_row(str(width), *(f"{ms[name]:.1f}" for name in names), f"{ratios[-1]:.3f}")
+    Console(width=130).print(table)
+    print(f"largest ratio: {max(ratios):.3f} (aim: 1.15)\n")
+
+
+def groups(recognizer: Recognizer, rounds: int) -> None:
+    table = Table(title="eight faces: ms on one core", title_justify="left")
+    for column in ("faces, pixels", "one photograph", "eight with one face each", "ratio"):
+        table.add_column(column, justify="right")
+    for width in (80, 120, 160):
+        group = photograph(8, width)
+        one = photograph(1, width)
+        assert len(recognizer(group).faces) == 8
+        ms = medians(
+            rounds,
+            {
+                "one": lambda group=group: recognizer(group),
+                "eight": lambda one=one: recognizer([one] * 8),
+            },
+        )
+        table.add_row(
+            str(width), f"{ms['one']:.0f}", f"{ms['eight']:.0f}", f"{ms['one'] / ms['eight']:.3f}"
+        )
+    Console(width=130).print(table)
+
+
+def folders(model: Path, work: Path, count: int) -> None:
+    """By the clock: loading the models is not counted, as `predict_to_file` reports it."""
+    pictures = work / "pictures"
+    pictures.mkdir()
+    content = photograph(1, 300)
+    for number in range(count):
+        (pictures / f"{number:05d}.jpg").write_bytes(content)
+    files = sorted(pictures.iterdir())
+    speeds: dict[int, list[float]] = {1: [], 2: []}
+    for turn in range(3):
+        for workers in speeds:
+            out = work / f"{turn}-{workers}.jsonl"
+            summary = predict_to_file(model, files, out, workers=workers, progress=False)
+            speeds[workers].append(summary.answered / summary.seconds)
+    one, two = (statistics.median(values) for values in speeds.values())
+    print(
+        f"{count} photographs in a folder: {one:.1f} pictures/s in one process, {two:.1f} in two: "
+        f"{two / one:.2f} times (aim: 1.7)\n"
+    )
+
+
+def memory(recognizer: Recognizer, calls: int) -> None:
+    """Pictures of many sizes, with faces and without, readable and not."""
+    rng = np.random.default_rng(0)
+    head = Image.fromarray(astronaut()).crop((120, 0, 340, 250))
+    marks = []
+    started = time.monotonic()
+    for call in range(calls):
+        size = tuple(rng.integers(100, 260, 2))
+        picture = np.asarray(head.resize(size)) if call % 3 else np.full((*size, 3), 90, np.uint8)
+        recognizer(b"no picture" if call % 10 == 9 else picture)
+        if call + 1 in (calls // 10, calls // 2, calls):
+            marks.append(f"{resident():.0f} MB after {call + 1:,}")
+    seconds = time.monotonic() - started
+    print(f"memory over {calls:,} calls in {seconds:.0f} s: {', '.join(marks)}")
+
+
+def resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+if __name__ == "__main__":  # worker processes import this file
+    main()
