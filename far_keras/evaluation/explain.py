@@ -149,6 +149,7 @@ def explain(
         data={
             **pictures.data,
             "pictures": len(kept),
+            "identities": 0 if clusters is None else len(np.unique(clusters[clusters >= 0])),
             "without_masks": len(rows) - len(kept),
             "resamples": resamples,
             "seed": seed,

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from far_keras.errors import ModelError, SchemaError
 from far_keras.models.calibration import Calibration
+from far_keras.models.keras_files import read_weights, write_weights
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import AttributeSchema
 
@@ -96,8 +96,6 @@ def save_model(
             of one of the schema's attributes.
         OSError: The folder cannot be written.
     """
-    import keras
-
     folder = Path(folder)
     if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
         raise ModelError(
@@ -114,8 +112,7 @@ def save_model(
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.tmp")
     temporary.mkdir()
     try:
-        # A model that was compiled would put its optimiser's state, twice its size, into the file.
-        keras.Model(model.inputs, model.output).save_weights(temporary / WEIGHTS)
+        write_weights(model, temporary / WEIGHTS, schema)
         _write(temporary / SCHEMA, schema.to_dict())
         _write(
             temporary / THRESHOLDS,
@@ -191,20 +188,13 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
         )
     model = build_model(config, own_schema)
     try:
-        _load_weights(model, weights)
+        read_weights(model, weights)
     except (ValueError, KeyError, OSError, UserWarning) as error:
         raise ModelError(
             f"{weights}: these are not the weights of the {config.variant!r} that {CONFIG} "
             "describes; they may be of an earlier version of the network. Train the model again"
         ) from error
     return LoadedModel(model, own_schema, thresholds, config, provenance, calibration)
-
-
-def _load_weights(model: keras.Model, weights: Path) -> None:
-    with warnings.catch_warnings():
-        # Keras only warns of layers that the file lacks, and leaves them at random.
-        warnings.simplefilter("error", UserWarning)
-        model.load_weights(weights)
 
 
 def _read_config(folder: Path) -> tuple[ModelConfig, str | None]:

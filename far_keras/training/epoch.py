@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from far_keras.datasets.pipeline import MaskSource, load_records
-from far_keras.errors import ModelError
+from far_keras.errors import DatasetError, ModelError
 from far_keras.models.inputs import given_mask_size, mask_size
 from far_keras.schema import AttributeSchema
 from far_keras.training.config import TrainConfig
@@ -85,6 +85,12 @@ def run_epoch(
         raise ModelError(
             f"the loss is not a number any more in epoch {row['epoch']}; delete {partial} and "
             f"train with a lower learning_rate than {config.learning_rate}"
+        )
+    if stage.learns == ("masks",) and row.get("loss") == 0:
+        # Each known mask costs something, so none was known.
+        raise DatasetError(
+            f"{config.records}: expected masks to learn from. Received: no training picture with "
+            f"{config.masks!r} masks; delete {partial}, and annotate pictures that show faces"
         )
     earlier = state.history[len(state.history) - state.epoch :]  # of this stage
     best = max((previous[stage.score] for previous in earlier), default=-1.0)

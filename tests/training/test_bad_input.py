@@ -1,11 +1,15 @@
 """Trainings on little, on nothing, and on what is no number."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
+from far_keras.datasets.manifest import read_manifest
+from far_keras.datasets.records import read_shard, write_shard
+from far_keras.errors import DatasetError
 from far_keras.models.backbones import BACKBONES
 from far_keras.models.mgmtn import mgmtn
 from far_keras.models.storage import load_model
@@ -80,6 +84,27 @@ def test_one_attribute_and_a_batch_of_one_train(records, one_of, tmp_path):
     assert np.isfinite(result.history[0]["val_loss"])
     loaded = load_model(result.folder)
     assert loaded.image_size == 32 and list(loaded.thresholds) == ["Bright"]
+
+
+def test_masks_alone_from_pictures_without_masks_is_an_error(records, one_of, tmp_path):
+    bare = tmp_path / "bare"
+    manifest, shards = read_manifest(records), []
+    for shard in manifest.shards:
+        made = [replace(record, masks=b"") for record in read_shard(records / shard.file)]
+        shards.append(replace(shard, size=write_shard(bare / shard.file, made)))
+    replace(manifest, shards=tuple(shards)).write(bare)
+    config = TrainConfig(
+        records=bare,
+        output=tmp_path / "model",
+        variant="mgmtn_tiny",
+        task="masks",
+        schema=one_of("Bright"),
+        batch_size=4,
+        epochs=1,
+        imagenet=False,
+    )
+    with pytest.raises(DatasetError, match="no training picture with 'landmarks' masks"):
+        train(config, progress=False)
 
 
 def test_an_attribute_without_any_label_trains_and_is_named(records, one_of, tmp_path):

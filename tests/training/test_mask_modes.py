@@ -5,9 +5,10 @@ import pytest
 
 from far_keras.datasets.pipeline import load_records
 from far_keras.errors import ModelError
+from far_keras.models.mgmtn import mgmtn
 from far_keras.models.storage import load_model
 from far_keras.recognition.recognizer import Recognizer
-from far_keras.schema import AttributeSchema
+from far_keras.schema import AttributeSchema, Group
 from far_keras.training.config import ConfigError
 from far_keras.training.trainer import train
 
@@ -66,3 +67,13 @@ def test_a_network_with_given_masks_does_not_recognise(make_config, tmp_path):
 def test_modes_that_cannot_be_are_refused(make_config, changes, message):
     with pytest.raises(ConfigError, match=message):
         make_config("unused", **changes)
+
+
+def test_given_masks_of_another_size_or_number_are_refused():
+    groups = (Group("Top", ("A",), ("hair",)), Group("Middle", ("B",), ("nose",)))
+    schema = AttributeSchema("two", ("A", "B"), groups)
+    model = mgmtn("mobilenetv3small", schema, 64, masks="given")
+    images = np.zeros((1, 64, 64, 3), "float32")
+    for shape in ((1, 8, 8, 2), (1, 16, 16, 3)):
+        with pytest.raises(ValueError, match="16, 16, 2"):
+            model.predict({"image": images, "masks": np.ones(shape, "float32")}, verbose=0)
