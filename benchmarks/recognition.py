@@ -51,7 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         model = options.model or untrained(Path(work) / "model")
         if options.folder:
-            folders(model, Path(work), options.folder)
+            folders(model, Path(work), options.folder, options.rounds)
         os.sched_setaffinity(0, {min(cores)})
         os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
         with Recognizer.load(model) as recognizer:
@@ -145,7 +145,7 @@ def groups(recognizer: Recognizer, rounds: int) -> None:
     Console(width=130).print(table)
 
 
-def folders(model: Path, work: Path, count: int) -> None:
+def folders(model: Path, work: Path, count: int, rounds: int) -> None:
     """By the clock: loading the models is not counted, as `predict_to_file` reports it."""
     pictures = work / "pictures"
     pictures.mkdir()
@@ -154,7 +154,7 @@ def folders(model: Path, work: Path, count: int) -> None:
         (pictures / f"{number:05d}.jpg").write_bytes(content)
     files = sorted(pictures.iterdir())
     speeds: dict[int, list[float]] = {1: [], 2: []}
-    for turn in range(3):
+    for turn in range(rounds):
         for workers in speeds:
             out = work / f"{turn}-{workers}.jsonl"
             summary = predict_to_file(model, files, out, workers=workers, progress=False)
