@@ -59,15 +59,22 @@ def calibration_figures(
 ) -> dict[str, float]:
     """Both figures before and after the calibration, as means over attributes.
 
+    Like the means of other figures they leave out attributes whose known labels are of one class.
+
     Args:
         labels: (N, A): 1, 0, or -1 for missing.
         plain: (N, A), sigmoids of the logits.
         calibrated: (N, A).
     """
+    labels = np.asarray(labels)
+    both = (labels == 1).any(axis=0) & (labels == 0).any(axis=0)
     figures = {
         "expected_calibration_error": expected_calibration_error(labels, calibrated),
         "expected_calibration_error_uncalibrated": expected_calibration_error(labels, plain),
         "brier_score": brier_score(labels, calibrated),
         "brier_score_uncalibrated": brier_score(labels, plain),
     }
-    return {name: float(mean_over_attributes(values)) for name, values in figures.items()}
+    return {
+        name: float(mean_over_attributes(np.where(both, values, np.nan)))
+        for name, values in figures.items()
+    }

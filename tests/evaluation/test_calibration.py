@@ -30,8 +30,11 @@ def test_certain_and_right_is_zero_and_the_edges_are_in_a_bin():
     assert expected_calibration_error(labels, 1 - labels)[0] == 1
 
 
-def test_figures_are_means_over_attributes_with_labels():
-    figures = calibration_figures(LABELS, PROBABILITIES, np.full_like(PROBABILITIES, 0.5))
+def test_figures_are_means_over_attributes_with_both_labels():
+    one_class = np.zeros((4, 1), int)
+    labels = np.hstack([LABELS, one_class])
+    said = np.hstack([PROBABILITIES, one_class + 0.9])
+    figures = calibration_figures(labels, said, np.full_like(said, 0.5))
     assert figures["brier_score"] == 0.25
     np.testing.assert_allclose(
         figures["brier_score_uncalibrated"], np.nanmean(brier_score(LABELS, PROBABILITIES))
