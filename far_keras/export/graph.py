@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 import tensorflow as tf
 
 from far_keras.export.decoding import decode_pictures, squash
 from far_keras.export.description import ModelDescription
+from far_keras.export.folding import fold_batch_normalization
 
 if TYPE_CHECKING:
     import keras
@@ -48,7 +48,8 @@ def write_graph(model: keras.Model, description: ModelDescription, folder: str) 
         description: Of the model.
         folder: Where to write.
     """
-    answer = _answering(model, description)
+    servable = tf.Module()
+    answer = _answering(model, description, servable)
     size = description.image_size
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
@@ -77,30 +78,48 @@ def write_graph(model: keras.Model, description: ModelDescription, folder: str) 
         return {"json": tf.fill(tf.shape(rows), text)}
 
     functions = (serve_bytes, serve_uint8, serve_float, classify, describe)
-    tf.saved_model.save(tf.Module(), folder, dict(zip(SIGNATURES, functions, strict=True)))
+    tf.saved_model.save(servable, folder, dict(zip(SIGNATURES, functions, strict=True)))
 
 
 def _answering(
-    model: keras.Model, description: ModelDescription
+    model: keras.Model, description: ModelDescription, servable: tf.Module
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """The function from what the network sees to the outputs; all signatures share it.
 
-    The weights are constants of its graph. So they are stored once, where a Keras model stores
-    them twice; and TensorFlow folds batch normalisation into the convolutions when it loads the
-    graph, which it cannot do with variables: `benchmarks/exported_speed.py`.
+    Its variables are given to `servable`, each once: a Keras model would bring its list of layers
+    and its list of weights, and every weight twice.
     """
     size = description.image_size
     slopes = description.calibration.slopes(description.attributes)
     offsets = description.calibration.offsets(description.attributes)
-    trainable = [np.asarray(variable) for variable in model.trainable_variables]
-    others = [np.asarray(variable) for variable in model.non_trainable_variables]
+    weights = fold_batch_normalization(model)
+    # What is left of a folded normalisation are constants, of which TensorFlow drops the factors.
+    variables = {
+        position: tf.Variable(value, name=model.variables[position].path)
+        for position, value in enumerate(weights.values)
+        if weights.used[position] and not weights.folded[position]
+    }
+    servable.weights = list(variables.values())
+    positions = {id(variable): position for position, variable in enumerate(model.variables)}
+
+    def values(own: list[keras.Variable]) -> list[tf.Tensor]:
+        found = []
+        for variable in own:
+            position = positions[id(variable)]
+            if position in variables:
+                found.append(variables[position].value())
+            elif weights.used[position]:
+                found.append(tf.constant(weights.values[position]))
+            else:
+                found.append(tf.zeros(variable.shape, variable.dtype))
+        return found
 
     @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)])
     def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
         # training=False must be said: without it Keras may run dropout in a traced call.
         outputs, _ = model.stateless_call(
-            [tf.constant(value) for value in trainable],
-            [tf.constant(value) for value in others],
+            values(model.trainable_variables),
+            values(model.non_trainable_variables),
             images,
             training=False,
         )
