@@ -87,6 +87,22 @@ def test_force_needs_a_name_and_a_bit(word, tmp_path, capsys):
     assert "expected ATTRIBUTE=0 or ATTRIBUTE=1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("tie", ["Smiling", "Smiling=Wavy_Hair", "Smiling=Wavy_Hair:often"])
+def test_a_tie_needs_two_names_and_a_share(tie, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["synthesize", str(tmp_path), "--agree", tie])
+    assert stopped.value.code == 2
+    assert "expected ATTRIBUTE=OTHER:SHARE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", ["records", "=records", "test=records", "same="])
+def test_a_shifted_test_set_needs_a_name_of_its_own(named, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["ablate", "records", "--output", str(tmp_path), "--shifted", named])
+    assert stopped.value.code == 2
+    assert "expected NAME=RECORDS" in capsys.readouterr().err
+
+
 def test_forcing_an_unknown_attribute_is_refused_by_name(tmp_path):
     done = run("synthesize", tmp_path / "set", "--count", 1, "--force", "Frowning=1")
     assert done.returncode == 1
