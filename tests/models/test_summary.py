@@ -47,7 +47,7 @@ def test_parts_add_up_to_the_whole_of_every_variant(variant):
     assert sum(part.trainable for part in summary.parts) == sum(
         weight.shape.num_elements() for weight in model.trainable_weights
     )
-    assert summary.part("backbone").flops > 0.5 * summary.flops
+    assert summary.part("backbone").flops > 0.4 * summary.flops
     ET.fromstring(draw_network(model, CELEBA, summary))
 
 
