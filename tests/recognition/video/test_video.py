@@ -60,7 +60,7 @@ def test_the_copy_the_table_and_what_is_said(recognizer, clip, tmp_path):
     left, top, _, bottom = face.box * scale
     line = frames[-1][int(top) + 8 : int(bottom) - 8, int(left) : int(left) + 2].astype(float)
     red, green, _ = line.mean(axis=(0, 1))
-    assert green - red > 80  # the box, after JPEG; skin has more red than green
+    assert green - red > 40  # the box, after JPEG; skin has more red than green
 
 
 def test_a_video_without_faces_is_answered_and_says_so(recognizer, tmp_path):
