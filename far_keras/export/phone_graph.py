@@ -109,12 +109,14 @@ def _group_pooling(layer: GroupPooling) -> Callable:
         features, masks = inputs
         _, h, w, c = features.shape
         groups = masks.shape[-1]
+        flat = ops.reshape(masks, (1, h * w, groups))
         features = ops.reshape(features, (1, h * w, c))
-        masks = ops.reshape(masks, (1, h * w, groups))
-        sums = ops.matmul(ops.transpose(masks, (0, 2, 1)), features)  # (1, G, C)
+        sums = ops.matmul(ops.transpose(flat, (0, 2, 1)), features)  # (1, G, C)
         if layer.mode == "product":
             return sums / (h * w)
-        return sums / (ops.reshape(ops.sum(masks, axis=1), (1, groups, 1)) + layer.epsilon)
+        # XNNPACK averages over height and width, but does not sum over positions.
+        areas = ops.mean(masks, axis=(1, 2)) * (h * w)  # (1, G)
+        return sums / (ops.reshape(areas, (1, groups, 1)) + layer.epsilon)
 
     return pool
 
@@ -163,11 +165,16 @@ def _as_it_is(layer: keras.layers.Layer) -> Callable:
 
 def _dense_of_each(x: Any, kernels: np.ndarray) -> Any:
     """(1, G, C) by (G, C, D), as G dense layers: (1, G, D)."""
-    # Slices, not `split`: XNNPACK knows only splits into a few parts.
+    channels = kernels.shape[1]
+    # Of slices, XNNPACK knows those that keep the axes; of joints, those of up to four parts.
     products = [
-        ops.matmul(x[:, group], kernel) for group, kernel in enumerate(kernels)
+        ops.matmul(ops.reshape(x[:, group : group + 1], (1, channels)), kernel)
+        for group, kernel in enumerate(kernels)
     ]  # G times (1, D)
-    return ops.reshape(ops.concatenate(products, axis=1), (1, *kernels.shape[::2]))
+    while len(products) > 1:
+        fours = [products[start : start + 4] for start in range(0, len(products), 4)]
+        products = [ops.concatenate(four, axis=1) if len(four) > 1 else four[0] for four in fours]
+    return ops.reshape(products[0], (1, *kernels.shape[::2]))
 
 
 def _numpy(variable: Any) -> np.ndarray:

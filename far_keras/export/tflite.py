@@ -17,6 +17,7 @@ from far_keras.export.conversion import convert
 from far_keras.export.description import describe
 from far_keras.export.flatbuffer import operations
 from far_keras.export.tflite_metadata import with_metadata
+from far_keras.models.flops import count_flops
 from far_keras.models.inputs import require_recogniser
 from far_keras.models.storage import LoadedModel, load_model
 
@@ -88,6 +89,7 @@ def export_tflite(
     loaded = _in_float32(model)
     require_recogniser(loaded.model, "a .tflite file")
     description = describe(loaded, name)
+    flops = count_flops(loaded.model, loaded.model.inputs[0])
     float32 = convert(loaded)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,6 +106,7 @@ def export_tflite(
                 "dtype": "uint8" if precision == "int8" else "float32",
             },
             "outputs": ["attributes", "masks"] if description.has_masks else ["attributes"],
+            "flops": flops,
         }
         if precision == "int8" and calibration is not None:
             facts["calibrated_on"] = {"pictures": len(calibration), "from": pictures_from}
