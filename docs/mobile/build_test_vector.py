@@ -41,12 +41,10 @@ def photograph(width: int, height: int) -> np.ndarray:
 
 
 def landmarks_of(eyes: tuple) -> np.ndarray:
-    """478 points of which the lids' lie in a circle round the eyes' centres."""
+    """478 points of which the lids' all lie at the eyes' centres."""
     points = np.zeros((478, 2))
     for centre, lids in zip(eyes, (LEFT_EYE, RIGHT_EYE), strict=True):
-        for k, index in enumerate(lids):
-            angle = 2 * math.pi * k / len(lids)
-            points[index] = centre[0] + 5 * math.cos(angle), centre[1] + 3 * math.sin(angle)
+        points[list(lids)] = centre
     return points
 
 
@@ -126,7 +124,14 @@ def main() -> None:
         "lids": {"left": LEFT_EYE, "right": RIGHT_EYE},
         "photograph": "pixel (x, y): r = floor(127.5 + 100 sin(x / 9) + 0.5), "
         "g = floor(127.5 + 100 cos(y / 7) + 0.5), b = floor(127.5 + 100 sin((x + y) / 13) + 0.5)",
-        "tolerances": {"matrix": 1e-6, "aligned": 3, "input": 3, "resize": 1, "probability": 1e-4},
+        "tolerances": {
+            "matrix": 1e-6,
+            "aligned": 3,
+            "input": 3,
+            "resize": 1,
+            "probability": 1e-4,
+            "probability_of_case": 0.02,
+        },
         "resize": [
             {"size": size, "source": source.tolist(), "resized": squash(source, size).tolist()}
             for size in (3, 8)

@@ -77,7 +77,7 @@ def test_a_case(case):
         (answers["attributes"][0], case["attributes"]),
         (answers["masks"][0, 4], case["mask_row_4"]),
     ):
-        np.testing.assert_allclose(got, expected, atol=TOLERANCE["probability"])
+        np.testing.assert_allclose(got, expected, atol=TOLERANCE["probability_of_case"])
 
 
 @pytest.mark.parametrize("case", VECTOR["resize"])
