@@ -141,7 +141,7 @@ def test_every_variant_answers_as_its_model(variant, faces, tmp_path):
     # Each weight once; with them the graph, its description and the warm-up requests.
     weights = sum(4 * int(np.prod(weight.shape)) for weight in loaded.model.weights)
     written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    assert weights < written < weights + 1.5e6
+    assert 0.95 * weights < written < weights + 2e6
 
 
 @pytest.mark.parametrize("shape", [(218, 178), (40, 31), (300, 211), (SIZE, 90), (1, 1)])
