@@ -133,8 +133,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _serve(config: ServerConfig, grace: float) -> None:
     from far_keras.serving.server import Server
+    from far_keras.serving.server.memory import keep_out_of_collections
 
     server = Server(config)
+    keep_out_of_collections()
     server.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,6 +13,7 @@ import grpc
 from tensorflow_serving.apis import model_pb2
 
 from far_keras.errors import FarError
+from far_keras.serving.server.memory import release_memory
 from far_keras.serving.server.model_settings import ModelSettings
 from far_keras.serving.server.rpc_error import RpcError, one_line
 from far_keras.serving.server.saved_model import SavedModel
@@ -99,6 +100,7 @@ class ModelManager:
         self._on_load = on_load
         self._on_change = on_change
         self._models: dict[str, _Model] = {}
+        self._ended = threading.Event()  # a version, whose memory is to be released
         self._loading = threading.RLock()  # one change of models at a time
 
     @property
@@ -223,6 +225,7 @@ class ModelManager:
             for one in settings:
                 problems += self._configure(one)
         self._changed()
+        self._release_memory()
         return problems
 
     def _moved_too_early(self, settings: ModelSettings) -> list[RpcError]:
@@ -262,6 +265,7 @@ class ModelManager:
                 changed |= self._unload_unwanted(model)
         if changed:
             self._changed()
+        self._release_memory()
 
     def add(self, settings: ModelSettings) -> None:
         """Serves one more model, unless there is one of that name."""
@@ -320,7 +324,7 @@ class ModelManager:
         )
 
     def _load(self, model: _Model, number: int, folder: Path) -> None:
-        servable = Servable(model.settings.name, number, folder)
+        servable = Servable(model.settings.name, number, folder, self._ended.set)
         servable.state = State.LOADING
         model.put(servable)
         fingerprint = _fingerprint(folder)
@@ -340,6 +344,11 @@ class ModelManager:
         if self._on_load is not None:
             seconds = time.perf_counter() - start - warm
             self._on_load(servable.name, folder, not servable.error, seconds, warm)
+
+    def _release_memory(self) -> None:
+        if self._ended.is_set():
+            self._ended.clear()
+            release_memory()
 
     def _changed(self) -> None:
         if self._on_change is not None:

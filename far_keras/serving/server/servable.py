@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from tensorflow_serving.apis import get_model_status_pb2
@@ -21,9 +22,12 @@ class Servable:
         name: Of the model.
         version: Its number.
         folder: Where it lies.
+        on_end: Called when a version that was in use has been unloaded.
     """
 
-    def __init__(self, name: str, version: int, folder: Path):
+    def __init__(
+        self, name: str, version: int, folder: Path, on_end: Callable[[], None] | None = None
+    ):
         self.name = name
         self.version = version
         self.folder = folder
@@ -31,6 +35,7 @@ class Servable:
         self.error = ""  # why it did not load
         self.fingerprint: object = None  # of the files that did not load
         self.model: SavedModel | None = None
+        self._on_end = on_end
         self._users = 0
         self._lock = threading.Lock()
 
@@ -78,3 +83,5 @@ class Servable:
         if model is not None:
             model.close()
         self.state = State.END
+        if self._on_end is not None:
+            self._on_end()
