@@ -207,8 +207,8 @@ def reload(models: Path, options: argparse.Namespace) -> list[str]:
             memory.append(server.memory())
     print(f"{reloads} reloads under {options.clients} clients; {load}")
     print(f"{len(load.versions)} versions answered")
-    tenth = memory[len(memory) // 10]
-    print(f"memory after a tenth {tenth:.0f} MB, at the end {memory[-1]:.0f} MB")
+    tenths = [memory[len(memory) * tenth // 10] for tenth in range(10)] + memory[-1:]
+    print("memory after each tenth, in MB:", ", ".join(f"{mb:.0f}" for mb in tenths))
     problems = load.problems
     if set(load.outcomes) != {"OK"}:
         problems.append(f"requests failed: {load}")

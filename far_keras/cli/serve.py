@@ -133,10 +133,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _serve(config: ServerConfig, grace: float) -> None:
     from far_keras.serving.server import Server
-    from far_keras.serving.server.memory import keep_out_of_collections
+    from far_keras.serving.server.memory import prepare_memory
 
     server = Server(config)
-    keep_out_of_collections()
+    prepare_memory()
     server.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
