@@ -12,12 +12,17 @@ OTHER = {
     "variant": "mgmtn_mobilenetv3small",
     "schema": "s.yaml",
     "image_size": 96,
-    "model": {"dropout": 0.5},
+    "task": "attributes",
+    "model": {"dropout": 0.5, "mask_network": "unet"},
     "imagenet": True,
     "masks": "true",
-    "mask_mode": "given",
+    "mask_mode": "two_stage",
+    "mask_epochs": 2,
+    "masks_from": None,
     "mask_weight": 0.5,
     "augment": False,
+    "region_swap": 0.25,
+    "limit": 800,
     "batch_size": 7,
     "epochs": 3,
     "learning_rate": 0.01,
@@ -33,11 +38,20 @@ def test_every_field_is_tested():
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "config.json"])
-def test_files_give_back_every_value(tmp_path, name):
-    config = TrainConfig(**OTHER)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"mask_epochs": None, "masks_from": "m"},
+        {"task": "masks", "mask_mode": "joint", "mask_epochs": None, "imagenet": False},
+    ],
+    ids=["two stages", "masks from a folder", "masks alone"],
+)
+def test_files_give_back_every_value(tmp_path, name, change):
+    config = TrainConfig(**(OTHER | change))
     config.write(tmp_path / name)
     again = TrainConfig.from_file(tmp_path / name)
-    assert again == config and again.to_dict() == OTHER
+    assert again == config and again.to_dict() == OTHER | change
 
 
 def test_overrides_win_and_the_rest_keeps_its_default(tmp_path):
@@ -55,6 +69,8 @@ def test_overrides_win_and_the_rest_keeps_its_default(tmp_path):
         ({"image_size": 16}, "image_size: expected at least 32. Received: 16"),
         ({"masks": "none"}, "masks: expected landmarks or true"),
         ({"batch_size": 0}, "batch_size"),
+        ({"region_swap": 1.5}, r"region_swap: expected a share in \[0, 1\]. Received: 1.5"),
+        ({"limit": 0}, "limit: expected at least 1. Received: 0"),
         ({"batch_size": 2.5}, "batch_size: expected int. Received: 2.5"),
         ({"epochs": True}, "epochs: expected int. Received: True"),
         ({"learning_rate": "1e-3"}, "learning_rate: expected float. Received: '1e-3'"),
