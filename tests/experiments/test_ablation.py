@@ -47,6 +47,7 @@ def test_studies_that_cannot_be_are_refused_before_training(
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_a_study_is_written_down_and_goes_on_where_it_stopped(records, tmp_path):
     command = [
         sys.executable, "-m", "far_keras.cli", "ablate", records, "--output", tmp_path / "study",
@@ -57,7 +58,7 @@ def test_a_study_is_written_down_and_goes_on_where_it_stopped(records, tmp_path)
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "| `given_true` |" in done.stdout
-    assert "synthetic" in done.stdout
+    assert "Synthetic (rendered) faces" in done.stdout
     figures = json.loads((tmp_path / "study" / "ablation.json").read_text())["figures"]["32"]
     assert list(figures) == ["test", "again"]
     assert list(figures["again"]) == ["focus", "others"]
