@@ -135,7 +135,7 @@ def test_every_variant_converts(variant, random_model, pictures, tmp_path):
     )
     images = pictures(2, size)
     expected = probabilities(loaded, images)
-    for precision, tolerance in (("float32", 1e-4), ("int8", 0.12)):
+    for precision, tolerance in (("float32", 1e-4), ("int8", 0.2)):
         assert operations(files[precision].read_bytes())["CUSTOM"] == 0
         answers = load_tflite(files[precision])(images)
         assert answers.keys() == expected.keys()

@@ -14,8 +14,8 @@ _M_ARENA_MAX = -8  # of GNU's malloc.h
 def prepare_memory() -> None:
     """Makes a process that loads and unloads models for long fit for it; call it before the first.
 
-    TensorFlow brings a million objects along that never go. They are kept out of collections: looking
-    at them all takes a tenth of a second or more, in which no request is answered.
+    TensorFlow brings a million objects along that never go. They are kept out of collections:
+    looking at them all takes a tenth of a second or more, in which no request is answered.
     """
     gc.collect()
     gc.freeze()
