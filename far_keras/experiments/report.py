@@ -55,7 +55,7 @@ def ablation_table(ablation: Ablation) -> str:
 
 
 def difference_plot(ablation: Ablation, path: str | Path) -> Path:
-    """Draws the differences in ROC AUC to the reference, one panel a table, as PNG."""
+    """Draws the differences in ROC AUC to the reference as PNG: a row of panels a test set."""
     from matplotlib.figure import Figure
 
     others = [arm.name for arm in ablation.arms if arm.name != REFERENCE]
@@ -65,10 +65,10 @@ def difference_plot(ablation: Ablation, path: str | Path) -> Path:
         for test, parts in tests.items()
         for part, figures in parts.items()
     ]
-    across = len(tables) // len(ablation.figures)  # a row of panels for each size
-    down = len(ablation.figures)
-    figure = Figure(figsize=(2 + 3 * across, (1 + 0.3 * (len(others) + 1)) * down), dpi=120)
-    panels = figure.subplots(down, across, sharey=True, squeeze=False)
+    down = sum(len(tests) for tests in ablation.figures.values())
+    across = len(tables) // down
+    figure = Figure(figsize=(2 + 3.4 * across, 0.6 + (0.6 + 0.2 * len(others)) * down), dpi=120)
+    panels = figure.subplots(down, across, sharey=True, sharex=True, squeeze=False)
     for panel, (size, title, figures) in zip(panels.flat, tables, strict=True):
         by_name = {row.name: row for row in figures}
         for y, name in enumerate(reversed(others)):
@@ -77,11 +77,13 @@ def difference_plot(ablation: Ablation, path: str | Path) -> Path:
             panel.plot(middle, y, "o", color="#37556e", markersize=5)
         panel.axvline(0, color="#888888", linewidth=0.8)
         panel.set_yticks(range(len(others)), list(reversed(others)))
+        panel.set_ylim(-0.6, len(others) - 0.4)
         panel.set_title(f"{size:,} pictures: {title}", fontsize=9)
-        panel.set_xlabel(f"ROC AUC minus that of {REFERENCE}", fontsize=8)
         panel.tick_params(labelsize=8)
         panel.grid(axis="x", color="#dddddd", linewidth=0.6)
         panel.set_axisbelow(True)
+    for panel in panels[-1]:
+        panel.set_xlabel(f"ROC AUC minus that of {REFERENCE}", fontsize=8)
     figure.tight_layout()
     path = Path(path)
     with atomic_path(path) as temporary:
