@@ -90,8 +90,7 @@ def mgmtn(
 
     Raises:
         ModelError: The backbone is unknown or cannot work (see `build_backbone`), the image is too
-            small, `mask_network` or `masks` is unknown, or both paths are left out.
-        ValueError: An unknown `pooling` or `fusion`.
+            small, a choice such as `mask_network` or `fusion` is unknown, or both paths are left out.
 
     Example:
         >>> model = mgmtn(image_size=128)
@@ -100,6 +99,8 @@ def mgmtn(
     """
     _check_choice("mask_network", mask_network, ("shared", "unet"))
     _check_choice("masks", masks, ("predicted", "ones", "given"))
+    _check_choice("fusion", fusion, ("concat", "gated", "sum"))  # also where there is none
+    _check_choice("pooling", pooling, ("average", "product"))
     if not (group_path or global_path):
         raise ModelError("expected group_path, global_path or both. Received: neither")
 

@@ -233,7 +233,7 @@ def test_unknown_variants_and_arguments_are_refused():
         ModelConfig("imaginary")
     with pytest.raises(ModelError, match=r"does not take the arguments \['name'\]"):
         build_model(ModelConfig("baseline_efficientnetlite0", {"name": "x"}))
-    with pytest.raises(ModelError, match="mode must be one of"):
+    with pytest.raises(ModelError, match="fusion must be one of"):
         build_model(ModelConfig("mgmtn_efficientnetlite0", {"fusion": "magic"}))
 
 
