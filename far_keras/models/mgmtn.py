@@ -90,7 +90,8 @@ def mgmtn(
 
     Raises:
         ModelError: The backbone is unknown or cannot work (see `build_backbone`), the image is too
-            small, a choice such as `mask_network` or `fusion` is unknown, or both paths are left out.
+            small, a choice such as `mask_network` or `fusion` is unknown, or both paths are left
+            out.
 
     Example:
         >>> model = mgmtn(image_size=128)
