@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from far_keras.errors import ServerError
 from far_keras.serving.server.rpc_error import one_line
@@ -132,14 +132,21 @@ class SavedModel:
     def _signature(self, name: str, definition: meta_graph_pb2.SignatureDef) -> Signature:
         inputs = {key: _spec(key, info) for key, info in sorted(definition.inputs.items())}
         outputs = {key: _spec(key, info) for key, info in sorted(definition.outputs.items())}
-        function = self._session.make_callable(
-            [definition.outputs[key].name for key in outputs],
+        function = self._callable(
             [definition.inputs[key].name for key in inputs],
+            [definition.outputs[key].name for key in outputs],
         )
         by_row = bool(self._row_by_row and inputs) and all(
             spec.has_open_batch for spec in (*inputs.values(), *outputs.values())
         )
         return Signature(name, inputs, outputs, function, by_row)
+
+    def _callable(
+        self, feeds: Sequence[str], fetches: Sequence[str]
+    ) -> Callable[..., list[np.ndarray]]:
+        # What `Session.make_callable` gives looks the names up at every call: 0.2 ms.
+        options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
+        return self._session._make_callable_from_options(options)
 
 
 def _spec(name: str, info: meta_graph_pb2.TensorInfo) -> TensorSpec:
