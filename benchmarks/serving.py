@@ -58,18 +58,21 @@ def measure(variant: str, version: Path, options: argparse.Namespace) -> None:
     print(f"\n{variant}, {size} px, {SIGNATURE}, {os.cpu_count()} cores")
     models = version.parent
     with LocalServer(models) as plain, LocalServer(models, "--batching") as batching:
+        first_calls(variant, batching, image, shown=False)  # the client begins cold, too
         first_calls(variant, plain, image)
         one_at_a_time(variant, version, plain, image, options)
         many_at_a_time(variant, plain, batching, image, options)
 
 
-def first_calls(variant: str, server: LocalServer, image: np.ndarray) -> None:
+def first_calls(variant: str, server: LocalServer, image: np.ndarray, shown: bool = True) -> None:
     """The first request after the start, against the later ones."""
     with grpc.insecure_channel(server.address, OPTIONS) as channel:
         grpc.channel_ready_future(channel).result(30)
         call = caller(channel, variant, image)
         first = seconds(call)
         later = statistics.median(seconds(call) for _ in range(100))
+    if not shown:
+        return
     print(
         f"first request {1e3 * first:.2f} ms, later ones {1e3 * later:.2f}: {first / later:.1f} x"
     )

@@ -137,6 +137,8 @@ def _serve(config: ServerConfig, grace: float) -> None:
 
     server = Server(config)
     prepare_memory()
+    # So long a thread that comes back from a run waits for Python's lock; else 5 ms.
+    sys.setswitchinterval(5e-4)
     server.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
