@@ -4,13 +4,16 @@ from far_keras.models.backbones import BACKBONES
 from far_keras.models.variants import VARIANTS, ModelConfig, Variant, build_model
 
 
+NAMED = dict(VARIANTS)  # before other tests add theirs
+
+
 def test_every_network_has_its_baseline_and_a_backbone_that_exists():
-    assert {Variant(*row).network for row in VARIANTS.values()} == {"mgmtn", "baseline"}
-    for name, row in VARIANTS.items():
+    assert {Variant(*row).network for row in NAMED.values()} == {"mgmtn", "baseline"}
+    for name, row in NAMED.items():
         variant = Variant(*row)
         assert name == f"{variant.network}_{variant.backbone}"
         assert variant.backbone in BACKBONES
-        other = Variant(*VARIANTS[f"baseline_{variant.backbone}"])
+        other = Variant(*NAMED[f"baseline_{variant.backbone}"])
         assert other.image_size == variant.image_size and other.mask_network is None
 
 

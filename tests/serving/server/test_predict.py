@@ -179,9 +179,10 @@ def test_messages_over_64_mb_are_refused_and_those_under_it_are_not(models, serv
 
 
 def test_a_deadline_that_has_passed_ends_the_call(models, serve):
+    rows = np.ones((1_500_000, 3), np.float32)  # a small request may be answered in time
     with serve(models=models) as (_, caller):
         start = time.monotonic()
-        code, _ = caller.refusal(caller.prediction.Predict, request(), timeout=1e-6)
+        code, _ = caller.refusal(caller.prediction.Predict, request(x=rows), timeout=1e-6)
     assert code == "DEADLINE_EXCEEDED"
     assert time.monotonic() - start < 5
 
