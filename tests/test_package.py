@@ -37,7 +37,7 @@ RENDERER = [
     {"worn"},
     {"hair"},
     {"renderer", "labels", "negatives", "sheet"},
-    {"dataset_worker"},
+    {"dataset_worker", "variety"},
     {"dataset"},
 ]
 

@@ -50,9 +50,22 @@ def add_command(commands) -> None:
         "this probability; repeatable",
     )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="also write a contact sheet")
+    parser.add_argument(
+        "--variety",
+        metavar="NAME",
+        nargs="*",
+        help="instead of a set, write a contact sheet of each thing that the renderer varies, or "
+        "of those named: a row for each value, the same people in each",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.variety is not None:
+        from far_keras.synthetic.variety.sheets import write_variety
+
+        for path in write_variety(options.directory, options.variety, seed=options.seed):
+            print(path)
+        return
     from far_keras.synthetic.dataset import synthesize
     from far_keras.synthetic.sheet import contact_sheet
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from far_keras.errors import DatasetError
 from far_keras.schema import CELEBA, MISSING
 from far_keras.synthetic.celeba_layout import write_atomically
 
-__all__ = ["contact_sheet", "draw_sheet"]
+__all__ = ["contact_sheet", "draw_rows", "draw_sheet", "save_sheet"]
 
 LINES = 9
 FONT_SIZE = 10
@@ -51,7 +52,7 @@ def contact_sheet(
         images.append(np.asarray(Image.open(directory / "img_align_celeba" / name).convert("RGB")))
         labels.append([{1: 1, -1: 0, 0: MISSING}[int(sign)] for sign in signs])
     sheet = draw_sheet(images, np.array(labels, np.int8), columns)
-    return _save(sheet, Path(path))
+    return save_sheet(sheet, path)
 
 
 def draw_sheet(images: Sequence[np.ndarray], labels: np.ndarray, columns: int = 8) -> np.ndarray:
@@ -89,6 +90,28 @@ def draw_sheet(images: Sequence[np.ndarray], labels: np.ndarray, columns: int = 
     return np.asarray(sheet)
 
 
+def draw_rows(rows: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
+    """Rows of pictures, each with its caption above.
+
+    Args:
+        rows: By caption, pictures (H, W, 3) uint8; all of one size, in every row equally many.
+
+    Returns:
+        (H', W', 3) uint8.
+    """
+    first = next(iter(rows.values()))
+    height, width = first[0].shape[:2]
+    font, line = ImageFont.load_default(FONT_SIZE), FONT_SIZE + 2
+    cell = height + line + MARGIN
+    sheet = Image.new("RGB", (len(first) * (width + MARGIN), len(rows) * cell), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, (caption, images) in enumerate(rows.items()):
+        draw.text((MARGIN, row * cell), caption, fill="black", font=font)
+        for column, image in enumerate(images):
+            sheet.paste(Image.fromarray(image), (column * (width + MARGIN), row * cell + line))
+    return np.asarray(sheet)
+
+
 def _caption(labels: np.ndarray) -> list[str]:
     if (labels == MISSING).all():
         return ["no face"]
@@ -110,9 +133,9 @@ def _wrap(words: Sequence[str], font, width: int) -> list[str]:
     return lines
 
 
-def _save(sheet: np.ndarray, path: Path) -> Path:
-    import io
-
+def save_sheet(sheet: np.ndarray, path: str | Path) -> Path:
+    """Writes a sheet (H, W, 3) uint8 as a whole file; its suffix names the format."""
+    path = Path(path)
     buffer = io.BytesIO()
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind is None:
