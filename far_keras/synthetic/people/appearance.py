@@ -15,8 +15,6 @@ import numpy as np
 
 from far_keras.synthetic.parameters import (
     RGB,
-    Accessories,
-    Beard,
     Camera,
     Expression,
     Face,
@@ -27,13 +25,12 @@ from far_keras.synthetic.parameters import (
     Shot,
 )
 from far_keras.synthetic.people import palette
-from far_keras.synthetic.people.margins import MARGINS
-from far_keras.synthetic.people.table import AGE_BANDS, HAIR_COLORS, HAIR_STYLES, MALE, RULES
+from far_keras.synthetic.people.grooming import draw_beard, draw_style, draw_wave
+from far_keras.synthetic.people.margins import DOUBTFUL, MARGINS
+from far_keras.synthetic.people.table import AGE_BANDS, HAIR_COLORS, MALE, RULES
+from far_keras.synthetic.people.wardrobe import draw_accessories
 
-__all__ = ["DOUBTFUL", "HAIR_COLOR_NAMES", "draw_ancestry_and_color", "draw_person", "draw_shot"]
-
-DOUBTFUL = 0.04
-"""Share of strengths that are neither yes nor no; our choice."""
+__all__ = ["HAIR_COLOR_NAMES", "draw_ancestry_and_color", "draw_person", "draw_shot"]
 
 HAIR_COLOR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "Gray_Hair")
 COLOR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "auburn")
@@ -140,9 +137,9 @@ def draw_person(
         variation_seed=int(rng.integers(2**31)),
     )
     hair = Hair(
-        style=_hair_style(rng, drawn, sure),  # type: ignore[arg-type]
+        style=draw_style(rng, drawn, sure),  # type: ignore[arg-type]
         color=hair_color,
-        wave=_wave(rng, drawn, sure),
+        wave=draw_wave(rng, drawn, sure),
         receding=strength("Receding_Hairline"),
         bangs=strength("Bangs"),
         parting=float(rng.uniform(-1, 1)),
@@ -162,7 +159,7 @@ def draw_person(
         freckles=float(rng.uniform(0.3, 1)) if melanin < 0.3 and rng.random() < 0.15 else 0.0,
         iris_color=palette.iris_color(rng, melanin, drawn["hair_color"]),
         hair=hair,
-        beard=_draw_beard(rng, drawn, strength, hair_color),
+        beard=draw_beard(rng, drawn, strength, hair_color),
     )
 
 
@@ -212,7 +209,7 @@ def draw_shot(
         seed=int(rng.integers(2**31)),
         expression=expression,
         makeup=makeup,
-        accessories=_draw_accessories(rng, drawn, sure),
+        accessories=draw_accessories(rng, drawn, sure),
         light=_draw_light(rng),
         camera=camera,
         background=str(  # type: ignore[arg-type]
@@ -239,99 +236,6 @@ def _draw_age(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozense
     if drawn["Young"]:
         return float(rng.uniform(low, MARGINS["Young"].yes[1]))
     return float(rng.uniform(max(low, MARGINS["Young"].no[0]), high))
-
-
-def _hair_style(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]) -> str:
-    if drawn["Bald"]:
-        return "bald"
-    shares = dict(HAIR_STYLES["men" if drawn["Male"] else "women"])
-    if drawn["Bangs"]:
-        shares.pop("buzzed", None)
-    if sure & {"Straight_Hair", "Wavy_Hair"}:
-        shares.pop("buzzed", None)
-    if sure & {"Wavy_Hair", "Straight_Hair"}:
-        shares = {name: share for name, share in shares.items() if name not in ("bun", "ponytail")}
-    if sure & {"Wearing_Earrings", "Sideburns", "Wearing_Necklace"}:
-        shares = {name: shares.get(name, 0) for name in ("short", "bun", "ponytail")}
-    names = list(shares)
-    total = sum(shares.values())
-    return names[int(rng.choice(len(names), p=[share / total for share in shares.values()]))]
-
-
-def _wave(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]) -> float:
-    margin = MARGINS["Wavy_Hair"]
-    if not sure & {"Straight_Hair", "Wavy_Hair"} and rng.random() < 2 * DOUBTFUL:
-        return float(rng.uniform(margin.no[1], margin.yes[0]))
-    if not drawn["Wavy_Hair"]:
-        return margin.draw(rng, False)
-    african = drawn["ancestry"][1]
-    curly = rng.random() < 0.15 + 0.7 * african
-    return float(rng.uniform(0.65, 1.0) if curly else rng.uniform(margin.yes[0], 0.65))
-
-
-def _draw_beard(rng: np.random.Generator, drawn: Mapping[str, Any], strength, color: RGB) -> Beard:
-    kinds = ("5_o_Clock_Shadow", "Mustache", "Goatee")
-    if not drawn["Male"] and not any(drawn[name] for name in kinds):
-        return Beard(color=color)
-    full = bool(drawn["Full_Beard"])
-    cheeks = float(rng.uniform(0.7, 1.0)) if full else 0.0
-    return Beard(
-        shadow=strength("5_o_Clock_Shadow"),
-        mustache=strength("Mustache"),
-        goatee=strength("Goatee"),
-        cheeks=cheeks,
-        length=float(rng.uniform(0.06, 0.30) if full else rng.uniform(0.04, 0.14)),
-        color=tuple(float(c) for c in np.array(color) * rng.uniform(0.7, 1.0)),  # type: ignore
-    )
-
-
-def _draw_accessories(
-    rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]
-) -> Accessories:
-    necktie, necklace = bool(drawn["Wearing_Necktie"]), bool(drawn["Wearing_Necklace"])
-    if necktie:
-        clothing = "suit" if rng.random() < 0.7 else "shirt"
-    else:
-        clothing = str(
-            rng.choice(
-                ("crew", "vneck", "shirt", "suit", "turtleneck"), p=(0.37, 0.26, 0.2, 0.1, 0.07)
-            )
-        )
-        if sure & {"Wearing_Necklace", "Double_Chin"} and clothing == "turtleneck":
-            clothing = "vneck"
-    glasses = None
-    if drawn["Eyeglasses"]:
-        dark = rng.random() < 0.12 and not sure & {
-            "Bags_Under_Eyes",
-            "Narrow_Eyes",
-            "Heavy_Makeup",
-        }
-        kinds = ("round", "rectangular", "aviator")
-        glasses = "sunglasses" if dark else str(rng.choice(kinds, p=(0.35, 0.5, 0.15)))
-    hats = ("cap", "beanie", "brimmed")
-    return Accessories(
-        glasses=glasses,  # type: ignore[arg-type]
-        glasses_color=palette.tone(
-            rng, ((15, 15, 18), (70, 40, 20), (120, 110, 100), (40, 20, 60))
-        ),
-        hat=str(rng.choice(hats)) if drawn["Wearing_Hat"] else None,  # type: ignore[arg-type]
-        hat_color=palette.any_color(rng),
-        earrings=(
-            str(rng.choice(("stud", "hoop", "drop"), p=(0.2, 0.4, 0.4)))  # type: ignore[arg-type]
-            if drawn["Wearing_Earrings"]
-            else None
-        ),
-        necklace=(
-            str(rng.choice(("chain", "pendant", "beads")))  # type: ignore[arg-type]
-            if necklace
-            else None
-        ),
-        jewellery_color=palette.tone(rng, palette.METALS),
-        clothing=clothing,  # type: ignore[arg-type]
-        necktie=necktie,
-        clothing_color=palette.any_color(rng),
-        necktie_color=palette.any_color(rng),
-    )
 
 
 def _draw_light(rng: np.random.Generator) -> Light:

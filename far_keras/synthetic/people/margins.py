@@ -12,7 +12,10 @@ import numpy as np
 
 from far_keras.schema import MISSING
 
-__all__ = ["MARGINS", "Margin"]
+__all__ = ["DOUBTFUL", "MARGINS", "Margin"]
+
+DOUBTFUL = 0.04
+"""Share of strengths that are neither yes nor no; our choice."""
 
 
 @dataclass(frozen=True)
