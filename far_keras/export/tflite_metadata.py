@@ -85,7 +85,9 @@ def read_metadata(path: str | Path) -> tuple[ModelDescription, dict[str, Any], b
             names = archive.namelist()
             text = archive.read(DESCRIPTION_FILE) if DESCRIPTION_FILE in names else None
             facts = json.loads(archive.read(FILE_FACTS)) if FILE_FACTS in names else None
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        if facts is not None:
+            length, digest = int(facts["flatbuffer_bytes"]), facts["flatbuffer_sha256"]
+    except Exception as error:  # what zip and JSON raise depends on which byte is wrong
         if _ZIP_END in content[-66_000:] or _ZIP_ENTRY + b"\x14\x00" in content:
             raise ModelError(
                 f"{path}: the file is truncated or damaged: its metadata cannot be read. "
@@ -99,8 +101,8 @@ def read_metadata(path: str | Path) -> tuple[ModelDescription, dict[str, Any], b
             "file without them; it is of other origin, or truncated. Export the model again, or "
             "copy it again"
         )
-    flatbuffer = content[: facts.get("flatbuffer_bytes", 0)]
-    if hashlib.sha256(flatbuffer).hexdigest() != facts.get("flatbuffer_sha256"):
+    flatbuffer = content[:length]
+    if hashlib.sha256(flatbuffer).hexdigest() != digest:
         raise ModelError(
             f"{path}: the file was changed or damaged: the sha256 of the network is not that of "
             f"{FILE_FACTS}. Copy it again"

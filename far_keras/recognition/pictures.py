@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import cast
@@ -21,7 +22,7 @@ Pictures = ImageSource | Iterable[ImageSource]
 def is_one_picture(pictures: Pictures) -> bool:
     """Whether this is a single picture: bytes, an array, a Pillow image, or a path of one."""
     if isinstance(pictures, str | Path):
-        return not (Path(pictures).is_dir() or is_video(pictures))
+        return not (os.path.isdir(pictures) or is_video(pictures))
     return isinstance(pictures, bytes | bytearray | memoryview | np.ndarray | Image.Image)
 
 
@@ -39,16 +40,18 @@ def named_pictures(pictures: Pictures) -> Iterator[tuple[str, ImageSource]]:
         ImageError: A folder holds no pictures, or `pictures` is nothing of all that.
     """
     given: Iterable[ImageSource]
-    if isinstance(pictures, str | Path) and Path(pictures).is_dir():
+    if isinstance(pictures, str | Path) and os.path.isdir(pictures):
         given = list_images(pictures)
     elif is_one_picture(pictures):
         given = [cast(ImageSource, pictures)]
     else:
         given = cast(Iterable[ImageSource], pictures)
-        if not hasattr(given, "__iter__"):
+        is_file = hasattr(given, "read")  # and an iterable of its lines
+        if is_file or not hasattr(given, "__iter__"):
+            advice = "; give its path, or what read() returns" if is_file else ""
             raise ImageError(
                 "pictures: expected a picture, a folder or an iterable of pictures. "
-                f"Received: an object of type {type(given).__name__}"
+                f"Received: an object of type {type(given).__name__}{advice}"
             )
     for index, picture in enumerate(given):
         yield str(picture) if isinstance(picture, str | Path) else f"picture {index}", picture
@@ -62,5 +65,5 @@ def list_photographs(entries: Iterable[str | Path]) -> list[Path]:
     """
     files: list[Path] = []
     for entry in map(Path, entries):
-        files += list_images(entry) if entry.is_dir() else [entry]
+        files += list_images(entry) if os.path.isdir(entry) else [entry]
     return files

@@ -181,6 +181,30 @@ def test_a_changed_byte(path, tmp_path):
         load_tflite(file)
 
 
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [(8, 255), (10, 99), (10, 8), (6, 99), (46, 255)],  # flags, method, version, name
+)
+def test_a_damaged_archive(path, tmp_path, offset, value):
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02", 0, content.rindex(b"tflite.json")) + offset] = value
+    file = tmp_path / "damaged.tflite"
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=r"damaged\.tflite: .*(damaged|truncated)"):
+        load_tflite(file)
+
+
+@pytest.mark.parametrize("facts", [[], {"precision": "float32"}, {"flatbuffer_bytes": "x"}])
+def test_facts_of_another_form(path, tmp_path, facts):
+    file = tmp_path / "facts.tflite"
+    file.write_bytes(read_metadata(path)[2])
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("far_keras.json", "{}")
+        archive.writestr("tflite.json", json.dumps(facts))
+    with pytest.raises(ModelError, match=r"facts\.tflite: .*its metadata cannot be read"):
+        load_tflite(file)
+
+
 def test_a_later_format(path, tmp_path):
     description, facts, flatbuffer = read_metadata(path)
     del description

@@ -179,6 +179,19 @@ def test_what_is_no_pictures_at_all_is_refused(recognizer, tmp_path):
         recognizer(tmp_path)
     with pytest.raises(ImageError, match="pictures: expected a picture, a folder or an iterable"):
         recognizer(7)
+    with (
+        (tmp_path / "photo.jpg").open("w+b") as file,
+        pytest.raises(
+            ImageError, match="Received: an object of type BufferedRandom; give its path"
+        ),
+    ):
+        recognizer(file)
+
+
+@pytest.mark.parametrize("path", ["", "a" * 5000, "\0", "none.jpg"])
+def test_impossible_paths_are_noted(recognizer, path):
+    # Not the pictures of the current folder.
+    assert recognizer(path).status.startswith("unreadable: ")
 
 
 def test_a_picture_that_breaks_the_detector_is_noted(astronaut):
