@@ -50,8 +50,10 @@ class Handlers:
     ):
         self._free_bytes = max_bytes
         self._under_way = 0
-        self._draining = False
         self._changed = threading.Condition()
+        self._holding = False
+        self._refusing = threading.Event()
+        self._latest = 0.0  # when a call came, while calls are held
         self._on_request = on_request
 
     def of(self, prediction: PredictionService, model: ModelService) -> list[Any]:
@@ -89,17 +91,30 @@ class Handlers:
             for service, functions in methods.items()
         ]
 
-    def drain(self, seconds: float) -> bool:
-        """Takes no more calls, and waits for those that were taken.
+    def hold(self, quiet: float, at_most: float) -> None:
+        """Lets calls that come wait; returns when none has come for a while.
 
-        gRPC's own way to stop cancels calls that it has received and not yet handed on; here they
-        are told that the server is not available, so that callers try again elsewhere.
+        When gRPC stops, it cancels the calls that it has received and not yet handed on. Callers
+        that wait send nothing more, so that then there are none of those.
 
-        Returns:
-            Whether all ended in time.
+        Args:
+            quiet: Seconds without a call after which to return.
+            at_most: Seconds after which to return in any case.
         """
+        end = time.monotonic() + at_most
         with self._changed:
-            self._draining = True
+            self._holding, self._latest = True, time.monotonic()
+            while (left := min(end, self._latest + quiet) - time.monotonic()) > 0:
+                self._changed.wait(left)
+
+    def refuse(self) -> None:
+        """Answers UNAVAILABLE to the calls that wait, and to all that come."""
+        self._holding = True
+        self._refusing.set()
+
+    def drain(self, seconds: float) -> bool:
+        """Waits for the calls that were taken; whether all ended in time."""
+        with self._changed:
             return self._changed.wait_for(lambda: not self._under_way, seconds)
 
     def _wrap(
@@ -129,8 +144,8 @@ class Handlers:
     @contextmanager
     def _taken(self, size: int) -> Iterator[None]:
         with self._changed:
-            if self._draining:
-                raise RpcError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+            self._latest = time.monotonic()
+            held = self._holding
             if size > self._free_bytes:
                 raise RpcError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -139,6 +154,9 @@ class Handlers:
             self._free_bytes -= size
             self._under_way += 1
         try:
+            if held:
+                self._refusing.wait()
+                raise RpcError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
             yield
         finally:
             with self._changed:

@@ -29,6 +29,9 @@ _logger = logging.getLogger(__name__)
 _SPARE_THREADS = 16
 # Calls that may wait for a thread, before their messages are read.
 _SPARE_CALLS = 256
+# For callers to come to rest before the port closes; see `Handlers.hold`.
+_QUIET_SECONDS = 0.1
+_HOLD_SECONDS = 1.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -118,12 +121,15 @@ class Server:
         """
         self._stopped.set()
         self._health.enter_graceful_shutdown()
-        start = time.monotonic()
-        if self._handlers is not None:
-            self._handlers.drain(grace)
-        if self._grpc is not None:
-            # Answers that are ready still have to reach their callers.
-            self._grpc.stop(max(min(grace, 1.0), grace - (time.monotonic() - start))).wait()
+        if self._handlers is not None and self._grpc is not None:
+            end = time.monotonic() + grace
+            self._handlers.hold(_QUIET_SECONDS, min(grace, _HOLD_SECONDS))
+            self._grpc.stop(grace)  # callers learn that this connection takes no more calls
+            self._handlers.refuse()
+            self._handlers.drain(end - time.monotonic())
+            # Answers that are ready still have to reach their callers. Those who watch the health
+            # would not end by themselves.
+            self._grpc.stop(min(grace, 1.0)).wait()
         if self._polling is not None:
             self._polling.join()
             self._polling = None
