@@ -23,10 +23,12 @@ mustache 1, the shadow 0 |
 | No_Beard | 0 if any of the three or a full beard is a yes, 1 if all are a no, else missing |
 | Double_Chin, Oval_Face | missing under a full beard; Double_Chin under a turtleneck |
 | High_Cheekbones | the bones plus what a smile lifts |
-| Narrow_Eyes, Bags_Under_Eyes | missing behind sunglasses; Narrow_Eyes for closed eyes |
+| Narrow_Eyes, Bags_Under_Eyes | missing behind sunglasses; Narrow_Eyes for closed, \
+lowered or squinting eyes |
 | Arched_Eyebrows, Bushy_Eyebrows | missing if fewer than `VISIBLE` brow pixels show |
 | Heavy_Makeup | by the eyes' makeup, missing behind sunglasses |
 | Big_Lips, Wearing_Lipstick, Smiling | missing if fewer than `VISIBLE` lip pixels show |
+| Wearing_Lipstick | missing for a nude one: nearer to the bare lips than `NUDE` |
 """
 
 from __future__ import annotations
@@ -37,10 +39,18 @@ import numpy as np
 
 from far_keras.schema import CELEBA, MISSING
 from far_keras.synthetic.parameters import RGB, Person, Shot
+from far_keras.synthetic.people.complexion import lip_color, skin_tone
 from far_keras.synthetic.people.margins import MARGINS
 from far_keras.synthetic.regions import Region
 
-__all__ = ["SMILE_LIFTS_CHEEKS", "VISIBLE", "hair_color_labels", "no_face_labels", "visible_labels"]
+__all__ = [
+    "NUDE",
+    "SMILE_LIFTS_CHEEKS",
+    "VISIBLE",
+    "hair_color_labels",
+    "no_face_labels",
+    "visible_labels",
+]
 
 VISIBLE = {
     # pixels of 178x218 from which something can be seen
@@ -55,6 +65,8 @@ VISIBLE = {
     "brows": 50,
     "lips": 60,
 }
+NUDE = 0.09
+"""Distance in sRGB, of channels in [0, 1], from which a lipstick differs from the bare lips."""
 SMILE_LIFTS_CHEEKS = 0.7
 """What a full smile adds to the strength of the cheekbones."""
 
@@ -204,8 +216,10 @@ def _hide(person: Person, shot: Shot, pixels: np.ndarray, labels: dict[str, int]
     hidden: list[str] = []
     if accessories.glasses == "sunglasses" and labels["Eyeglasses"] != 0:
         hidden += ["Narrow_Eyes", "Bags_Under_Eyes", "Heavy_Makeup"]
-    if shot.expression.blink > 0.4:
+    if shot.expression.blink + shot.expression.squint > 0.4 or shot.expression.gaze[1] < -12:
         hidden += ["Narrow_Eyes"]
+    if labels["Wearing_Lipstick"] == 1 and _is_nude(person, shot):
+        hidden += ["Wearing_Lipstick"]
     if person.beard.cheeks >= _FULL_BEARD:
         hidden += ["Double_Chin", "Oval_Face"]
     if accessories.clothing == "turtleneck":
@@ -215,6 +229,13 @@ def _hide(person: Person, shot: Shot, pixels: np.ndarray, labels: dict[str, int]
     if pixels[Region.LIPS] < VISIBLE["lips"]:
         hidden += ["Big_Lips", "Wearing_Lipstick", "Smiling"]
     labels |= dict.fromkeys(hidden, MISSING)
+
+
+def _is_nude(person: Person, shot: Shot) -> bool:
+    tone = skin_tone(person.melanin, person.skin_redness)
+    bare = np.clip(lip_color(tone, person.skin.lip_depth), 0, 1) ** (1 / 2.2)
+    painted = np.array(shot.makeup.lipstick_color) ** (1 / 2.2)
+    return bool(np.linalg.norm(painted - bare) < NUDE)
 
 
 def _seen(pixels: int, least: int) -> int:

@@ -23,6 +23,7 @@ __all__ = [
     "Makeup",
     "Person",
     "Shot",
+    "Skin",
 ]
 
 RGB = tuple[float, float, float]
@@ -78,6 +79,20 @@ class Beard:
 
 
 @dataclass(frozen=True)
+class Skin:
+    """What skin, lips and teeth are like beyond colour and age."""
+
+    pores: float = 0.4
+    shine: float = 0.4  # 0 matt .. 1 oily
+    moles: float = 0.15
+    blemishes: float = 0.0  # red spots
+    mouth_shade: float = 0.0  # down and darker skin over the upper lip: no mustache
+    lip_depth: float = 0.4  # of the bare lips' own red
+    smile_folds: float = 0.4  # how deep a smile folds the cheeks, whatever the age
+    teeth: float = 0.7  # 0 yellow .. 1 white
+
+
+@dataclass(frozen=True)
 class Person:
     """What all pictures of one identity share."""
 
@@ -91,11 +106,13 @@ class Person:
     iris_color: RGB
     hair: Hair
     beard: Beard
+    skin: Skin = field(default_factory=Skin)
 
 
 @dataclass(frozen=True)
 class Expression:
     smile: float = 0.0
+    grin: float = 0.0  # lips drawn back from the teeth
     jaw_open: float = 0.0
     brow_raise: float = 0.0  # negative: lowered
     squint: float = 0.0
@@ -108,11 +125,15 @@ class Expression:
 class Makeup:
     lipstick: float = 0.0
     lipstick_color: RGB = (0.5, 0.05, 0.1)
+    lip_gloss: float = 0.3  # 0 matt .. 1 wet
     eyeshadow: float = 0.0
     eyeshadow_color: RGB = (0.2, 0.1, 0.1)
     eyeliner: float = 0.0
+    wing: float = 0.0  # how far the liner is drawn out at the outer corner
+    lashes: float = 0.0  # mascara and false lashes
     blush: float = 0.0
     foundation: float = 0.0  # evens out the skin
+    contour: float = 0.0  # darker hollows, lighter cheekbones and nose
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ def _paint(scene: Scene, fragments: Fragments) -> tuple[Surface, np.ndarray]:
     for chosen, painted in (
         (Material.SKIN, lambda part: paint_skin(scene, part)),
         (Material.EYE, lambda part: paint_eyes(scene, part)),
-        (Material.TEETH, paint_mouth),
-        (Material.TONGUE, paint_mouth),
+        (Material.TEETH, lambda part: paint_mouth(scene, part)),
+        (Material.TONGUE, lambda part: paint_mouth(scene, part)),
     ):
         here = np.flatnonzero(fragments.material == chosen)
         if len(here):
@@ -66,6 +66,10 @@ def draw_head(scene: Scene) -> None:
     surface, regions = _paint(scene, fragments)
     openness = ambient_occlusion(scene.framebuffer.depth)[fragments.row, fragments.column]
     lit = scene.shadows.lit_share(fragments.posed)
+    # Lips are thin and let light through to the teeth right behind them.
+    teeth = fragments.of(Material.TEETH)
+    openness = np.where(teeth, 0.75 + 0.25 * openness, openness)
+    lit = np.where(teeth, 0.8 + 0.2 * lit, lit).astype(np.float32)
     color = shade(surface, lit, np.ascontiguousarray(openness), scene.light)
     scene.framebuffer.color[fragments.row, fragments.column] = color
     scene.framebuffer.region[fragments.row, fragments.column] = regions

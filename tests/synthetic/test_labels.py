@@ -23,6 +23,7 @@ from far_keras.synthetic.parameters import (
     Person,
     Shot,
 )
+from far_keras.synthetic.people.complexion import lip_color, skin_tone
 from far_keras.synthetic.regions import Region
 
 BROWN = (0.08, 0.04, 0.02)
@@ -227,6 +228,13 @@ def test_strengths_of_the_shot():
     labels = label(shot=shot)
     for name in ("Wearing_Lipstick", "Heavy_Makeup", "Rosy_Cheeks", "Blurry"):
         assert labels[name] == 1, name
+
+
+def test_a_lipstick_like_the_bare_lips_cannot_be_seen():
+    bare = tuple(lip_color(skin_tone(PERSON.melanin, PERSON.skin_redness), PERSON.skin.lip_depth))
+    for color, expected in ((bare, MISSING), ((0.4, 0.01, 0.03), 1)):
+        shot = Shot(seed=0, makeup=Makeup(lipstick=0.9, lipstick_color=color))
+        assert label(shot=shot)["Wearing_Lipstick"] == expected
 
 
 def test_hair_colours_between_two_names_are_missing():

@@ -100,6 +100,27 @@ def test_open_mouth_shows_its_inside(bald, make_shot):
     assert opened.sum() > 80 + closed.sum()
 
 
+def test_a_grin_bares_bright_teeth(bald, make_shot):
+    shot = replace(make_shot(), expression=Expression(smile=0.9, grin=0.9, jaw_open=0.1))
+    yellow, white = (
+        render(replace(bald, skin=replace(bald.skin, teeth=teeth)), shot) for teeth in (0.0, 1.0)
+    )
+    inside = white.regions == Region.MOUTH_INSIDE
+    assert inside.sum() > 40
+    skin = white.image[white.regions == Region.SKIN].mean()
+    assert np.quantile(white.image[inside].mean(1), 0.8) > 0.85 * skin
+    blue = [picture.image[inside][:, 2].mean() for picture in (yellow, white)]
+    assert blue[1] > blue[0] + 15
+
+
+def test_lids_follow_a_lowered_gaze(bald, make_shot):
+    def eye(upward):
+        shot = replace(make_shot(), expression=Expression(gaze=(0.0, upward)))
+        return (render(bald, shot).regions == Region.EYE).sum()
+
+    assert eye(-20.0) < 0.8 * eye(0.0)
+
+
 def test_blink_closes_the_eyes(bald, make_shot):
     def eye(blink):
         shot = replace(make_shot(), expression=Expression(blink=blink))

@@ -16,7 +16,12 @@ __all__ = ["draw_lashes", "paint_eyes", "paint_mouth"]
 EYEBALL = 0.138  # radius, decimetres
 IRIS, PUPIL = 0.066, 0.026
 SCLERA = np.array([0.66, 0.60, 0.57], np.float32)
-TEETH = np.array([0.66, 0.60, 0.50], np.float32)
+# Albedo of yellow and of white teeth; light that enamel lets through brightens both.
+TEETH = np.array([[0.66, 0.57, 0.42], [0.90, 0.88, 0.84]], np.float32)
+GUMS = np.array([0.50, 0.20, 0.19], np.float32)
+GUM_LINES = (6.76, 6.49)  # height on the rest head above, below which the jaws show gums
+UPPER_EDGE = 6.597  # of the upper teeth
+TOOTH_EDGES = np.array([0.0, 0.088, 0.152, 0.215, 0.265])  # |x| of the gaps between teeth
 TONGUE = np.array([0.38, 0.13, 0.12], np.float32)
 
 
@@ -68,13 +73,26 @@ def paint_eyes(scene: Scene, fragments: Fragments) -> Surface:
     return surface
 
 
-def paint_mouth(fragments: Fragments) -> Surface:
-    """Teeth and tongue; both darken towards the throat."""
+def paint_mouth(scene: Scene, fragments: Fragments) -> Surface:
+    """Teeth, gums and tongue; all darken towards the throat."""
     surface = Surface.matt(fragments)
+    x, y, z = np.abs(fragments.rest[:, 0]), fragments.rest[:, 1], fragments.rest[:, 2]
     teeth = fragments.of(Material.TEETH)[:, None]
-    depth = _fade(1.05, 1.46, fragments.rest[:, 2])[:, None]
-    side = 1 - 0.5 * _fade(0.12, 0.28, np.abs(fragments.rest[:, 0]))[:, None]
-    surface.albedo = (np.where(teeth, TEETH, TONGUE) * depth * side).astype(np.float32)
+    depth = np.where(teeth[:, 0], _fade(0.95, 1.32, z), _fade(1.05, 1.46, z))[:, None]
+    side = 1 - 0.45 * _fade(0.14, 0.30, x)[:, None]
+    gap = np.abs(x[:, None] - TOOTH_EDGES).min(1)
+    # Gums reach lower between teeth.
+    scallop = 0.022 * np.clip(1 - gap / 0.025, 0, 1)
+    gums = np.maximum(
+        _fade(GUM_LINES[0] - scallop - 0.008, GUM_LINES[0] - scallop, y),
+        _fade(GUM_LINES[1] + scallop + 0.008, GUM_LINES[1] + scallop, y),
+    )[:, None]
+    enamel = TEETH[0] + (TEETH[1] - TEETH[0]) * scene.person.skin.teeth
+    between = 1 - 0.25 * np.exp(-((gap / 0.006) ** 2))
+    between -= 0.3 * np.exp(-(((y - UPPER_EDGE) / 0.006) ** 2))
+    enamel = enamel * between[:, None]
+    enamel = enamel + gums * (GUMS - enamel)
+    surface.albedo = (np.where(teeth, enamel, TONGUE) * depth * side).astype(np.float32)
     surface.gloss += np.where(teeth[:, 0], 0.12, 0.05).astype(np.float32) * depth[:, 0]
     surface.sharpness += 30
     surface.scatter += 0.5
@@ -94,10 +112,12 @@ def draw_lashes(scene: Scene) -> None:
     tip = _fade(0.165, 0.225, distance)
     upper = rest[:, 1] > own[:, 1] + 0.0
     base = 1.0 - 0.45 * person.face.masculinity
-    strength = np.where(upper, base, 0.4 * base) + 0.4 * makeup.eyeliner
+    painted = max(makeup.eyeliner, makeup.lashes)
+    strength = np.where(upper, base + 0.5 * painted, 0.4 * base + 0.35 * painted)
+    tip = tip * (1 - 0.5 * makeup.lashes)
     alpha = np.zeros(len(mesh.vertices), np.float32)
     alpha[used] = np.clip(strength * (1 - 0.85 * tip), 0, 1)
-    color = 0.25 * np.array(person.hair.brow_color, np.float32) * (1 - makeup.eyeliner) + 0.004
+    color = 0.25 * np.array(person.hair.brow_color, np.float32) * (1 - painted) + 0.004
     scene.framebuffer.draw_triangles(
         scene.camera.project(scene.head.posed_vertices),
         triangles,

@@ -9,44 +9,16 @@ from far_keras.synthetic.head.hairline import scalp_density
 from far_keras.synthetic.head.morphs import old_fraction
 from far_keras.synthetic.head.wrinkles import DetailMap, detail_map
 from far_keras.synthetic.parameters import Person
+from far_keras.synthetic.people.complexion import lip_color, skin_tone
 from far_keras.synthetic.stage.fragments import Fragments
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.stage.shading import Surface, tilt_normals
 
-__all__ = ["paint_skin", "skin_tone"]
+__all__ = ["paint_skin"]
 
-# sRGB of evenly lit skin, by melanin from none to most.
-MELANIN = (0.0, 0.15, 0.35, 0.55, 0.75, 0.9, 1.0)
-TONES = (
-    (230, 194, 177),
-    (220, 176, 150),
-    (203, 155, 122),
-    (168, 117, 83),
-    (124, 81, 55),
-    (88, 56, 40),
-    (64, 41, 31),
-)
 BLOOD = np.array([0.03, 0.20, 0.18], np.float32)  # what blood under the skin takes from the light
 STUBBLE = np.array([0.03, 0.035, 0.04], np.float32)
-
-
-def linear(srgb: np.ndarray) -> np.ndarray:
-    """sRGB values in [0, 1] to linear light."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def skin_tone(melanin: float, redness: float = 0.4) -> np.ndarray:
-    """Linear albedo (3,) float32 of the skin of a forehead.
-
-    Args:
-        melanin: 0 very pale .. 1 very dark.
-        redness: 0 sallow .. 1 ruddy.
-    """
-    tone = np.array([np.interp(melanin, MELANIN, channel) for channel in zip(*TONES, strict=True)])
-    ruddy = redness - 0.4
-    tint = np.array([1 + 0.02 * ruddy, 1 - 0.10 * ruddy, 1 - 0.06 * ruddy])
-    return (linear(tone / 255) * tint).astype(np.float32)
 
 
 def _blend(albedo: np.ndarray, color: np.ndarray, amount: np.ndarray) -> None:
@@ -77,19 +49,32 @@ def _blood(person: Person, rest: np.ndarray, ears: np.ndarray) -> np.ndarray:
 
 def _make_up(scene: Scene, albedo: np.ndarray, fragments: Fragments) -> None:
     makeup, rest = scene.shot.makeup, fragments.rest
+    if makeup.contour:
+        hollow = spot(rest, 0.52, 6.78, 0.13, 0.10) + spot(rest, 0.10, 7.05, 0.025, 0.2)
+        light = spot(rest, 0.44, 7.08, 0.10, 0.045) + spot(rest, 0, 7.1, 0.03, 0.2, mirrored=False)
+        change = makeup.contour * (0.34 * light - 0.42 * np.clip(hollow, 0, 1))
+        albedo *= 1 + change[:, None] * np.array([0.75, 1.0, 1.0])
     if makeup.blush:
         cheeks = spot(rest, 0.47, 6.98, 0.17, 0.12)
         _blend(albedo, albedo * np.array([1.0, 0.52, 0.55]), 0.95 * makeup.blush * cheeks)
     if makeup.eyeshadow:
-        lid = np.clip(1.25 * spot(rest, 0.32, 7.365, 0.17, 0.055), 0, 1) * (rest[:, 1] > 7.27)
+        high = 0.05 + 0.03 * makeup.eyeshadow * (1 + makeup.wing)
+        lid = np.clip(1.25 * spot(rest, 0.33, 7.365, 0.18, high), 0, 1) * (rest[:, 1] > 7.27)
         _blend(albedo, np.array(makeup.eyeshadow_color), 0.75 * makeup.eyeshadow * lid)
     # The roots of dense lashes draw a line too.
-    liner = max(makeup.eyeliner, 0.35 * (1 - scene.person.face.masculinity))
+    bare = 0.35 * (1 - scene.person.face.masculinity)
+    liner = max(makeup.eyeliner, 0.5 * makeup.lashes, bare)
     if liner > 0.01:
         x = np.abs(rest[:, 0])
         upper = np.interp(x, (0.17, 0.24, 0.33, 0.42, 0.50), (7.275, 7.325, 7.345, 7.325, 7.29))
-        line = np.exp(-(((rest[:, 1] - upper) / 0.014) ** 2)) * (x > 0.17) * (x < 0.52)
-        _blend(albedo, np.full(3, 0.01), 0.9 * liner * line * (rest[:, 2] > 1.0))
+        upper += makeup.wing * np.clip((x - 0.44) / 0.16, 0, 1) * 0.11
+        thick = 0.012 + 0.009 * makeup.eyeliner
+        line = np.exp(-(((rest[:, 1] - upper) / thick) ** 2))
+        line *= (x > 0.17) * (x < 0.52 + 0.09 * makeup.wing)
+        lower = np.interp(x, (0.2, 0.33, 0.48), (7.245, 7.20, 7.25))
+        below = np.exp(-(((rest[:, 1] - lower) / 0.013) ** 2)) * (x > 0.22) * (x < 0.5)
+        drawn = np.maximum(liner * line, 0.6 * np.clip(makeup.eyeliner - 0.4, 0, 1) * below)
+        _blend(albedo, np.full(3, 0.01), 0.9 * drawn * (rest[:, 2] > 1.0))
 
 
 def _stubble(person: Person, albedo: np.ndarray, rest: np.ndarray, fine: np.ndarray) -> None:
@@ -104,11 +89,21 @@ def _stubble(person: Person, albedo: np.ndarray, rest: np.ndarray, fine: np.ndar
     _blend(albedo, color.astype(np.float32), np.clip(hairs, 0, 0.85))
 
 
+def _spots(person: Person, albedo: np.ndarray, rest: np.ndarray, mottles: np.ndarray) -> None:
+    """Red blemishes, and the darker skin over the upper lip that many women have too."""
+    skin = person.skin
+    if skin.mouth_shade:
+        over = spot(rest, 0.13, 6.775, 0.13, 0.05) + 0.6 * spot(rest, 0.31, 6.63, 0.07, 0.07)
+        shade = 0.42 * skin.mouth_shade * np.clip(over, 0, 1)
+        albedo *= 1 - shade[:, None] * np.array([0.75, 0.95, 1.0], np.float32)
+    if skin.blemishes:
+        red = np.clip(mottles - 1.1, 0, 0.8) * skin.blemishes
+        albedo *= 1 - red[:, None] * np.array([0.05, 0.38, 0.34], np.float32)
+
+
 def _lips(scene: Scene, surface: Surface, lips: np.ndarray, tone: np.ndarray) -> None:
     makeup, old = scene.shot.makeup, old_fraction(scene.person.age)
-    natural = tone * np.array([0.80, 0.50, 0.50])
-    if scene.person.male:
-        natural = 0.5 * (natural + tone * np.array([0.84, 0.66, 0.64]))
+    natural = lip_color(tone, scene.person.skin.lip_depth)
     amount = np.clip(lips * 1.2, 0, 1) * (0.85 - 0.3 * min(old, 1.0))
     _blend(surface.albedo, natural, amount)
     surface.gloss += 0.06 * lips
@@ -116,7 +111,8 @@ def _lips(scene: Scene, surface: Surface, lips: np.ndarray, tone: np.ndarray) ->
     if makeup.lipstick:
         color = np.array(makeup.lipstick_color)
         _blend(surface.albedo, color, np.clip(lips * 1.3, 0, 1) * 0.95 * makeup.lipstick)
-        surface.gloss += 0.10 * makeup.lipstick * lips
+        surface.gloss += 0.30 * makeup.lip_gloss * makeup.lipstick * lips
+        surface.sharpness += 20 * makeup.lip_gloss * lips
 
 
 def _openings(surface: Surface, fragments: Fragments) -> None:
@@ -143,7 +139,7 @@ def _relief(
     """Tilts the normals by wrinkles and pores."""
     person = scene.person
     coarse = 0.5 + 0.5 * person.face.masculinity + 0.6 * old_fraction(person.age)
-    pores = 0.028 * coarse * (1 - 0.6 * scene.shot.makeup.foundation)
+    pores = (0.012 + 0.04 * person.skin.pores) * coarse * (1 - 0.6 * scene.shot.makeup.foundation)
     tilt_normals(
         surface.normal,
         -detail[1] + pores * fine,
@@ -180,10 +176,12 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     pigment = np.clip(relief[3] * (1 - 0.6 * makeup.foundation), 0, 0.85)
     surface.albedo *= 1 - pigment[:, None] * np.array([0.5, 0.72, 0.85], np.float32)
     oily = spot(rest, 0.0, 7.7, 0.4, 0.25, mirrored=False) + spot(rest, 0.0, 7.0, 0.09, 0.2)
-    surface.gloss += (0.055 + 0.05 * oily) * (1 - 0.35 * old) * (1 - 0.3 * is_neck(rest))
+    shine = (0.3 + 1.7 * person.skin.shine) * (1 - 0.35 * old)
+    surface.gloss += (0.055 + 0.06 * oily) * shine * (1 - 0.3 * is_neck(rest))
     surface.gloss *= np.clip(1 + 0.25 * mottles, 0.3, 1.8)
     surface.sharpness += 4 * oily
     surface.scatter += 1.0
+    _spots(person, surface.albedo, rest, mottles)
     _stubble(person, surface.albedo, rest, fine)
     scalp = scalp_density(rest, person.hair, person.male) * (ears < 0.3)
     hair = np.array(person.hair.color, np.float32)

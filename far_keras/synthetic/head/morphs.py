@@ -117,7 +117,7 @@ def _sex_traits(face: Face) -> dict[str, float]:
         "chin-bones": 0.6 * man - 0.6 * woman,
         "forehead-nubian": -0.25 * man + 0.1 * woman,
         "forehead-trans": -0.3 * man,
-        "eyebrows-trans": -0.6 * man + 0.5 * woman,
+        "eyebrows-trans": -0.6 * man + 0.3 * woman,
         # The mesh's men have longer faces and closer eyes than people have.
         "head-scale-vert": -0.22 * man,
         "eye-trans-out": 0.05 + 0.3 * man,
@@ -127,16 +127,16 @@ def _sex_traits(face: Face) -> dict[str, float]:
         "eye-height2": 0.1 + 0.1 * woman,
         "eye-height3": 0.1 + 0.1 * woman,
         "eye-corner2": 0.25 * woman,
-        "nose-scale-horiz": 0.35 * man - 0.75 * woman,
-        "nose-volume": -0.45 * woman,
+        "nose-scale-horiz": 0.35 * man - 0.5 * woman,
+        "nose-volume": -0.35 * woman,
         "nose-scale-depth": 0.15 * man - 0.15 * woman,
         "nose-hump": 0.3 * man - 0.1 * woman,
         "nose-curve": 0.15 * man - 0.1 * woman,
-        "mouth-upperlip-height": -0.3 * man + 0.35 * woman,
-        "mouth-lowerlip-height": -0.25 * man + 0.35 * woman,
+        "mouth-upperlip-height": -0.3 * man + 0.15 * woman,
+        "mouth-lowerlip-height": -0.25 * man + 0.15 * woman,
         "cheek-bones": 0.15 * woman,
         "cheek-volume": -0.3 * woman,
-        "mouth-scale-horiz": 0.2 * man - 0.15 * woman,
+        "mouth-scale-horiz": 0.2 * man + 0.05 * woman,
         "measure-neck-height": -0.2 - 0.65 * man,
         "neck-scale-horiz": 0.7 * man - 0.35 * woman,
         "neck-scale-depth": 0.4 * man - 0.2 * woman,
@@ -182,10 +182,10 @@ def _stated_traits(face: Face) -> dict[str, float]:
         "nose-width2": 0.6 * face.nose_size,
         "nose-point-width": -face.nose_point,
         "nose-base": 0.3 * face.nose_point,
-        "mouth-upperlip-height": 0.75 * face.lip_volume,
-        "mouth-lowerlip-height": 0.75 * face.lip_volume,
-        "mouth-upperlip-volume": 0.75 * face.lip_volume,
-        "mouth-lowerlip-volume": 0.75 * face.lip_volume,
+        "mouth-upperlip-height": 0.5 * face.lip_volume,
+        "mouth-lowerlip-height": 0.5 * face.lip_volume,
+        "mouth-upperlip-volume": 0.55 * face.lip_volume,
+        "mouth-lowerlip-volume": 0.55 * face.lip_volume,
         "eye-height1": eyes,
         "eye-height2": eyes,
         "eye-height3": eyes,
@@ -247,16 +247,24 @@ def expression_weights(expression: Expression) -> dict[str, float]:
     both = {
         "mouthSmile": e.smile,
         "mouthDimple": 0.25 * e.smile,
-        "mouthUpperUp": 0.4 * e.smile * min(1.0, 3 * e.jaw_open) + 0.1 * e.smile,
-        "cheekSquint": 0.3 * e.smile,
+        "mouthStretch": 0.15 * e.smile + 0.35 * e.grin,
+        "mouthUpperUp": 0.1 * e.smile + 0.9 * e.grin,
+        "mouthLowerDown": 0.75 * e.grin,
+        "cheekSquint": 0.45 * e.smile,
+        "eyeLookDown": max(0.0, -e.gaze[1]) / 25,
+        "eyeLookUp": max(0.0, e.gaze[1]) / 25,
         "eyeSquint": 0.1 * e.smile + 0.5 * e.squint,
-        "eyeBlink": e.blink,
+        # Lids follow the gaze; the mesh turns no eyeballs.
+        "eyeBlink": min(1.0, e.blink + 0.025 * max(0.0, -e.gaze[1] - 4)),
         "browDown": max(0.0, -e.brow_raise),
         "browOuterUp": max(0.0, e.brow_raise),
     }
     weights = {f"{name}{side}": value for name, value in both.items() for side in ("Left", "Right")}
     weights["browInnerUp"] = 0.2 + 0.8 * max(0.0, e.brow_raise)
     weights["jawOpen"] = e.jaw_open
+    # Drawn back, lips are stretched thin.
+    weights["mouthRollUpper"] = 0.3 * e.grin
+    weights["mouthRollLower"] = 0.25 * e.grin
     weights["mouthPucker"] = e.pucker
     return {name: value for name, value in weights.items() if value}
 

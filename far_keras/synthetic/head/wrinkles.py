@@ -120,8 +120,13 @@ class _Strokes:
         _paint(field, points, -0.35 * depths, 2.6 * widths)
 
 
-def _folds(strokes: _Strokes, old: float, smile: float, raise_: float, lower: float) -> None:
-    """Grooves of a face; `old` from 0 to 1.15 says how deep and how many they are."""
+def _folds(
+    strokes: _Strokes, old: float, smile: float, raise_: float, lower: float, cheek: float
+) -> None:
+    """Grooves of a face; `old` from 0 to 1.15 says how deep and how many they are.
+
+    `cheek` is how readily the cheeks fold in a smile, whatever the age.
+    """
     rng = strokes.rng
     for y in np.linspace(7.60, 7.92, int(rng.integers(3, 6))):
         tilt = rng.uniform(-0.015, 0.015)
@@ -159,9 +164,13 @@ def _folds(strokes: _Strokes, old: float, smile: float, raise_: float, lower: fl
     )
     strokes.add_pair(
         [(0.195, 6.95), (0.26, 6.86), (0.32, 6.74), (0.35, 6.60)],
-        0.0016 + 0.0095 * old + 0.005 * smile,
-        0.020,
+        0.0008 + 0.0022 * cheek + 0.0095 * old + (0.003 + 0.005 * cheek) * smile,
+        0.022,
     )
+    if cheek * smile > 0.3:  # the bracket beside the mouth's corner
+        strokes.add_pair(
+            [(0.36, 6.78), (0.42, 6.66), (0.41, 6.52)], 0.006 * (cheek * smile - 0.2), 0.022
+        )
     strokes.add_pair([(0.275, 6.60), (0.295, 6.50), (0.31, 6.38)], 0.0075 * old, 0.017)
     strokes.add([(-0.16, 6.43), (0.0, 6.45), (0.16, 6.43)], 0.0012 + 0.003 * old, 0.016)
     if old > 0.25:
@@ -198,7 +207,7 @@ def _spots(person: Person, rng: np.random.Generator) -> np.ndarray:
         _paint(field, points, amounts, size * rng.uniform(0.5, 1.3, count))
 
     old = old_fraction(person.age)
-    dots(int(rng.integers(0, 4)), (-0.6, 6.3), (0.6, 7.9), 0.009, 0.9)
+    dots(int(rng.poisson(10 * person.skin.moles**1.5)), (-0.6, 6.1), (0.6, 7.9), 0.010, 1.0)
     dots(int(220 * person.freckles), (-0.55, 6.8), (0.55, 7.2), 0.009, 0.35)
     dots(int(40 * max(old - 0.3, 0)), (-0.75, 6.4), (0.75, 8.3), 0.025, 0.30)
     return field
@@ -217,6 +226,7 @@ def detail_map(person: Person, expression: Expression) -> DetailMap:
         expression.smile,
         max(0.0, expression.brow_raise),
         lower,
+        person.skin.smile_folds,
     )
     strokes.paint(height)
     return DetailMap(height, _spots(person, rng))

@@ -16,15 +16,14 @@ import numpy as np
 from far_keras.synthetic.parameters import (
     RGB,
     Camera,
-    Expression,
     Face,
     Hair,
     Light,
-    Makeup,
     Person,
     Shot,
 )
 from far_keras.synthetic.people import palette
+from far_keras.synthetic.people.countenance import draw_expression, draw_makeup, draw_skin
 from far_keras.synthetic.people.grooming import draw_beard, draw_style, draw_wave
 from far_keras.synthetic.people.margins import DOUBTFUL, MARGINS
 from far_keras.synthetic.people.table import AGE_BANDS, HAIR_COLORS, MALE, RULES
@@ -160,6 +159,7 @@ def draw_person(
         iris_color=palette.iris_color(rng, melanin, drawn["hair_color"]),
         hair=hair,
         beard=draw_beard(rng, drawn, strength, hair_color),
+        skin=draw_skin(rng, male),
     )
 
 
@@ -172,28 +172,8 @@ def draw_shot(
         return MARGINS[name].draw(rng, bool(drawn[name]), _doubt(name, drawn, sure))
 
     smile = strength("Smiling")
-    mouth_open = bool(drawn["Mouth_Slightly_Open"])
-    expression = Expression(
-        smile=smile,
-        jaw_open=float(0.13 + 0.32 * rng.beta(1.2, 2.4)) if mouth_open else 0.0,
-        brow_raise=float(np.clip(rng.normal(0.1, 0.2), -0.3, 0.6)),
-        squint=float(np.clip(0.35 * smile * rng.random() + rng.uniform(0, 0.1), 0, 1)),
-        blink=float(rng.uniform(0, 0.15)),
-        pucker=float(rng.uniform(0.2, 0.5)) if smile < 0.1 and rng.random() < 0.05 else 0.0,
-        gaze=(float(np.clip(rng.normal(0, 7), -18, 18)), float(np.clip(rng.normal(0, 4), -9, 9))),
-    )
-    heavy = strength("Heavy_Makeup")
-    # Who wears lipstick mostly wears some mascara: that alone is no heavy makeup.
-    light = rng.uniform(0.3, 0.6) if drawn["Wearing_Lipstick"] else 0.0
-    makeup = Makeup(
-        lipstick=strength("Wearing_Lipstick"),
-        lipstick_color=palette.tone(rng, palette.LIPSTICKS),
-        eyeshadow=heavy,
-        eyeshadow_color=palette.tone(rng, palette.EYESHADOWS),
-        eyeliner=float(np.clip(max(heavy * rng.uniform(0.7, 1.2), light), 0, 1)),
-        blush=strength("Rosy_Cheeks"),
-        foundation=float(np.clip(heavy * rng.uniform(0.6, 1.1), 0, 1)),
-    )
+    expression = draw_expression(rng, smile, bool(drawn["Mouth_Slightly_Open"]), sure)
+    makeup = draw_makeup(rng, person, drawn, strength)
     camera = Camera(
         yaw=_draw_yaw(rng, sure),
         pitch=float(np.clip(rng.normal(0, 5), -12, 12)),

@@ -8,13 +8,13 @@ from far_keras.synthetic.parameters import RGB
 
 __all__ = [
     "EYESHADOWS",
-    "LIPSTICKS",
     "METALS",
     "any_color",
     "brow_color",
     "hair_color",
     "iris_color",
     "linear",
+    "lipstick",
     "rgb",
     "tone",
 ]
@@ -33,8 +33,17 @@ DOUBTFUL_TONES = {
     "Brown_Hair": (150, 112, 74),
     "Gray_Hair": (114, 101, 92),
 }
-LIPSTICKS = ((170, 20, 40), (140, 25, 50), (205, 75, 95), (120, 25, 35), (190, 60, 50))
-EYESHADOWS = ((90, 58, 64), (66, 66, 104), (112, 78, 50), (70, 50, 45), (50, 80, 80))
+LIPSTICKS = (
+    *((170, 20, 40), (190, 30, 45), (140, 25, 50), (120, 25, 35)),  # reds
+    *((205, 75, 95), (215, 100, 125), (190, 60, 110), (200, 110, 110)),  # pinks
+    *((190, 60, 50), (205, 95, 75)),  # corals
+    *((110, 30, 70), (85, 22, 45), (95, 35, 95), (60, 20, 30)),  # berries and plums
+    *((165, 95, 85), (145, 80, 70), (120, 62, 52)),  # browns
+)
+EYESHADOWS = (
+    *((90, 58, 64), (112, 78, 50), (70, 50, 45), (60, 45, 42), (40, 34, 36)),
+    *((66, 66, 104), (50, 80, 80), (110, 70, 105), (150, 110, 80), (190, 165, 140)),
+)
 IRISES = {
     "dark": ((46, 30, 22), (84, 56, 36)),
     "light": ((70, 104, 140), (112, 128, 92)),
@@ -65,6 +74,13 @@ def iris_color(rng: np.random.Generator, melanin: float, hair: str) -> RGB:
     light = melanin < 0.35 and rng.random() < (0.6 if hair in ("Blond_Hair", "auburn") else 0.35)
     low, high = np.array(IRISES["light" if light else "dark"], float)
     return linear(low + (high - low) * rng.random())
+
+
+def lipstick(rng: np.random.Generator, lips: RGB) -> RGB:
+    """A lipstick; one in five is nude: near the wearer's own `lips`."""
+    if rng.random() < 0.2:
+        return rgb(np.clip(np.array(lips) * rng.uniform(0.85, 1.25, 3) * (1.1, 0.9, 0.9), 0, 1))
+    return tone(rng, LIPSTICKS)
 
 
 def tone(rng: np.random.Generator, tones: tuple[tuple[int, int, int], ...]) -> RGB:

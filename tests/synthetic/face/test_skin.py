@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from far_keras.synthetic.face.skin import skin_tone
 from far_keras.synthetic.head.wrinkles import detail_map
-from far_keras.synthetic.parameters import Beard, Expression, Makeup
+from far_keras.synthetic.parameters import Beard, Expression, Makeup, Skin
+from far_keras.synthetic.people.complexion import skin_tone
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import render
 
@@ -98,3 +98,21 @@ def test_shadow_of_a_beard_darkens_the_jaw(make_person, make_shot):
         for beard in (Beard(), Beard(shadow=1.0))
     )
     assert stubbly < shaven - 15
+
+
+def test_shade_over_the_lip_is_no_beard_and_darkens_it(bald, make_shot):
+    lip = (slice(141, 146), slice(78, 99))
+    clear, shaded = (
+        render(replace(bald, skin=Skin(mouth_shade=shade)), make_shot()) for shade in (0.0, 1.0)
+    )
+    assert _mean(shaded.image, lip).mean() < _mean(clear.image, lip).mean() - 4
+    np.testing.assert_array_equal(clear.regions, shaded.regions)
+    np.testing.assert_array_equal(clear.image[FOREHEAD], shaded.image[FOREHEAD])
+
+
+def test_oily_skin_shines(bald, make_shot):
+    matt, oily = (
+        render(replace(bald, skin=Skin(shine=shine)), make_shot()).image[FOREHEAD]
+        for shine in (0, 1)
+    )
+    assert np.quantile(oily, 0.9) > np.quantile(matt, 0.9) + 3
