@@ -30,8 +30,8 @@ def add_command(commands) -> None:
     )
     parser.add_argument(
         "--model",
-        required=True,
-        help="folder of a trained or exported model, or a server's: grpc://host:8500/model",
+        help="folder of a trained or exported model, a .tflite file, or a server's: "
+        "grpc://host:8500/model (default: the model that comes with far_keras)",
     )
     parser.add_argument(
         "--out",
@@ -60,9 +60,11 @@ def add_command(commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from far_keras.models.pretrained import pretrained_folder
     from far_keras.recognition.pictures import list_photographs
     from far_keras.recognition.video.reader import is_video
 
+    options.model = options.model or pretrained_folder()
     if any(map(is_video, options.photographs)):
         _answer_video(options)
         return

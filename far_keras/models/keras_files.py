@@ -13,6 +13,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from far_keras.atomic import atomic_path
 from far_keras.errors import ModelError, SchemaError
 from far_keras.schema import AttributeSchema
@@ -143,13 +145,28 @@ def read_schema(path: str | Path) -> AttributeSchema:
         raise ModelError(f"{path}: the schema inside cannot be used: {error}") from error
 
 
-def write_weights(model: keras.Model, path: Path, schema: AttributeSchema) -> None:
-    """Writes weights and schema to a file ``….weights.h5`` in place."""
+def write_weights(
+    model: keras.Model, path: Path, schema: AttributeSchema, *, half: bool = False
+) -> None:
+    """Writes weights and schema to a file ``….weights.h5`` in place.
+
+    Args:
+        model: The network.
+        path: Ends in ``.weights.h5``.
+        schema: What the network answers.
+        half: Round the weights to float16, which halves the file. They are float32 again once
+            they are read.
+
+    Raises:
+        ModelError: `half`, and a weight is beyond float16's range of 65504.
+    """
     import h5py
     import keras
 
     # A model that was compiled would put its optimiser's state, twice its size, into the file.
     keras.Model(model.input, model.output).save_weights(path)
+    if half:
+        _round_to_half(path)
     with h5py.File(path, "a") as file:
         file.attrs[_ATTRIBUTE] = json.dumps(schema.to_dict())
 
@@ -160,6 +177,37 @@ def read_weights(model: keras.Model, path: Path) -> None:
         # Keras only warns of layers that the file lacks, and leaves them at random.
         warnings.simplefilter("error", UserWarning)
         model.load_weights(path)
+
+
+def _round_to_half(path: Path) -> None:
+    """Writes an HDF5 file anew, with float16 for float32: HDF5 does not give up space."""
+    import h5py
+
+    rounded = path.with_name(path.name + ".half")
+
+    def copy(source: Any, target: Any) -> None:
+        for key, value in source.attrs.items():
+            target.attrs[key] = value
+        for name, item in source.items():
+            if isinstance(item, h5py.Group):
+                copy(item, target.create_group(name))
+                continue
+            values = item[()]
+            if values.dtype == np.float32:
+                if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+                    raise ModelError(
+                        f"weights: {item.name} holds a value beyond float16's range; store the "
+                        "model in float32"
+                    )
+                values = values.astype(np.float16)
+            target.create_dataset(name, data=values)
+
+    try:
+        with h5py.File(path, "r") as source, h5py.File(rounded, "w") as target:
+            copy(source, target)
+        rounded.replace(path)
+    finally:
+        rounded.unlink(missing_ok=True)
 
 
 def _read_member(path: Path) -> str | None:

@@ -75,6 +75,7 @@ def save_model(
     calibration: Calibration | None = None,
     provenance: Mapping[str, Any] | None = None,
     documents: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> Path:
     """Writes a model as a folder that `load_model` reads. The folder appears whole or not at all.
 
@@ -87,13 +88,14 @@ def save_model(
         calibration: How attribute logits become probabilities; None for the plain sigmoid.
         provenance: JSON data on how the model was made.
         documents: Further JSON files to put beside it, by file name, such as ``history.json``.
+        half: Store the weights in float16, half the size.
 
     Returns:
         The folder.
 
     Raises:
-        ModelError: `folder` holds something else than a model, or a threshold is no probability
-            of one of the schema's attributes.
+        ModelError: `folder` holds something else than a model, a threshold is no probability
+            of one of the schema's attributes, or a weight is beyond float16's range.
         OSError: The folder cannot be written.
     """
     folder = Path(folder)
@@ -112,7 +114,7 @@ def save_model(
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.tmp")
     temporary.mkdir()
     try:
-        write_weights(model, temporary / WEIGHTS, schema)
+        write_weights(model, temporary / WEIGHTS, schema, half=half)
         _write(temporary / SCHEMA, schema.to_dict())
         _write(
             temporary / THRESHOLDS,

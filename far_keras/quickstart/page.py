@@ -59,7 +59,7 @@ class Report:
         title: The page's title.
         evaluation: The content of ``evaluation.json``.
         steps: What was done.
-        photograph: The annotated photograph.
+        photographs: Annotated photographs.
         groups: Names of the groups, for the colours of the masks.
         masks: Faces and the masks over them, in reading order.
         mask_columns: How many of `masks` belong together in a row.
@@ -72,7 +72,7 @@ class Report:
     title: str
     evaluation: Mapping[str, Any]
     steps: Sequence[Step] = ()
-    photograph: Picture | None = None
+    photographs: Sequence[Picture] = ()
     groups: Sequence[str] = ()
     masks: Sequence[Picture] = ()
     mask_columns: int = 3
@@ -85,7 +85,7 @@ class Report:
 def write_html_report(report: Report, path: str | Path) -> Path:
     """Writes the page and returns its path."""
     data = report.evaluation["data"]
-    parts = [_header(report), _photograph(report), _means(report.evaluation)]
+    parts = [_header(report), _photographs(report), _means(report.evaluation)]
     parts += [_masks(report), _single("How it learned", report.curves)]
     parts += [_attributes(report), _errors(report), _steps(report), _next(report)]
     body = "\n".join(part for part in parts if part)
@@ -130,8 +130,11 @@ def _header(report: Report) -> str:
     )
 
 
-def _photograph(report: Report) -> str:
-    return _single("A photograph, answered", report.photograph)
+def _photographs(report: Report) -> str:
+    if not report.photographs:
+        return ""
+    pictures = "".join(_html_picture(picture, "plot") for picture in report.photographs)
+    return _section("A photograph, answered", pictures)
 
 
 def _means(evaluation: Mapping[str, Any]) -> str:

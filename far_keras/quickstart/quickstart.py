@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from far_keras.errors import DatasetError
-from far_keras.quickstart.journal import StepJournal
+from far_keras.journal import StepJournal
 
 __all__ = ["Quickstart", "quickstart"]
 
@@ -107,6 +107,7 @@ class _Run:
         self.models = {name: directory / "models" / name for name in (MGMTN, BASELINE)}
         self.figures, self.report = directory / "evaluation", directory / "report.html"
         self.photograph = directory / "astronaut.png"
+        self.pretrained = directory / "astronaut_pretrained.png"
         training = 0.75 * count * epochs  # picture passes: about three in four are for training
         self.steps = [
             _Step("render", f"render {count:,} faces", self._render, 15 + count / 16, self.faces),
@@ -236,12 +237,16 @@ class _Run:
         from far_keras.recognition.recognizer import Recognizer
 
         image = skimage.data.astronaut()
-        with Recognizer.load(self.models[MGMTN]) as recognizer:
-            result = recognizer(image, strict=True)
-        write_image(self.photograph, draw_faces(image, result.faces))
-        for face in result.faces:
-            said = [name for name, decision in face.decisions.items() if decision]
-            self.console.print("it answers: " + ", ".join(said), highlight=False)
+        for who, model, path in (
+            ("the network of this run", self.models[MGMTN], self.photograph),
+            ("the model that comes with far_keras", None, self.pretrained),
+        ):
+            with Recognizer.load(model) as recognizer:
+                result = recognizer(image, strict=True)
+            write_image(path, draw_faces(image, result.faces))
+            for face in result.faces:
+                said = [name for name, decision in face.decisions.items() if decision]
+                self.console.print(f"{who} answers: {', '.join(said)}", highlight=False)
 
     def _report(self) -> None:
         from far_keras.quickstart.report import write_quickstart_report
@@ -252,7 +257,10 @@ class _Run:
             models=self.models,
             records=self.records,
             evaluation=self.figures,
-            photograph=self.photograph,
+            photographs={
+                "Answered by the network of this run": self.photograph,
+                "By the model that comes with the package": self.pretrained,
+            },
             seconds=done,
             next_steps=self._next_steps(),
         )
@@ -261,7 +269,8 @@ class _Run:
         model = self.models[MGMTN]
         return [
             (
-                "Answer your own photographs:",
+                "Answer your own photographs, by the model that comes with far_keras, or by this:",
+                "far-keras predict photo.jpg --annotated answers\n"
                 f"far-keras predict photo.jpg --model {model} --annotated answers",
             ),
             (

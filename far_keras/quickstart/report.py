@@ -24,7 +24,7 @@ def write_quickstart_report(
     models: Mapping[str, Path],
     records: Path,
     evaluation: Path,
-    photograph: Path,
+    photographs: Mapping[str, Path],
     seconds: Mapping[str, float],
     next_steps: Sequence[tuple[str, str]],
 ) -> Path:
@@ -36,7 +36,7 @@ def write_quickstart_report(
         records: The folder of records; of its test split pictures are shown.
         evaluation: Folder with ``evaluation.json`` and ``evaluation.png``; the plot of the
             training is put beside them.
-        photograph: The annotated photograph.
+        photographs: The annotated photograph of an astronaut, by who answered it.
         seconds: How long each step took, by what it was.
         next_steps: See `Report`.
     """
@@ -65,11 +65,14 @@ def write_quickstart_report(
         title="far_keras quickstart",
         evaluation=json.loads((evaluation / "evaluation.json").read_text(encoding="utf-8")),
         steps=[Step(what, spent) for what, spent in seconds.items()],
-        photograph=Picture(
-            photograph,
-            "Eileen Collins (NASA, public domain; from scikit-image). The network has never seen "
-            "a photograph of a face: it has learned from rendered ones only.",
-        ),
+        photographs=[
+            Picture(
+                path,
+                f"{who}, which has learned from rendered faces only. Eileen Collins (NASA, public "
+                "domain; from scikit-image).",
+            )
+            for who, path in photographs.items()
+        ],
         groups=loaded.schema.group_names,
         masks=masks,
         curves=Picture(curves, "Dashed: training pictures, solid: validation pictures."),

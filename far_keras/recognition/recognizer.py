@@ -15,6 +15,7 @@ from far_keras.errors import ImageError
 from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
 from far_keras.images import ImageSource, read_image
+from far_keras.models.pretrained import pretrained_folder
 from far_keras.recognition.answering import FaceAnswerer, FoundFace
 from far_keras.recognition.engines.engine import Engine
 from far_keras.recognition.engines.opening import open_engine
@@ -41,7 +42,8 @@ class Recognizer:
     such as *Attractive* or *Male*.
 
     Args:
-        engine: What answers aligned faces; see `load`.
+        engine: What answers aligned faces, see `load`; the model that comes with the package if
+            None.
         detector: What finds the faces; its own if None.
         batch_size: Faces answered at once.
         sensitive: Whether sensitive attributes are answered.
@@ -54,7 +56,7 @@ class Recognizer:
         left_out: Names of the sensitive ones that are left out.
 
     Example:
-        >>> with Recognizer.load("models/first") as recognizer:  # doctest: +SKIP
+        >>> with Recognizer() as recognizer:  # doctest: +SKIP
         ...     result = recognizer("photo.jpg")
         ...     result.status, result.faces[0].decisions["Smiling"]
         ('ok', True)
@@ -62,16 +64,16 @@ class Recognizer:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine | None = None,
         detector: FaceDetector | None = None,
         batch_size: int = 32,
         sensitive: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1. Received: {batch_size}")
-        self.engine = engine
+        self.engine = open_engine(pretrained_folder()) if engine is None else engine
         self.batch_size = batch_size
-        self._answerer = FaceAnswerer(engine, sensitive)
+        self._answerer = FaceAnswerer(self.engine, sensitive)
         self.attributes = self._answerer.attributes
         self.untaught = self._answerer.untaught
         self.left_out = self._answerer.left_out
@@ -80,7 +82,7 @@ class Recognizer:
     @classmethod
     def load(
         cls,
-        model: ModelSource,
+        model: ModelSource | None = None,
         *,
         schema: AttributeSchema | None = None,
         batch_size: int = 32,
@@ -90,7 +92,8 @@ class Recognizer:
 
         Args:
             model: The folder of a trained model, the folder of an exported one, a ``.tflite``
-                file, a `FarClient` or ``"grpc://host:8500/model"``; see `open_engine`.
+                file, a `FarClient` or ``"grpc://host:8500/model"``, see `open_engine`; the model
+                that comes with the package if None.
             schema: The schema that is wanted; None takes whatever the model has.
             batch_size: Faces answered at once.
             sensitive: Whether sensitive attributes are answered.
@@ -102,7 +105,8 @@ class Recognizer:
             AssetError: The face detector's model is not to be had.
             SystemLibraryError: A system library that MediaPipe needs is missing.
         """
-        return cls(open_engine(model, schema), batch_size=batch_size, sensitive=sensitive)
+        source = pretrained_folder() if model is None else model
+        return cls(open_engine(source, schema), batch_size=batch_size, sensitive=sensitive)
 
     # Text, bytes and arrays are iterable too, but stand for one picture: the first match counts.
     @overload

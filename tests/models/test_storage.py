@@ -1,6 +1,7 @@
 import json
 import os
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -248,3 +249,26 @@ def test_the_optimiser_is_not_stored(saved, schema, tmp_path):
     expected = model.predict(IMAGES, verbose=0)["attributes"]
     outputs = load_model(again).model.predict(IMAGES, verbose=0)["attributes"]
     np.testing.assert_array_equal(outputs, expected)
+
+
+def test_half_precision_is_stored_and_read_as_float32(saved, schema, tmp_path):
+    model, _ = saved
+    config = ModelConfig("baseline_small", {"image_size": 64})
+    halved = save_model(model, tmp_path / "half", config=config, schema=schema, half=True)
+    kinds = set()
+    with h5py.File(halved / "model.weights.h5") as file:
+        file.visititems(lambda _, item: kinds.add(getattr(item, "dtype", None)))
+    assert kinds == {None, np.dtype("float16")}
+    loaded = load_model(halved)
+    for weight, rounded in zip(model.weights, loaded.model.weights, strict=True):
+        assert rounded.dtype == "float32"
+        np.testing.assert_array_equal(np.asarray(rounded), np.float16(weight).astype(np.float32))
+
+
+def test_weights_beyond_half_precision_are_refused(saved, schema, tmp_path):
+    model, _ = saved
+    model.weights[0].assign(np.full(model.weights[0].shape, 1e5))
+    config = ModelConfig("baseline_small", {"image_size": 64})
+    with pytest.raises(ModelError, match="beyond float16's range"):
+        save_model(model, tmp_path / "half", config=config, schema=schema, half=True)
+    assert not (tmp_path / "half").exists()

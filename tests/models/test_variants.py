@@ -3,7 +3,6 @@ import pytest
 from far_keras.models.backbones import BACKBONES
 from far_keras.models.variants import VARIANTS, ModelConfig, Variant, build_model
 
-
 NAMED = dict(VARIANTS)  # before other tests add theirs
 
 

@@ -37,7 +37,7 @@ def report(tmp_path):
         title="A <run>",
         evaluation=evaluation(),
         steps=[Step("render", 83.0), Step("train", 100.4)],
-        photograph=Picture(tmp_path / "plot.png", "a photograph"),
+        photographs=[Picture(tmp_path / "plot.png", "a photograph")],
         groups=("Hair", "Nose"),
         masks=[Picture(face, "picture"), Picture(face, "given"), Picture(face, "predicted")],
         curves=Picture(tmp_path / "plot.png", "curves"),

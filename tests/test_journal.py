@@ -3,7 +3,7 @@ import json
 import pytest
 
 from far_keras.errors import DatasetError
-from far_keras.quickstart.journal import StepJournal
+from far_keras.journal import StepJournal
 
 SETTINGS = {"count": 3}
 
