@@ -24,7 +24,7 @@ LAYERS = [
     {"recognition"},
     {"evaluation"},
     {"experiments"},
-    {"quickstart"},
+    {"quickstart", "pretraining"},
     {"cli"},
 ]
 

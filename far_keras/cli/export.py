@@ -7,6 +7,7 @@ from pathlib import Path
 
 from far_keras.cli.command import command, console_for_messages, console_for_tables
 from far_keras.errors import ModelError
+from far_keras.models.pretrained import PRETRAINED, pretrained_folder
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]
@@ -20,7 +21,13 @@ def add_command(commands) -> None:
         "write a model for others to run: a SavedModel for TF Serving, .tflite files for phones",
         when_interrupted="begins anew",
     )
-    parser.add_argument("model", type=Path, help="folder of a trained model")
+    parser.add_argument(
+        "model",
+        type=Path,
+        nargs="?",
+        help="folder of a trained model (default: the model that comes with far_keras, into "
+        f"saved_models/{PRETRAINED} and its folder tflite)",
+    )
     parser.add_argument(
         "--to",
         type=Path,
@@ -39,19 +46,26 @@ def add_command(commands) -> None:
         "--records",
         type=Path,
         help="for --tflite: folder that `far-keras annotate` wrote; its training pictures "
-        "calibrate int8, its test pictures compare (default: those of the training, if there)",
+        "calibrate int8, its test pictures compare (default: those of the training, if there; for "
+        "the model that comes with far_keras, faces are rendered to calibrate)",
     )
     parser.add_argument("--name", help="what the model is called (default: as the folder)")
 
 
 def run(options: argparse.Namespace) -> None:
+    rendered = options.model is None
+    if rendered:
+        options.model = pretrained_folder()
     if options.to is None and options.tflite is None:
-        raise ModelError("expected --to FOLDER, --tflite FOLDER or both. Received: neither")
+        if not rendered:
+            raise ModelError("expected --to FOLDER, --tflite FOLDER or both. Received: neither")
+        options.to = Path("saved_models") / PRETRAINED
+        options.tflite = options.to / "tflite"  # servers look at folders with numbers only
     load_tensorflow()
     if options.to is not None:
         _saved_model(options)
     if options.tflite is not None:
-        _tflite(options)
+        _tflite(options, rendered)
 
 
 def _saved_model(options: argparse.Namespace) -> None:
@@ -64,9 +78,11 @@ def _saved_model(options: argparse.Namespace) -> None:
     print(f"Next: far-keras serve {options.to.parent}")
 
 
-def _tflite(options: argparse.Namespace) -> None:
+def _tflite(options: argparse.Namespace, rendered: bool) -> None:
     from far_keras.evaluation.parity import measure_parity, parity_table, write_parity
+    from far_keras.export.rendered_pictures import rendered_pictures
     from far_keras.export.tflite import (
+        CALIBRATION_PICTURES,
         PRECISIONS,
         calibration_pictures,
         export_tflite,
@@ -78,7 +94,15 @@ def _tflite(options: argparse.Namespace) -> None:
     records = options.records or training_records(loaded)
     name = options.name or options.model.absolute().name
     with console_for_messages().status(f"converting {options.model}"):
-        if records is None:
+        if records is None and rendered:
+            files = export_tflite(
+                loaded,
+                options.tflite,
+                name,
+                pictures=rendered_pictures(loaded.image_size, CALIBRATION_PICTURES),
+                pictures_from="rendered faces",
+            )
+        elif records is None:
             files = export_tflite(loaded, options.tflite, name, precisions=PRECISIONS[:-1])
         else:
             pictures = calibration_pictures(records, loaded.image_size, loaded.schema)
@@ -87,6 +111,9 @@ def _tflite(options: argparse.Namespace) -> None:
             )
     for path in files.values():
         print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
+    if records is None and rendered:
+        print("How near they come to the model is in its model card; --records measures it")
+        return
     if records is None:
         print(
             "int8 was not written and nothing was compared: both need pictures. Give --records, "

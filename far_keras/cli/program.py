@@ -18,6 +18,7 @@ from far_keras.cli import (
     load,
     occlude,
     predict,
+    pretrain,
     quickstart,
     serve,
     status,
@@ -46,6 +47,7 @@ _COMMANDS = (
     explain,
     occlude,
     ablate,
+    pretrain,
 )
 
 

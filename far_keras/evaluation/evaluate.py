@@ -32,6 +32,7 @@ def evaluate(
     baseline: str | Path | None = None,
     *,
     batch_size: int = 32,
+    least: int = 0,
     resamples: int = 1000,
     seed: int = 0,
     progress: bool = True,
@@ -44,6 +45,7 @@ def evaluate(
         split: ``"train"``, ``"valid"`` or ``"test"``.
         baseline: Folder of the model to stand beside; it comes after `models`.
         batch_size: Pictures at once.
+        least: Labels of each class that an attribute needs to count in the means.
         resamples: Bootstrap resamples for the intervals.
         seed: Of the resampling.
         progress: Show a progress bar a model, on standard error.
@@ -107,6 +109,7 @@ def evaluate(
         calibration=calibration,
         folders={subject.name: subject.folder for subject in subjects},
         identities=pictures.clusters,
+        least=least,
         resamples=resamples,
         seed=seed,
         data={

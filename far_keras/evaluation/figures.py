@@ -87,7 +87,8 @@ class Evaluation:
 
     Args:
         data: Which pictures: records, name, split, pictures, identities, synthetic, resampled
-            (what the intervals resample), resamples, given_masks (which masks of the records the
+            (what the intervals resample), resamples, least (labels of each class that an attribute
+            needs to count in the means), given_masks (which masks of the records the
             networks with given masks read, by name).
         attributes: Names, in the schema's order.
         prevalence: By attribute, the share of "yes" among the known labels; NaN if none is known.
@@ -156,6 +157,7 @@ def score(
     folders: Mapping[str, str] | None = None,
     identities: NDArray | None = None,
     data: Mapping[str, object] | None = None,
+    least: int = 0,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
@@ -171,6 +173,7 @@ def score(
         folders: By name, where the model came from.
         identities: (N,) for resampling whole persons; None resamples pictures.
         data: Says which pictures these are.
+        least: Labels of each class that an attribute needs to count in the means.
         resamples: Bootstrap resamples.
         seed: Of the resampling.
     """
@@ -189,9 +192,10 @@ def score(
         samples[name] = {
             key: drawn[fitted][name][metric] for key, (metric, fitted) in FIGURES.items()
         }
+    counted = np.minimum((labels == 1).sum(axis=0), (labels == 0).sum(axis=0)) >= least
     models = []
     for name, model in answers.items():
-        mean, each = _figures(attributes, points[name], samples[name])
+        mean, each = _figures(attributes, counted, points[name], samples[name])
         overlaps = mask_figures(*masks[name], **drawing) if name in masks else {}
         thresholds = dict(zip(attributes, map(float, model.thresholds), strict=True))
         calibrated = (calibration or {}).get(name)
@@ -201,6 +205,7 @@ def score(
     for first, second in pairwise(name for name in answers if name != MAJORITY):
         mean, each = _figures(
             attributes,
+            counted,
             {key: points[first][key] - points[second][key] for key in FIGURES},
             {key: samples[first][key] - samples[second][key] for key in FIGURES},
         )
@@ -211,6 +216,7 @@ def score(
             **(data or {}),
             "resampled": "pictures" if identities is None else "identities",
             "resamples": resamples,
+            "least": least,
         },
         attributes=tuple(attributes),
         prevalence=dict(zip(attributes, map(float, share), strict=True)),
@@ -221,9 +227,15 @@ def score(
 
 
 def _figures(
-    attributes: Sequence[str], points: Mapping[str, NDArray], samples: Mapping[str, NDArray]
+    attributes: Sequence[str],
+    counted: NDArray,
+    points: Mapping[str, NDArray],
+    samples: Mapping[str, NDArray],
 ) -> tuple[dict[str, Figure], dict[str, dict[str, Figure]]]:
-    """Means and per-attribute figures of point values (A,) and their resamples (R, A)."""
+    """Means and per-attribute figures of point values (A,) and their resamples (R, A).
+
+    Only attributes that are `counted`, (A,), go into the means.
+    """
     mean: dict[str, Figure] = {}
     each: dict[str, dict[str, Figure]] = {name: {} for name in attributes}
     for key, values in points.items():
@@ -232,6 +244,7 @@ def _figures(
         low, high = interval(drawn)
         for a, name in enumerate(attributes):
             each[name][key] = Figure(float(values[a]), float(low[a]), float(high[a]))
-        low, high = interval(mean_over_attributes(drawn))
-        mean[key] = Figure(float(mean_over_attributes(values)), float(low), float(high))
+        low, high = interval(mean_over_attributes(drawn[:, counted]))
+        centre = float(mean_over_attributes(values[counted]))
+        mean[key] = Figure(centre, float(low), float(high))
     return mean, each

@@ -26,7 +26,7 @@ def training_provenance(config: TrainConfig) -> dict[str, Any]:
     """JSON data on the run of `config` that ends now; `load_model` hands it back."""
     manifest = Path(config.records) / "manifest.json"
     return {
-        "command": sys.argv,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "far_keras": far_keras.__version__,
         "git_revision": _git_revision(),

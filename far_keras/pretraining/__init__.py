@@ -1,0 +1,1 @@
+"""The model that comes with the package: how it is made, and its card."""

@@ -1,0 +1,192 @@
+"""The model card (Mitchell et al., 2019, arXiv 1810.03993), from a model's folder and figures."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from far_keras.evaluation.figures import MAJORITY
+from far_keras.models.storage import WEIGHTS, load_model
+
+__all__ = ["MODEL_CARD", "model_card"]
+
+MODEL_CARD = "MODEL_CARD.md"
+_FIGURES = {
+    "roc_auc": "ROC AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+}
+_WEAK = 8  # attributes that are called weak
+
+
+def model_card(
+    folder: str | Path, synthetic: Mapping[str, Any], photographs: Mapping[str, Any] | None = None
+) -> str:
+    """The card of a packaged model.
+
+    Args:
+        folder: The model's folder, with ``mistakes.jpg``.
+        synthetic: Content of ``evaluation.json`` of rendered test pictures; the model comes first.
+        photographs: The same of labelled photographs.
+
+    Returns:
+        Markdown.
+    """
+    folder = Path(folder)
+    loaded = load_model(folder)
+    facts, schema = loaded.provenance, loaded.schema
+    name = next(iter(synthetic["models"]))
+    size = (folder / WEIGHTS).stat().st_size / 1e6
+    start = "; its backbone began with ImageNet weights" if facts["config"]["imagenet"] else ""
+    parts = [
+        f"# {folder.name}",
+        f"Answers {len(schema.attributes)} attributes of a face, in {len(schema.groups)} groups, "
+        f"with a mask for each group. {loaded.model.count_params() / 1e6:.2f}M parameters, "
+        f"{loaded.image_size} x {loaded.image_size} pixels, weights in float16 ({size:.1f} MB). It "
+        f"has learned from rendered faces only{start}. This page was written by `far-keras "
+        "pretrain`.",
+        "## How it was made",
+        _table(("", ""), _making(facts)),
+        "The same command makes it again, and goes on where it was stopped.",
+        "## How good it is on rendered faces",
+        _about(synthetic) + " **Synthetic data: an easy test, and no measure of photographs.**",
+        _means(synthetic),
+        _each(synthetic, name),
+    ]
+    if photographs is not None:
+        parts += [
+            "## How good it is on photographs",
+            _about(photographs)
+            + " None of them was trained on. Means are over the attributes with at least "
+            f"{photographs['data']['least']} labels of each class.",
+            _means(photographs),
+            _each(photographs, name),
+        ]
+    parts += [
+        "## What it is bad at",
+        f"Weakest on rendered faces: {', '.join(_weakest(synthetic, name))}.",
+        _untaught(facts),
+        "![Rendered test pictures that it is surest and wrong about](mistakes.jpg)",
+        "Faces unlike those that were rendered: profiles beyond 45 degrees, children, statues, "
+        "drawings, faces behind masks. Its answers about them may be bold and wrong.",
+        "## What it is for, and what not",
+        "For finding pictures (who smiles, who wears glasses), for measuring networks, as a start "
+        "for training on data of your own. Not for decisions about people, not for telling who "
+        "somebody is, and not for judging sex, age, descent, health or character: an attribute "
+        "such as *Male* or *Young* says what a rendered person was drawn as. These are left out of "
+        f"answers unless asked for: {', '.join(schema.sensitive or ())}.",
+        "## Licences",
+        _table(
+            ("part", "licence"),
+            [
+                ("these weights", str(facts.get("licence", "not stated"))),
+                ("ImageNet weights of the backbone that training began with", "Apache-2.0"),
+                ("head mesh of the rendered faces", "CC0"),
+                ("renderer, training, this package", "Apache-2.0"),
+            ],
+        ),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _making(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    recipe = facts.get("recipe", {})
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    return [
+        ("command", f"`{shlex.join(facts['command'])}`"),
+        ("rendered faces", f"{recipe.get('pictures', 0):,}, seed {recipe.get('seed')}"),
+        ("their manifest's sha256", f"`{facts['manifest_sha256']}`"),
+        ("training settings", f"`{_settings(facts['config'])}`"),
+        ("seed of the training", str(facts["seed"])),
+        ("revision", f"`{facts['git_revision'] or 'not a checkout'}`"),
+        ("software", f"far_keras {facts['far_keras']}, Python {facts['python']}, {packages}"),
+        ("finished", str(facts["finished"])),
+    ]
+
+
+def _settings(config: Mapping[str, Any]) -> str:
+    keys = ("variant", "image_size", "epochs", "batch_size", "learning_rate", "weight_decay")
+    return ", ".join(f"{key} {config[key]}" for key in keys)
+
+
+def _about(evaluation: Mapping[str, Any]) -> str:
+    data = evaluation["data"]
+    persons = f" of {data['identities']:,} persons" if data.get("identities") else ""
+    return (
+        f"{data['pictures']:,} pictures{persons}; 95% intervals from resampling "
+        f"{data['resampled']}."
+    )
+
+
+def _means(evaluation: Mapping[str, Any]) -> str:
+    rows = [
+        (name, *(_figure(model["mean"][key]) for key in _FIGURES))
+        for name, model in evaluation["models"].items()
+    ]
+    rows += [
+        (f"{d['first']} - {d['second']}", *(_figure(d["mean"][key], "+") for key in _FIGURES))
+        for d in evaluation["differences"]
+    ]
+    return _table(("mean", *_FIGURES.values()), rows)
+
+
+def _each(evaluation: Mapping[str, Any], name: str) -> str:
+    """A row an attribute, the weakest first; those with labels of one class only come last."""
+    rivals = [other for other in evaluation["models"] if other not in (name, MAJORITY)]
+    measured = evaluation["models"][name]["attributes"]
+
+    def rank(attribute: str) -> tuple[bool, float]:
+        auc = measured[attribute]["roc_auc"]["value"]
+        return auc is None, auc or 0.0
+
+    rows = []
+    for attribute in sorted((a for a in measured if evaluation["known_labels"][a]), key=rank):
+        share = evaluation["prevalence"][attribute]
+        rows.append(
+            (
+                attribute,
+                f"{evaluation['known_labels'][attribute]:,}",
+                f"{share:.0%}",
+                *(_figure(measured[attribute][key]) for key in _FIGURES),
+                *(
+                    _figure(evaluation["models"][rival]["attributes"][attribute]["roc_auc"])
+                    for rival in rivals
+                ),
+            )
+        )
+    heads = ("attribute", "labels", "yes", *_FIGURES.values())
+    return _table((*heads, *(f"ROC AUC of {rival}" for rival in rivals)), rows)
+
+
+def _weakest(evaluation: Mapping[str, Any], name: str) -> list[str]:
+    figures = {
+        attribute: each["roc_auc"]["value"]
+        for attribute, each in evaluation["models"][name]["attributes"].items()
+        if each["roc_auc"]["value"] is not None
+    }
+    weakest = sorted(figures, key=lambda attribute: figures[attribute])[:_WEAK]
+    return [f"{attribute} ({figures[attribute]:.2f})" for attribute in weakest]
+
+
+def _untaught(facts: Mapping[str, Any]) -> str:
+    names = facts.get("untaught") or []
+    if not names:
+        return ""
+    return f"Never answered, since rendered faces have no labels for it: {', '.join(names)}."
+
+
+def _figure(figure: Mapping[str, float | None], sign: str = "") -> str:
+    value, low, high = figure["value"], figure["low"], figure["high"]
+    if value is None:
+        return "-"
+    if low is None or high is None:
+        return f"{value:{sign}.3f}"
+    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    heads = list(heads)
+    lines = [heads, ["---"] * len(heads), *map(list, rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,41 @@
+"""What decides the model that comes with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from far_keras.errors import DatasetError
+
+__all__ = ["Recipe"]
+
+LEAST_PICTURES = 200
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Data and training of the model that comes with the package.
+
+    Args:
+        pictures: How many faces are rendered, at least 200.
+        seed: Of the faces and of the training.
+        training: Fields of `far_keras.training.config.TrainConfig` that differ from its defaults.
+
+    Raises:
+        DatasetError: `pictures` is too small for a split with both classes.
+    """
+
+    pictures: int = 20_000
+    seed: int = 0
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pictures < LEAST_PICTURES:
+            raise DatasetError(
+                f"pictures: expected at least {LEAST_PICTURES}. Received: {self.pictures}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON data."""
+        return {"pictures": self.pictures, "seed": self.seed, "training": dict(self.training)}

@@ -1,0 +1,52 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from far_keras.errors import DatasetError
+from far_keras.models.storage import load_model
+from far_keras.pretraining.pretrain import pretrain
+from far_keras.pretraining.recipe import Recipe
+from far_keras.schema import CELEBA
+
+SMALL = Recipe(200, training={"epochs": 1, "image_size": 64, "imagenet": False})
+
+
+def test_too_few_pictures_are_refused():
+    with pytest.raises(DatasetError, match=r"pictures: expected at least 200\. Received: 20"):
+        Recipe(20)
+
+
+def test_photographs_that_are_not_there_are_refused_before_any_work(tmp_path):
+    with pytest.raises(DatasetError, match="nowhere: there is no such folder"):
+        pretrain(tmp_path / "run", SMALL, photographs=tmp_path / "nowhere")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_small_recipe_ends_with_a_model_and_a_card(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    console = Console(record=True)
+    folder = pretrain("run", SMALL, console=console)
+    assert folder == Path("run/mgmtn_efficientnetlite0")
+    loaded = load_model(folder)
+    assert loaded.provenance["licence"] == "Apache-2.0"
+    assert loaded.provenance["recipe"] == SMALL.to_dict()
+    assert loaded.provenance["synthesis"]["seed"] == 0
+    assert str(tmp_path) not in json.dumps(loaded.provenance["config"])
+
+    with Path("labels.csv").open("w", newline="") as file:  # what it is asked about afterwards
+        rows = csv.writer(file)
+        rows.writerow(("file", "split", *CELEBA.attributes))
+        names = sorted(Path("run/faces/img_align_celeba").iterdir())[:12]
+        for number, path in enumerate(names):
+            labels = [number % 2 if name == "Smiling" else "" for name in CELEBA.attributes]
+            rows.writerow((path, "test", *labels))
+    pretrain("run", SMALL, photographs="labels.csv", console=console)
+    assert console.export_text().count("render 200 faces") == 1
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "Synthetic data" in card and "12 pictures" in card
+    assert "| baseline_efficientnetlite0 |" in card and "| majority |" in card
+    assert (folder / "mistakes.jpg").stat().st_size > 10_000
