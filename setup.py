@@ -19,7 +19,7 @@ setup(
     package_data={
         "far_keras.synthetic": ["assets/*"],
         "far_keras.serving.messages": ["*.proto", "*.pyi"],
-        "far_keras": ["py.typed"],
+        "far_keras": ["py.typed", "pretrained/*/*"],
     },
     install_requires=[
         "ai-edge-litert>=2.3",

@@ -45,8 +45,8 @@ def model_card(
         f"Answers {len(schema.attributes)} attributes of a face, in {len(schema.groups)} groups, "
         f"with a mask for each group. {loaded.model.count_params() / 1e6:.2f}M parameters, "
         f"{loaded.image_size} x {loaded.image_size} pixels, weights in float16 ({size:.1f} MB). It "
-        f"has learned from rendered faces only{start}. This page was written by `far-keras "
-        "pretrain`.",
+        f"has learned from rendered faces only{start}. This page was written by "
+        "`far_keras.pretraining`.",
         "## How it was made",
         _table(("", ""), _making(facts)),
         "The same command makes it again, and goes on where it was stopped.",

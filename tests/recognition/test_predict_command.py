@@ -70,3 +70,9 @@ def test_what_cannot_be_done_is_one_line(
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("far-keras")]
     assert message in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "photo.png"]
+
+
+def test_without_a_model_the_one_that_comes_with_the_package_answers(photographs, capsys):
+    assert main(["predict", str(photographs / "a.png"), "--json"]) == 0
+    (face,) = json.loads(capsys.readouterr().out)["faces"]
+    assert "Smiling" in face["attributes"]

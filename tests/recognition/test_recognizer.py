@@ -286,3 +286,11 @@ def test_a_saved_network_answers_all_attributes_of_its_schema(tmp_path, astronau
     expected = 1 / (1 + np.exp(-logits[0]))
     # Float32 convolutions in another order of summation.
     np.testing.assert_allclose(list(face.probabilities.values()), expected, atol=1e-5)
+
+
+def test_without_a_model_the_one_that_comes_with_the_package_answers():
+    with Recognizer() as plain, Recognizer.load() as loaded:
+        assert plain.engine.description.name == "mgmtn_efficientnetlite0"
+        (face,) = plain(skimage.data.astronaut()).faces
+        assert loaded(skimage.data.astronaut()).faces[0].probabilities == face.probabilities
+    assert "Smiling" in face.decisions and "Male" not in face.decisions
