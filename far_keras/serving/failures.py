@@ -43,7 +43,11 @@ _KINDS: dict[str, tuple[type[ServingError], str]] = {
         "send fewer requests at a time, or start more servers; it is not tried again by itself",
     ),
     "UNAUTHENTICATED": (ServingError, "give the certificates that the server asks for"),
-    "UNAVAILABLE": (UnavailableError, "check the address, and that the server runs"),
+    "UNAVAILABLE": (
+        UnavailableError,
+        # One that turns a client away for its certificate mostly closes the connection in silence.
+        "check the address, that the server runs, and whether it wants TLS or a client certificate",
+    ),
     "UNIMPLEMENTED": (
         RequestError,
         "the server knows no such method: check that it is a TF Serving, and the port for gRPC "

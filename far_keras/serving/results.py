@@ -50,11 +50,11 @@ class ServedResult:
     model: str = ""
     version: int = 0
     probabilities: dict[str, float] = field(default_factory=dict)
-    thresholds: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict, repr=False)
     decisions: dict[str, bool] = field(default_factory=dict)
-    masks: NDArray[np.float32] | None = None
-    groups: tuple[str, ...] = ()
-    group_of: dict[str, str] = field(default_factory=dict)
+    masks: NDArray[np.float32] | None = field(default=None, repr=False)
+    groups: tuple[str, ...] = field(default=(), repr=False)
+    group_of: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def ok(self) -> bool:

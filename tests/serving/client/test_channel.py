@@ -113,7 +113,8 @@ def test_mutual_tls(tls_target, certificates, picture):
     tls = Tls(ca=certificates / "ca.pem", server_name="far.test", **own)
     with FarClient(target, "mgmtn", tls=tls) as client:
         assert client.predict(picture(1)).ok
-    refused(target, Tls(ca=certificates / "ca.pem", server_name="far.test"), picture)
+    without = Tls(ca=certificates / "ca.pem", server_name="far.test")
+    refused(target, without, picture, "client('s own)? certificate")
 
 
 def refused(target, tls, picture, words="UNAVAILABLE"):
@@ -135,7 +136,7 @@ def test_wrong_certificates(tls_target, certificates, picture):
         True,
     ):
         refused(target, tls, picture, encrypted)
-    refused(target, None, picture)  # in the clear to a port that is encrypted
+    refused(target, None, picture, "wants TLS")  # in the clear to a port that is encrypted
 
 
 def test_tls_to_a_port_in_the_clear(target, certificates, picture):
