@@ -13,7 +13,7 @@ from far_keras.errors import (
     ServingError,
     UnavailableError,
 )
-from far_keras.serving.services import Call
+from far_keras.serving.services import RELOAD, Call
 
 __all__ = ["failure", "too_large", "too_late"]
 
@@ -77,6 +77,8 @@ def failure(error: Any, call: Call, seconds: float) -> ServingError:
     kind, advice = _KINDS.get(code, _OTHERS)
     if code == "RESOURCE_EXHAUSTED" and _TOO_LARGE in details:
         kind, advice = RequestError, "send fewer or smaller pictures at a time, or leave out masks"
+    elif code == "INVALID_ARGUMENT" and call.method is RELOAD:
+        advice = "check names and folders: paths are absolute, on the server's machine"
     elif code == "UNAVAILABLE" and any(word in details.lower() for word in _TLS_WORDS):
         advice = (
             "the encrypted connection failed: check that both sides use TLS, the authorities' file "

@@ -7,15 +7,16 @@ has no memory left to look with.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 import numpy as np
 
 from far_keras.serving.server.rpc_error import RpcError
 
-__all__ = ["check_pictures", "count_pixels"]
+__all__ = ["check_pictures", "count_pixels", "picture_format"]
 
+_STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "BMP": b"BM"}
 _JPEG_SIZE = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # start-of-frame markers
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
 
@@ -61,22 +62,29 @@ def count_pixels(data: bytes) -> int | None:
     Returns:
         None for what is no JPEG, PNG, GIF, WebP or BMP, or ends before its size is told.
     """
+    reader = _READERS.get(picture_format(data))
     try:
-        if data[:3] == b"\xff\xd8\xff":
-            return _jpeg(data)
-        if data[:8] == b"\x89PNG\r\n\x1a\n":
-            width, height = struct.unpack_from(">II", data, 16)
-            return width * height
-        if data[:4] == b"GIF8":
-            return sum(_gif_frames(data))
-        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            return _webp(data)
-        if data[:2] == b"BM":
-            width, height = struct.unpack_from("<ii", data, 18)
-            return abs(width) * abs(height)
+        return reader(data) if reader is not None else None
     except (struct.error, IndexError):
         return None
-    return None
+
+
+def picture_format(data: bytes) -> str:
+    """``"JPEG"``, ``"PNG"``, ``"GIF"``, ``"WebP"`` or ``"BMP"`` by the first bytes; else empty."""
+    for name, start in _STARTS.items():
+        if data.startswith(start):
+            return name
+    return "WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else ""
+
+
+def _png(data: bytes) -> int:
+    width, height = struct.unpack_from(">II", data, 16)
+    return width * height
+
+
+def _bmp(data: bytes) -> int:
+    width, height = struct.unpack_from("<ii", data, 18)
+    return abs(width) * abs(height)
 
 
 def _jpeg(data: bytes) -> int | None:
@@ -143,5 +151,17 @@ def _webp(data: bytes) -> int | None:
 
 def _is_animated_webp(data: bytes) -> bool:
     return (
-        data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and bool(data[20:21]) and data[20] & 2 > 0
+        picture_format(data) == "WebP"
+        and data[12:16] == b"VP8X"
+        and bool(data[20:21])
+        and data[20] & 2 > 0
     )
+
+
+_READERS: dict[str, Callable[[bytes], int | None]] = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "GIF": lambda data: sum(_gif_frames(data)),
+    "WebP": _webp,
+    "BMP": _bmp,
+}

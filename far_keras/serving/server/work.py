@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from far_keras.serving.server.limits import Limits
-from far_keras.serving.server.pictures import count_pixels
+from far_keras.serving.server.pictures import count_pixels, picture_format
 from far_keras.serving.server.rpc_error import RpcError
 from far_keras.serving.server.saved_model import Signature
 
@@ -19,6 +19,8 @@ __all__ = ["Work", "compute", "count_bytes"]
 
 _logger = logging.getLogger(__name__)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}  # the same numbers in TensorFlow
+
+_FORMATS = ("JPEG", "PNG")  # what the graphs of `far_keras.export` decode
 
 
 def _always() -> bool:
@@ -109,6 +111,11 @@ def _describe(work: Work, code: grpc.StatusCode) -> str:
             if count_pixels(value) is None:
                 what = "no JPEG, PNG, GIF, WebP or BMP" if value else "empty"
                 return f"input {name!r}: picture {index} is {what}"
+            if (kind := picture_format(value)) not in _FORMATS:
+                return (
+                    f"input {name!r}: picture {index} is {kind}, which exported models do not "
+                    f"decode; send {' or '.join(_FORMATS)}"
+                )
     expected = ", ".join(f"{name} {spec}" for name, spec in signature.inputs.items())
     received = ", ".join(f"{name} {array.shape}" for name, array in work.inputs.items())
     if code == grpc.StatusCode.INVALID_ARGUMENT:

@@ -101,6 +101,12 @@ def test_what_it_does_not_have(server, client):
         client.predict_raw({"images": faces(1)}, "serve_uint8", ["wrong"])
 
 
+def test_a_reload_that_the_server_refuses(client):
+    with pytest.raises(RequestError, match="paths are absolute"):
+        client.reload({MODEL: "relative"})
+    assert client.is_ready()
+
+
 def test_the_asynchronous_client(server):
     async def run():
         async with AsyncFarClient(server.address, MODEL, timeout=20) as client:
@@ -159,7 +165,7 @@ def test_a_server_that_is_killed_and_started_again(server, start_server, small_f
     assert UnavailableError in kinds
     assert "ok" in ends[:before]
     assert "ok" in ends[before:]
-    assert max(slowest) < timeout + 2
+    assert max(slowest) < 2 * timeout  # a slow machine
     assert {True, False} == set(streamed)
     assert streamed[-1]  # the stream has recovered too
 

@@ -42,10 +42,10 @@ def faces(signature, **inputs):
     return request(**({"x": None} | inputs), name="faces", signature=signature)
 
 
-def jpeg(width=40, height=30):
+def picture(width=40, height=30, kind="JPEG"):
     pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3)).astype(np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG")
+    Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -76,7 +76,7 @@ def test_pictures_and_pixels_give_the_direct_answer(caller, small_faces):
     for signature, inputs in (
         ("serve_uint8", {"images": images}),
         ("serve_float", {"images": images.astype(np.float32)}),
-        ("serving_default", {"image_bytes": np.array([jpeg(40), jpeg(50)], object)}),
+        ("serving_default", {"image_bytes": np.array([picture(40), picture(50)], object)}),
     ):
         answer = caller.prediction.Predict(faces(signature, **inputs), timeout=10)
         for name, value in direct[signature](
@@ -131,10 +131,15 @@ IMAGES = np.zeros((1, 4, 4, 3), np.uint8)
         (faces("serve_uint8", images=IMAGES[0]), "INVALID_ARGUMENT", "(N, N, N, 3)"),
         (faces("serve_uint8", images=IMAGES[:, :0]), "INVALID_ARGUMENT", "refuses the values"),
         (faces("serving_default", image_bytes=[b"text"]), "INVALID_ARGUMENT", "picture 0 is no"),
-        (faces("serving_default", image_bytes=[jpeg(), b""]), "INVALID_ARGUMENT", "1 is empty"),
-        (faces("serving_default", image_bytes=[jpeg()[:200]]), "INVALID_ARGUMENT", "whole"),
+        (faces("serving_default", image_bytes=[picture(), b""]), "INVALID_ARGUMENT", "1 is empty"),
+        (faces("serving_default", image_bytes=[picture()[:200]]), "INVALID_ARGUMENT", "whole"),
         (
-            faces("serving_default", image_bytes=[jpeg(2000, 1000)]),
+            faces("serving_default", image_bytes=[picture(), picture(kind="WEBP")[:200]]),
+            "INVALID_ARGUMENT",
+            "picture 1 is WebP",
+        ),
+        (
+            faces("serving_default", image_bytes=[picture(2000, 1000)]),
             "INVALID_ARGUMENT",
             "at most 1,000,000 pixels",
         ),
