@@ -226,25 +226,27 @@ def kill(models: Path, options: argparse.Namespace) -> list[str]:
 
 def reload(models: Path, options: argparse.Namespace) -> list[str]:
     """Adds versions and removes old ones under load; no request may fail."""
-    reloads, end = 0, time.monotonic() + 60 * options.minutes
     with (
         LocalServer(models, "--poll-seconds", 0.05) as server,
         Load(server.address, models.name, options.size, options.clients) as load,
         _status(server.address, models.name) as state_of,
     ):
-        memory: list[float] = []
-        while reloads < options.reloads and time.monotonic() < end and not load.problems:
-            number = reloads + 2
+        memory = [server.memory()]  # after so many reloads
+        end = time.monotonic() + 60 * options.minutes
+        while len(memory) <= options.reloads and time.monotonic() < end and not load.problems:
+            number = len(memory) + 1
             shutil.copytree(models / str(number - 1), models / f".{number}.tmp")
             (models / f".{number}.tmp").rename(models / str(number))
+            latest = time.monotonic() + 300
             while state_of(number) != "AVAILABLE" or state_of(number - 1) != "END":
+                if time.monotonic() > latest:
+                    raise SystemExit(f"version {number} is not served after 300 s")
                 time.sleep(0.01)
             shutil.rmtree(models / str(number - 1))
-            reloads += 1
             memory.append(server.memory())
-    print(f"{reloads} reloads under {options.clients} clients; {load}")
+    print(f"{len(memory) - 1} reloads under {options.clients} clients; {load}")
     print(f"{len(load.versions)} versions answered")
-    tenths = [memory[len(memory) * tenth // 10] for tenth in range(10)] + memory[-1:]
+    tenths = [memory[(len(memory) - 1) * tenth // 10] for tenth in range(11)]
     print("memory after each tenth, in MB:", ", ".join(f"{mb:.0f}" for mb in tenths))
     problems = load.problems
     if set(load.outcomes) != {"OK"}:
@@ -272,7 +274,6 @@ def _status(address: str, model: str) -> Iterator:
 def soak(models: Path, options: argparse.Namespace) -> list[str]:
     """Good requests, and now and then a bad one, for as long as it takes; memory must be flat."""
     words = ["--batching"] if options.batching else []
-    end = time.monotonic() + 60 * options.minutes
     samples: list[tuple[float, float]] = []
     with (
         LocalServer(models, *words) as server,
@@ -281,7 +282,7 @@ def soak(models: Path, options: argparse.Namespace) -> list[str]:
     ):
         start = time.monotonic()
         requests = malformed_requests(models.name, options.size, 10**9, large_every=10**9)
-        while time.monotonic() < end:
+        while time.monotonic() < start + 60 * options.minutes:
             _send(channel, next(requests))
             time.sleep(0.2)
             samples.append((time.monotonic() - start, server.memory()))
