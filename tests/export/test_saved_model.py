@@ -22,6 +22,7 @@ from far_keras.export.warmup import WARMUP_FILE
 from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
 from far_keras.models.calibration import Calibration
+from far_keras.models.pretrained import pretrained_folder
 from far_keras.models.storage import LoadedModel, load_model, save_model
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
 from far_keras.schema import CELEBA
@@ -55,9 +56,9 @@ def faces():
     return np.clip(pictures, 0, 255).astype(np.uint8)
 
 
-def network_input(faces):
-    """As training resizes: float32 whole numbers (N, SIZE, SIZE, 3)."""
-    return np.round(np.clip(resize_images(faces, SIZE), 0, 255))
+def network_input(faces, size=SIZE):
+    """As training resizes: float32 whole numbers (N, size, size, 3)."""
+    return np.round(np.clip(resize_images(faces, size), 0, 255))
 
 
 def trained(variant, faces):
@@ -142,6 +143,18 @@ def test_every_variant_answers_as_its_model(variant, faces, tmp_path):
     weights = sum(4 * int(np.prod(weight.shape)) for weight in loaded.model.weights)
     written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     assert 0.95 * weights < written < weights + 2e6
+
+
+def test_trained_weights_answer_as_their_model(faces, tmp_path):
+    loaded = load_model(pretrained_folder())
+    exported = load_saved_model(export_saved_model(pretrained_folder(), tmp_path / "faces"))
+    images = network_input(faces, loaded.image_size)
+    for count in (1, 2, 17):
+        outputs = loaded.model.predict(images[:count], verbose=0)
+        assert_equal_answers(exported(faces[:count]), outputs, loaded.calibration)
+        assert_equal_answers(exported(images[:count]), outputs, loaded.calibration)
+    assert outputs["attributes"].std(axis=0).mean() > 0.5  # faces are answered differently
+    assert exported.description.licence == "Apache-2.0"  # of its provenance
 
 
 @pytest.mark.parametrize("shape", [(218, 178), (40, 31), (300, 211), (SIZE, 90), (1, 1)])
