@@ -49,6 +49,12 @@ def add_command(commands) -> None:
         "calibrate int8, its test pictures compare (default: those of the training, if there; for "
         "the model that comes with far_keras, faces are rendered to calibrate)",
     )
+    parser.add_argument(
+        "--licence",
+        default="",
+        metavar="TEXT",
+        help="what may be done with the model, such as Apache-2.0: it stands in the files",
+    )
     parser.add_argument("--name", help="what the model is called (default: as the folder)")
 
 
@@ -72,7 +78,9 @@ def _saved_model(options: argparse.Namespace) -> None:
     from far_keras.export.saved_model import export_saved_model
 
     with console_for_messages().status(f"exporting {options.model}"):
-        folder = export_saved_model(options.model, options.to, options.name)
+        folder = export_saved_model(
+            options.model, options.to, options.name, licence=options.licence
+        )
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"wrote {folder} ({size / 1e6:.1f} MB)")
     print(f"Next: far-keras serve {options.to.parent}")
@@ -94,21 +102,20 @@ def _tflite(options: argparse.Namespace, rendered: bool) -> None:
     records = options.records or training_records(loaded)
     name = options.name or options.model.absolute().name
     with console_for_messages().status(f"converting {options.model}"):
-        if records is None and rendered:
-            files = export_tflite(
-                loaded,
-                options.tflite,
-                name,
-                pictures=rendered_pictures(loaded.image_size, CALIBRATION_PICTURES),
-                pictures_from="rendered faces",
-            )
-        elif records is None:
-            files = export_tflite(loaded, options.tflite, name, precisions=PRECISIONS[:-1])
-        else:
+        pictures = None
+        if records is not None:
             pictures = calibration_pictures(records, loaded.image_size, loaded.schema)
-            files = export_tflite(
-                loaded, options.tflite, name, pictures=pictures, pictures_from=str(records)
-            )
+        elif rendered:
+            pictures = rendered_pictures(loaded.image_size, CALIBRATION_PICTURES)
+        files = export_tflite(
+            loaded,
+            options.tflite,
+            name,
+            precisions=PRECISIONS[:-1] if pictures is None else PRECISIONS,
+            pictures=pictures,
+            pictures_from=str(records or "rendered faces"),
+            licence=options.licence,
+        )
     for path in files.values():
         print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
     if records is None and rendered:

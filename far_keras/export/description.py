@@ -171,12 +171,13 @@ class ModelDescription:
         return cls.from_dict(data, source)
 
 
-def describe(loaded: LoadedModel, name: str) -> ModelDescription:
+def describe(loaded: LoadedModel, name: str, licence: str = "") -> ModelDescription:
     """The description of a stored model.
 
     Args:
         loaded: What `far_keras.models.storage.load_model` returned.
         name: What the exported model is to be called.
+        licence: What may be done with it; if empty, what the provenance says.
 
     Raises:
         ModelError: The model cannot be used without records: it needs masks, or answers masks only.
@@ -193,5 +194,5 @@ def describe(loaded: LoadedModel, name: str) -> ModelDescription:
         untaught=tuple(loaded.provenance.get("untaught", ())),
         calibration=loaded.calibration,
         provenance=loaded.provenance,
-        licence=str(loaded.provenance.get("licence", "")),
+        licence=licence or str(loaded.provenance.get("licence", "")),
     )

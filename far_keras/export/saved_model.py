@@ -24,6 +24,7 @@ def export_saved_model(
     name: str | None = None,
     *,
     version: int | None = None,
+    licence: str = "",
 ) -> Path:
     """Writes a model as the next version of a folder that TF Serving can serve as it is.
 
@@ -36,6 +37,7 @@ def export_saved_model(
         to: Folder of the model's versions, such as ``saved_models/mgmtn``.
         name: What the model is called; None for the name of `to`.
         version: The version's number; None for one more than the highest in `to`.
+        licence: What may be done with the model, for its description.
 
     Returns:
         The folder of the new version, such as ``saved_models/mgmtn/1``.
@@ -52,7 +54,7 @@ def export_saved_model(
     to = Path(to)
     _check_target(to)
     loaded = _in_float32(model)
-    description = describe(loaded, name or to.absolute().name)
+    description = describe(loaded, name or to.absolute().name, licence)
     with new_version(to, version) as lent:
         write_graph(loaded.model, description, str(lent.folder))
         write_warmup(description, lent.folder)

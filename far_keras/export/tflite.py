@@ -47,6 +47,7 @@ def export_tflite(
     precisions: Sequence[str] = PRECISIONS,
     pictures: Iterable[np.ndarray] | None = None,
     pictures_from: str = "",
+    licence: str = "",
 ) -> dict[str, Path]:
     """Writes a model as ``<name>-<precision>.tflite``, one file a precision.
 
@@ -63,6 +64,7 @@ def export_tflite(
         pictures: For int8: training pictures (S, S, 3) in [0, 255], such as
             `calibration_pictures` gives.
         pictures_from: Where they come from, for the file's metadata.
+        licence: What may be done with the model, for the same.
 
     Returns:
         The files by precision.
@@ -88,7 +90,7 @@ def export_tflite(
         name = model.config.variant if isinstance(model, LoadedModel) else Path(model).name
     loaded = _in_float32(model)
     require_recogniser(loaded.model, "a .tflite file")
-    description = describe(loaded, name)
+    description = describe(loaded, name, licence)
     flops = count_flops(loaded.model, loaded.model.inputs[0])
     float32 = convert(loaded)
     folder = Path(folder)

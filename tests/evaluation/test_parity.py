@@ -15,6 +15,7 @@ from far_keras.evaluation.answers import answer_split
 from far_keras.evaluation.evaluate import evaluate
 from far_keras.evaluation.parity import measure_parity
 from far_keras.export.tflite import export_tflite
+from far_keras.export.tflite_runner import load_tflite
 from far_keras.models.calibration import Calibration
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
@@ -157,7 +158,8 @@ def test_a_split_without_pictures_is_refused(folder, files, records):
 
 def test_the_command_writes_all_files_and_compares_them(folder, tmp_path, capsys):
     # The records are found where the training left them.
-    assert main(["export", str(folder), "--tflite", str(tmp_path), "--name", "c"]) == 0
+    more = ["--name", "c", "--licence", "CC0-1.0"]
+    assert main(["export", str(folder), "--tflite", str(tmp_path), *more]) == 0
     shown = capsys.readouterr().out
     assert "30 pictures of the split 'test'" in shown
     names = {f"c-{kind}.tflite" for kind in ("float32", "float16", "dynamic", "int8")}
@@ -166,6 +168,7 @@ def test_the_command_writes_all_files_and_compares_them(folder, tmp_path, capsys
     assert [file["name"] for file in report["files"]] == ["float32", "float16", "dynamic", "int8"]
     assert report["files"][0]["difference"] < 1e-4
     assert report["files"][3]["path"] == str(tmp_path / "c-int8.tflite")
+    assert load_tflite(tmp_path / "c-int8.tflite").description.licence == "CC0-1.0"
 
 
 @pytest.mark.slow

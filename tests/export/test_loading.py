@@ -94,11 +94,13 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(small_model, tmp_pat
     )
     target = tmp_path / "saved_models" / "faces"
     for number in (1, 2):
-        assert main(["export", str(folder), "--to", str(target)]) == 0
+        command = ["export", str(folder), "--to", str(target), "--licence", "CC0-1.0"]
+        assert main(command) == 0
         written, following = capsys.readouterr().out.splitlines()
         assert written.startswith(f"wrote {target / str(number)} (")
         assert written.endswith(" MB)")
         assert following == f"Next: far-keras serve {target.parent}"
+    assert load_saved_model(target).description.licence == "CC0-1.0"
     assert main(["export", str(tmp_path / "nowhere"), "--to", str(target)]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"far-keras export: {tmp_path / 'nowhere'}: expected the folder")
