@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from far_keras.models.backbones import BACKBONES
 from far_keras.models.calibration import Calibration
@@ -66,7 +67,8 @@ def _random_model(variant, **arguments):
         for weight, low, high in ((norm.gamma, 0.8, 1.2), (norm.beta, -0.3, 0.3)):
             if weight is not None:
                 weight.assign(rng.uniform(low, high, weight.shape))
-    model(_pictures(8, model.inputs[0].shape[1], seed=9), training=True)
+    # As a graph, which frees what is no longer needed: large networks took gigabytes otherwise.
+    tf.function(model)(_pictures(8, model.inputs[0].shape[1], seed=9), training=True)
     thresholds = dict.fromkeys(CELEBA.attributes, 0.5)
     calibration = Calibration({"Smiling": (0.7, 0.4), "Bald": (1.3, -1.0)})
     return LoadedModel(model, CELEBA, thresholds, config, {}, calibration)
