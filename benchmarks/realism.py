@@ -39,7 +39,7 @@ def render_person(seed: int, identity: int) -> tuple[np.ndarray, np.ndarray, boo
     shot = subject.shots[0]
     rendering = render(subject.person, shot)
     labels = visible_labels(subject.person, shot, rendering.regions)
-    return rendering.image, labels, shot.accessories.glasses == "sunglasses"
+    return rendering.image, labels, shot.accessories.sunglasses
 
 
 def judge(images: list[np.ndarray]) -> tuple[list[bool], list[bool], list[int]]:

@@ -9,14 +9,16 @@ of `margins` are missing for every attribute. Beyond that:
 | Wearing_Earrings, Wearing_Necklace, Wearing_Necktie, Eyeglasses, Wearing_Hat | 1 from so many \
 pixels of it upwards (`VISIBLE`), missing for fewer, 0 for none: what hair, clothing or the \
 frame hides is not there |
+| Wearing_Hat | missing under a hood or a headscarf |
 | Mouth_Slightly_Open | 1 from `VISIBLE` pixels of the inside of the mouth, missing from 40% \
 of them |
 | Bald, Bangs, Receding_Hairline | missing under a hat; Bald is 0 if hair shows below it; bangs \
-hide a receding hairline (0); Receding_Hairline is missing for a bald head |
+hide a receding hairline (0); Receding_Hairline is missing for a bald head and for thin hair |
 | Black_, Blond_, Brown_, Gray_Hair | by the hair's colour in HSV, missing between two names; all \
-0 for a bald head; missing if fewer than `VISIBLE` hair pixels show |
-| Straight_Hair, Wavy_Hair | never both; both 0 for a bald head; missing for buzzed hair, in a bun \
-or ponytail, and if too little hair shows |
+0 for a bald head; missing if fewer than `VISIBLE` hair pixels show, and where dyed tips have \
+another name |
+| Straight_Hair, Wavy_Hair | never both; both 0 for a bald head; missing for buzzed hair, \
+in a bun, ponytail or updo, for an afro, and if too little hair shows |
 | Sideburns | missing if long or medium hair falls over the temples; 0 where none grow |
 | Mustache, Goatee, 5_o_Clock_Shadow | by strength; in a full beard the goatee is missing, the \
 mustache 1, the shadow 0 |
@@ -77,6 +79,9 @@ _WORN = {
     "Eyeglasses": Region.GLASSES,
     "Wearing_Hat": Region.HAT,
 }
+_NO_HATS = ("hood", "headscarf")  # some call them hats
+_TEXTURELESS = ("buzzed", "bun", "ponytail", "updo", "afro")
+_THIN = 0.5  # thinning from which a forehead looks higher than it is
 _FULL_BEARD = 0.5  # strength on the cheeks
 
 
@@ -104,6 +109,8 @@ def visible_labels(person: Person, shot: Shot, regions: np.ndarray) -> np.ndarra
     labels["Mouth_Slightly_Open"] = _seen(mouth if mouth >= 0.4 * least else 0, least)
     labels |= _hair(person, labels, pixels)
     labels |= _beard(person, labels)
+    if shot.accessories.hat in _NO_HATS and labels["Wearing_Hat"] == 1:
+        labels["Wearing_Hat"] = MISSING
     _hide(person, shot, pixels, labels)
     return np.array([labels[name] for name in CELEBA.attributes], np.int8)
 
@@ -124,6 +131,8 @@ def hair_color_labels(color: RGB) -> dict[str, int]:
         labels["Black_Hair"] = 1
     elif value < 0.25:
         labels["Black_Hair"] = labels["Brown_Hair"] = MISSING
+    elif saturation > 0.3 and 75 / 360 < hue < 345 / 360:
+        pass  # dyed blue, green, violet or pink
     elif saturation < 0.15:
         labels["Gray_Hair"] = 1
     elif saturation < 0.25:
@@ -186,7 +195,10 @@ def _hair(person: Person, labels: dict[str, int], pixels: np.ndarray) -> dict[st
         found |= dict.fromkeys(colors, MISSING)
     else:
         found |= hair_color_labels(person.hair.color)
-    texture = style not in ("buzzed", "bun", "ponytail") and visible >= VISIBLE["texture"]
+        if person.hair.tips is not None:
+            ends = hair_color_labels(person.hair.tips)
+            found |= {name: MISSING for name in colors if found[name] != ends[name]}
+    texture = style not in _TEXTURELESS and visible >= VISIBLE["texture"]
     found["Wavy_Hair"] = labels["Wavy_Hair"] if texture else MISSING
     known = found["Wavy_Hair"] != MISSING
     found["Straight_Hair"] = 1 - found["Wavy_Hair"] if known else MISSING
@@ -194,6 +206,8 @@ def _hair(person: Person, labels: dict[str, int], pixels: np.ndarray) -> dict[st
         found |= {"Bangs": MISSING, "Receding_Hairline": MISSING}
     elif labels["Bangs"] == 1:
         found["Receding_Hairline"] = 0
+    elif person.hair.thinning > _THIN and labels["Receding_Hairline"] == 0:
+        found["Receding_Hairline"] = MISSING
     if style in ("long", "medium") and labels["Sideburns"] != 0:
         found["Sideburns"] = MISSING
     return found
@@ -214,7 +228,7 @@ def _hide(person: Person, shot: Shot, pixels: np.ndarray, labels: dict[str, int]
     """Takes away the labels of what something covers."""
     accessories = shot.accessories
     hidden: list[str] = []
-    if accessories.glasses == "sunglasses" and labels["Eyeglasses"] != 0:
+    if accessories.sunglasses and labels["Eyeglasses"] != 0:
         hidden += ["Narrow_Eyes", "Bags_Under_Eyes", "Heavy_Makeup"]
     if shot.expression.blink + shot.expression.squint > 0.4 or shot.expression.gaze[1] < -12:
         hidden += ["Narrow_Eyes"]

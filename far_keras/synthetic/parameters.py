@@ -53,7 +53,7 @@ class Face:
 class Hair:
     """Head hair and brows. `style` says where it grows to."""
 
-    style: Literal["bald", "buzzed", "short", "medium", "long", "bun", "ponytail"]
+    style: Literal["bald", "buzzed", "short", "medium", "long", "bun", "ponytail", "updo", "afro"]
     color: RGB
     wave: float  # 0 straight .. 0.4 wavy .. 1 curly
     receding: float  # 0 .. 1
@@ -64,6 +64,18 @@ class Hair:
     brow_thickness: float  # 0 thin .. 1 bushy
     brow_arch: float  # 0 flat .. 1 arched
     brow_color: RGB
+    brow_length: float = 0.5  # 0 half a brow .. 1 far beyond the eye's corner
+    brow_angle: float = 0.0  # -1 outer ends hang .. 1 they rise
+    brow_gap: float = 0.5  # between the brows: 0 they meet .. 1 wide
+    brow_fill: float = 0.0  # 0 sparse hairs .. 1 pencilled in
+    cut: Literal["side", "forward", "back", "up", "tousled"] = "side"  # of men's short hair
+    sides: float = 0.5  # of short hair: 0 shaved .. 1 as long as it grows
+    hairline: float = 0.0  # -1 low .. 1 a high forehead, rounded: not receding
+    thinning: float = 0.0  # how far the scalp shines through on top
+    fall: float = 0.3  # 0 kept behind the cheeks .. 1 falls over them
+    loose: float = 0.0  # strands that the comb has missed
+    tips: RGB | None = None  # dyed or faded ends; None: as the roots
+    streaks: float = 0.0  # share of locks in the colour of the tips, from the root on
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,10 @@ class Beard:
     cheeks: float = 0.0  # jaw and cheeks: with the others, a full beard
     length: float = 0.0  # decimetres
     color: RGB = (0.02, 0.02, 0.02)
+    mustache_style: Literal["natural", "chevron", "pencil", "handlebar"] = "natural"
+    goatee_style: Literal["circle", "chin", "anchor"] = "circle"
+    patchy: float = 0.0  # 0 grows evenly .. 1 in patches
+    grey: float = 0.0  # share of white hairs
 
 
 @dataclass(frozen=True)
@@ -140,17 +156,45 @@ class Makeup:
 class Accessories:
     """What is worn. None means that it is not."""
 
-    glasses: Literal["round", "rectangular", "aviator", "sunglasses"] | None = None
+    glasses: (
+        Literal[
+            "round", "oval", "rectangular", "square", "cat-eye", "aviator", "browline", "rimless"
+        ]
+        | None
+    ) = None
+    glasses_size: float = 0.5  # 0 small .. 1 oversized
     glasses_color: RGB = (0.02, 0.02, 0.02)
-    hat: Literal["cap", "beanie", "brimmed"] | None = None
+    lenses: Literal["clear", "tinted", "dark", "mirrored"] = "clear"
+    hat: Literal["cap", "beanie", "brimmed", "bucket", "hood", "headscarf"] | None = None
     hat_color: RGB = (0.1, 0.1, 0.3)
-    earrings: Literal["stud", "hoop", "drop"] | None = None
-    necklace: Literal["chain", "pendant", "beads"] | None = None
+    earrings: Literal["stud", "hoop", "drop", "long", "chandelier"] | None = None
+    earring_size: float = 0.5  # 0 small .. 1 large
+    necklace: (
+        Literal["chain", "pendant", "beads", "choker", "cord", "layered", "statement"] | None
+    ) = None
     jewellery_color: RGB = (0.8, 0.55, 0.2)
-    clothing: Literal["crew", "vneck", "shirt", "suit", "turtleneck"] = "crew"
+    clothing: Literal[
+        "crew",
+        "vneck",
+        "shirt",
+        "suit",
+        "turtleneck",
+        "scoop",
+        "boat",
+        "straps",
+        "strapless",
+        "hoodie",
+    ] = "crew"
+    pattern: Literal["plain", "stripes", "checks", "dots", "floral"] = "plain"  # of the cloth
+    pattern_color: RGB = (0.6, 0.6, 0.6)
     necktie: bool = False  # shown with "shirt" and "suit"
     clothing_color: RGB = (0.2, 0.2, 0.3)
     necktie_color: RGB = (0.3, 0.05, 0.05)
+
+    @property
+    def sunglasses(self) -> bool:
+        """Whether the lenses hide the eyes."""
+        return self.glasses is not None and self.lenses in ("dark", "mirrored")
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from far_keras.synthetic.stage.fragments import Fragments, head_fragments
 from far_keras.synthetic.stage.scene import Scene, build_scene
 from far_keras.synthetic.stage.shading import Surface, ambient_occlusion, shade
 from far_keras.synthetic.worn.clothing import draw_clothing, paint_clothing
+from far_keras.synthetic.worn.earrings import draw_earrings
 from far_keras.synthetic.worn.glasses import draw_glasses
 from far_keras.synthetic.worn.hats import draw_hat
-from far_keras.synthetic.worn.jewellery import draw_jewellery
+from far_keras.synthetic.worn.necklaces import draw_necklace
 
 __all__ = ["SIZE", "Rendering", "render"]
 
@@ -99,7 +100,8 @@ def render(person: Person, shot: Shot, size: tuple[int, int] = SIZE) -> Renderin
         draw_hat,
         draw_hair,
         draw_glasses,
-        draw_jewellery,
+        draw_earrings,
+        draw_necklace,
     ):
         draw(scene)
     color, regions = scene.framebuffer.resolve()

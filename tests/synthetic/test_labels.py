@@ -199,7 +199,7 @@ def test_kinds_of_beard_never_contradict_each_other(beard, expected):
 
 
 def test_sunglasses_hide_the_eyes():
-    shot = Shot(seed=0, accessories=Accessories(glasses="sunglasses"))
+    shot = Shot(seed=0, accessories=Accessories(glasses="square", lenses="dark"))
     labels = label(shot=shot, GLASSES=2000)
     assert labels["Eyeglasses"] == 1
     assert labels["Narrow_Eyes"] == labels["Bags_Under_Eyes"] == MISSING
@@ -248,6 +248,19 @@ def test_hair_colours_between_two_names_are_missing():
     assert named(170, 168, 166) == {"Gray_Hair"}
     assert named(57, 42, 34) == set()
     assert named(150, 112, 74) == set()
+    assert named(200, 60, 120) == named(70, 90, 170) == set()  # dyed
+
+
+def test_dyed_tips_leave_only_the_names_that_roots_and_tips_share():
+    faded = label(with_hair(tips=(0.5, 0.33, 0.15)))
+    assert faded["Brown_Hair"] == faded["Blond_Hair"] == MISSING
+    assert faded["Black_Hair"] == faded["Gray_Hair"] == 0
+    assert label(with_hair(tips=BROWN))["Brown_Hair"] == 1
+
+
+def test_thin_hair_leaves_the_hairline_in_doubt_but_a_high_forehead_does_not():
+    assert label(with_hair(thinning=0.9))["Receding_Hairline"] == MISSING
+    assert label(with_hair(hairline=1.0))["Receding_Hairline"] == 0
 
 
 def test_a_picture_without_a_face_has_no_label():

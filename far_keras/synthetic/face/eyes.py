@@ -79,7 +79,7 @@ def paint_mouth(scene: Scene, fragments: Fragments) -> Surface:
     x, y, z = np.abs(fragments.rest[:, 0]), fragments.rest[:, 1], fragments.rest[:, 2]
     teeth = fragments.of(Material.TEETH)[:, None]
     depth = np.where(teeth[:, 0], _fade(0.95, 1.32, z), _fade(1.05, 1.46, z))[:, None]
-    side = 1 - 0.45 * _fade(0.14, 0.30, x)[:, None]
+    side = 1 - 0.3 * _fade(0.16, 0.30, x)[:, None]
     gap = np.abs(x[:, None] - TOOTH_EDGES).min(1)
     # Gums reach lower between teeth.
     scallop = 0.022 * np.clip(1 - gap / 0.025, 0, 1)

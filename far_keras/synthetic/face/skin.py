@@ -52,7 +52,7 @@ def _make_up(scene: Scene, albedo: np.ndarray, fragments: Fragments) -> None:
     if makeup.contour:
         hollow = spot(rest, 0.52, 6.78, 0.13, 0.10) + spot(rest, 0.10, 7.05, 0.025, 0.2)
         light = spot(rest, 0.44, 7.08, 0.10, 0.045) + spot(rest, 0, 7.1, 0.03, 0.2, mirrored=False)
-        change = makeup.contour * (0.34 * light - 0.42 * np.clip(hollow, 0, 1))
+        change = makeup.contour * (0.25 * light - 0.22 * np.clip(hollow, 0, 1))
         albedo *= 1 + change[:, None] * np.array([0.75, 1.0, 1.0])
     if makeup.blush:
         cheeks = spot(rest, 0.47, 6.98, 0.17, 0.12)
@@ -94,7 +94,7 @@ def _spots(person: Person, albedo: np.ndarray, rest: np.ndarray, mottles: np.nda
     skin = person.skin
     if skin.mouth_shade:
         over = spot(rest, 0.13, 6.775, 0.13, 0.05) + 0.6 * spot(rest, 0.31, 6.63, 0.07, 0.07)
-        shade = 0.42 * skin.mouth_shade * np.clip(over, 0, 1)
+        shade = 0.34 * skin.mouth_shade * np.clip(over, 0, 1)
         albedo *= 1 - shade[:, None] * np.array([0.75, 0.95, 1.0], np.float32)
     if skin.blemishes:
         red = np.clip(mottles - 1.1, 0, 0.8) * skin.blemishes

@@ -9,7 +9,9 @@ import numpy as np
 from far_keras.synthetic.hair.roots import choose, face_samples
 from far_keras.synthetic.hair.short_hairs import draw_short_hairs
 from far_keras.synthetic.head.mesh import SurfaceSamples
+from far_keras.synthetic.parameters import Beard
 from far_keras.synthetic.regions import Region
+from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Scene
 
 __all__ = ["beard_region", "draw_beard"]
@@ -28,26 +30,40 @@ def _soft(values: Array, edge: float) -> Array:
     return np.asarray(t * t * (3 - 2 * t))
 
 
-def beard_region(rest: Array, kind: Kind) -> Array:
+def beard_region(rest: Array, kind: Kind, beard: Beard | None = None) -> Array:
     """How densely one kind of facial hair grows at points of the rest head.
 
     Args:
         rest: (N, 3) points on the skin; those on lips and ears must be left out by the caller.
         kind: "cheeks" are cheeks, jaw and upper neck: with mustache and goatee, a full beard.
+        beard: Whose shapes of mustache and goatee; None for natural ones.
 
     Returns:
         (N,) float64 in [0, 1].
     """
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
+    beard = beard or Beard()
     if kind == "mustache":
         top = 6.845 - 0.22 * x - 0.25 * np.maximum(x - 0.2, 0)
         low = 6.70 - 0.35 * np.maximum(x - 0.2, 0)
-        inside = _soft(top - y, 0.045) * _soft(y - low, 0.03) * _soft(0.36 - x, 0.08)
+        end = 0.36
+        if beard.mustache_style == "pencil":
+            top = top - 0.055
+        elif beard.mustache_style == "chevron":
+            low = low - 0.03
+        elif beard.mustache_style == "handlebar":
+            end, low = 0.44, low - 0.02
+        inside = _soft(top - y, 0.045) * _soft(y - low, 0.03) * _soft(end - x, 0.08)
         return np.asarray(inside * (z > 1.1))
     if kind == "goatee":
         chin = _soft(0.3 - x, 0.09) * _soft(6.545 - 0.1 * x - y, 0.05) * _soft(y - 6.08, 0.08)
         patch = _soft(0.07 - x, 0.03) * _soft(6.585 - y, 0.03) * (y > 6.4)
         ring = _soft(x - 0.24, 0.05) * _soft(0.375 - x, 0.06) * _soft(6.66 - y, 0.1) * (y > 6.3)
+        if beard.goatee_style == "chin":
+            ring = 0 * ring
+        elif beard.goatee_style == "anchor":
+            along_jaw = _soft(0.46 - x, 0.1) * _soft(6.36 - y, 0.05) * _soft(y - 6.1, 0.08)
+            chin, ring = np.maximum(0.6 * chin * _soft(0.2 - x, 0.1), along_jaw), 0 * ring
         return np.asarray(np.maximum(np.maximum(chin, patch), ring) * (z > 0.95))
     if kind == "cheeks":
         top = np.interp(z, (0.5, 0.68, 0.85, 1.05, 1.2, 1.4), (7.2, 7.1, 6.82, 6.66, 6.56, 6.5))
@@ -79,14 +95,20 @@ def draw_beard(scene: Scene) -> None:
     for kind, amount in amounts.items():
         if amount >= LEAST:
             # Weak growth is sparse as well as short.
-            density = np.maximum(density, beard_region(samples.rest, kind) * min(1, 0.3 + amount))
+            grown = beard_region(samples.rest, kind, beard)
+            density = np.maximum(density, grown * min(1, 0.3 + amount))
+    if beard.patchy:
+        x, y, z = samples.rest.T
+        islands = sample_noise(noise_texture(1.3, 9), 0.5 * (x + 0.4 * z), 0.5 * y + 0.3 * z)
+        density *= np.clip(1 - 1.3 * beard.patchy * np.clip(islands + 0.5, 0, 1), 0, 1)
     roots = samples[choose(density, MOST_HAIRS, rng)]
     if len(roots) == 0:
         return
     strength = np.full(len(roots), 0.0)
     for kind, amount in amounts.items():
         if amount >= LEAST:
-            strength = np.maximum(strength, amount * (beard_region(roots.rest, kind) > 0.02))
+            here = beard_region(roots.rest, kind, beard) > 0.02
+            strength = np.maximum(strength, amount * here)
     lengths = _lengths(roots, length, beard.cheeks > 0.5) * (0.4 + 0.6 * strength)
     draw_short_hairs(
         scene,
@@ -101,6 +123,7 @@ def draw_beard(scene: Scene) -> None:
         rise=0.35 + min(1.0, 3 * length),
         gravity=min(0.6, 2.5 * length),
         steps=5,
+        grey=beard.grey,
     )
 
 

@@ -29,18 +29,21 @@ def brow_line(x: Array, hair: Hair, male: bool) -> Array:
     line = np.interp(
         x, knots, (0.012, 0.016, 0.024 + 0.4 * (peak - 0.024), peak, 0.65 * peak, -0.012)
     )
+    line += 0.05 * hair.brow_angle * (x - 0.3) / 0.3
     return np.asarray((7.495 if male else 7.52) + line)
 
 
 def brow_density(rest: Array, hair: Hair, male: bool) -> Array:
     """How densely brows grow at points (N, 3) of the rest head: (N,) in [0, 1], soft edges."""
     x = np.abs(rest[:, 0])
-    thickness = (0.021 + 0.036 * hair.brow_thickness) * (1.12 if male else 0.8)
+    thickness = (0.021 + 0.036 * hair.brow_thickness) * (1.12 if male else 0.82)
     half = thickness * np.interp(x, (INNER, 0.17, 0.3, 0.43, OUTER), (0.6, 0.95, 1.0, 0.75, 0.25))
     offset = np.abs(rest[:, 1] - brow_line(x, hair, male)) / half
     across = np.clip((1.25 - offset) / 0.6, 0, 1)
-    inner = np.clip((x - INNER + 0.02) / 0.07, 0, 1)
-    outer = np.clip((OUTER - x) / 0.08, 0, 1)
+    start = INNER + 0.14 * (hair.brow_gap - 0.5)
+    end = OUTER + 0.16 * (hair.brow_length - 0.5)
+    inner = np.clip((x - start + 0.02) / 0.07, 0, 1)
+    outer = np.clip((end - x) / 0.08, 0, 1)
     return np.asarray(across * inner * outer * (rest[:, 2] > 0.9))
 
 
@@ -52,7 +55,9 @@ def draw_brows(scene: Scene) -> None:
     density = np.zeros(len(samples))
     density[near] = brow_density(samples.rest[near], hair, male)
     rng = scene.person_rng("brows")
-    count = int(np.count_nonzero(density) * (0.42 + 0.3 * hair.brow_thickness))
+    count = int(
+        np.count_nonzero(density) * (0.42 + 0.3 * hair.brow_thickness + 0.35 * hair.brow_fill)
+    )
     roots = samples[choose(density, count, rng)]
     x, side = np.abs(roots.rest[:, 0]), np.sign(roots.rest[:, 0])
     above = roots.rest[:, 1] - brow_line(x, hair, male)
@@ -73,6 +78,6 @@ def draw_brows(scene: Scene) -> None:
         Region.BROW,
         rng,
         width=0.0105,
-        alpha=0.5,
+        alpha=0.5 + 0.25 * hair.brow_fill,
         rise=0.12,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from far_keras.synthetic.hair.haircut import PARTING, Combing, Look, draw_look, unit
-from far_keras.synthetic.hair.hairstyles import comb_fringe, comb_scalp, comb_tail
+from far_keras.synthetic.hair.hairstyles import comb_fringe, comb_loose, comb_scalp, comb_tail
 from far_keras.synthetic.hair.locks import clump, nearest_guide, wave
 from far_keras.synthetic.hair.projection import project_hairs
 from far_keras.synthetic.hair.roots import choose, scalp_samples
@@ -16,6 +17,7 @@ from far_keras.synthetic.hair.strands import grow, press
 from far_keras.synthetic.head.form import SKULL_CENTER, HeadForm, head_form
 from far_keras.synthetic.head.hairline import scalp_density
 from far_keras.synthetic.head.mesh import SurfaceSamples
+from far_keras.synthetic.parameters import Hair
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.stage.soft_shadow import cast_shadow
@@ -32,8 +34,19 @@ _COUNTS = {
     "long": 4200,
     "bun": 4500,
     "ponytail": 4500,
+    "updo": 4500,
+    "afro": 6000,
 }
-_STEPS = {"buzzed": 4, "short": 12, "medium": 20, "long": 26, "bun": 14, "ponytail": 14}
+_STEPS = {
+    "buzzed": 4,
+    "short": 12,
+    "medium": 20,
+    "long": 26,
+    "bun": 14,
+    "ponytail": 14,
+    "updo": 14,
+    "afro": 12,
+}
 _LOCKS = 170
 
 
@@ -48,8 +61,8 @@ def draw_hair(scene: Scene) -> None:
     rotation = scene.head.pose.rotation.astype(float)
     light = scene.light
     all_points, all_colors, all_widths = [], [], []
-    for points, combing, owner in grown:
-        colors = strand_colors(np.array(scene.person.hair.color), owner, rng)
+    for points, combing, owner in map(_out_of_the_throat, grown):
+        colors, tips = _strand_colors(scene.person.hair, combing.lengths, owner, rng)
         if rim is not None:
             points = points.copy()
             press(points, skull.center, skull.radii, rim.normal, rim.offset, UNDER_HAT)
@@ -57,6 +70,7 @@ def draw_hair(scene: Scene) -> None:
         shaded = shade_hairs(
             points,
             colors,
+            tips,
             depth,
             0.5 if points.shape[1] > 12 else 0.65,
             skull.center,
@@ -86,11 +100,39 @@ def draw_hair(scene: Scene) -> None:
     cast_shadow(scene, scene.framebuffer.region == Region.HAIR, reach=0.22, strength=0.5)
 
 
+def _out_of_the_throat(grown: tuple[Array, Combing, Array]) -> tuple[Array, Combing, Array]:
+    """Leaves out hairs that fell through the head and come out below the chin."""
+    points, combing, owner = grown
+    below = (points[..., 1] < 6.9) & (np.abs(points[..., 0]) < 0.28) & (points[..., 2] > 0.45)
+    free = np.flatnonzero(~below.any(1))
+    if len(free) == len(points) or not len(free):
+        return grown
+    chosen = {name: getattr(combing, name)[free] for name in ("lengths", "lifts")}
+    return points[free], replace(combing, **chosen), owner[free]
+
+
+def _strand_colors(
+    hair: Hair, lengths: Array, owner: Array, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Colours (N, 3) of the hairs' roots and tips; streaks have the tips' colour throughout."""
+    roots = strand_colors(np.array(hair.color), owner, rng)
+    if hair.tips is None:
+        return roots, roots
+    tips = strand_colors(np.array(hair.tips), owner, rng)
+    streaked = rng.random(owner.max() + 1) < hair.streaks
+    if hair.streaks:
+        tips = np.where(streaked[owner][:, None], tips, roots)
+        # Foils leave the first centimetres between the two colours.
+        return np.where(streaked[owner][:, None], 0.5 * (roots + tips), roots), tips
+    # Short hairs, as of a fringe, have grown since.
+    return roots, roots + np.clip(lengths / 1.2, 0, 1)[:, None] * (tips - roots)
+
+
 def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
     """The hairs of the head in the head frame: list of (N, K, 3) points, combing, locks (N,)."""
     person = scene.person
     hair = person.hair
-    if hair.style == "bald":
+    if hair.style == "bald" or scene.shot.accessories.hat == "headscarf":
         return []
     rng = scene.person_rng("hair")
     look = draw_look(hair, person.male, rng)
@@ -108,7 +150,7 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
     combing = comb_scalp(chosen.rest.astype(float), hair, look, person.male, locks, rng)
     steps = _STEPS[hair.style]
     grown.append(_grow(scene, skull, scene.head.surface(chosen), combing, locks, steps, rng))
-    if hair.style == "bun":
+    if hair.style in ("bun", "updo"):
         grown.append(_bun(scene, look, skull, hair.volume, rng))
     if hair.style == "ponytail":
         count = 900
@@ -116,7 +158,13 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
         locks = nearest_guide(roots, 40)
         combing = comb_tail(count, hair, look, locks, rng)
         grown.append(_grow(scene, skull, roots, combing, locks, 20, rng))
-    if hair.bangs > 0.12 and hair.style != "buzzed":
+    if hair.loose > 0.05:
+        lost = samples[choose(density, int(170 * hair.loose), rng)]
+        if len(lost) > 1:
+            locks = nearest_guide(lost.rest.astype(float), min(60, len(lost)))
+            combing = comb_loose(lost.rest.astype(float), hair, look, locks, rng)
+            grown.append(_grow(scene, skull, scene.head.surface(lost), combing, locks, 14, rng))
+    if hair.bangs > 0.12 and hair.style not in ("buzzed", "afro"):
         x, y, z = np.abs(samples.rest[:, 0]), samples.rest[:, 1], samples.rest[:, 2]
         front = (z > 0.68) & (y > 7.8) & (x < 0.58)
         full = 0.45 + 0.55 * hair.bangs
@@ -195,7 +243,7 @@ def _bun(
     """Hairs wound around a ball on the knot."""
     count, steps = 1300, 14
     axis = unit(_knot(look, skull) - skull.center)
-    radius = 0.2 + 0.12 * volume
+    radius = 0.2 + 0.14 * volume
     middle = _knot(look, skull) + axis * radius * 0.6
     first = unit(np.cross(axis, np.array([0.3, 0.2, 1.0])))
     second = np.cross(axis, first)

@@ -21,7 +21,6 @@ class Look:
     """Traits of a person's haircut that `Hair` leaves open; drawn once for a person.
 
     Attributes:
-        cut: Manner of short hair: to the side, forward, back, up at the front, or tousled.
         end: Height (y, decimetres) at which long and medium hair ends.
         face_edge: z behind which hair is kept beside the face, (image left, image right).
         shoulders: Positive: hair falls before the shoulders, (image left, image right).
@@ -29,11 +28,9 @@ class Look:
         knot: (3,) where a bun or ponytail is tied, on the rest head.
         frequency: Radians a decimetre of waves.
         top_length: Decimetres of short hair on top.
-        side_length: Decimetres of short hair at the sides.
         fringe_trim: Decimetres by which a fringe ends above the brows.
     """
 
-    cut: str
     end: float
     face_edge: tuple[float, float]
     shoulders: tuple[float, float]
@@ -41,7 +38,6 @@ class Look:
     knot: Array
     frequency: float
     top_length: float
-    side_length: float
     fringe_trim: float
 
     @property
@@ -77,7 +73,6 @@ def unit(vectors: Array) -> Array:
 
 def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
     """The open traits of a haircut; the same `rng` state gives the same haircut."""
-    cut = str(rng.choice(("side", "forward", "back", "up", "tousled")))
     if hair.style == "long":
         end = rng.uniform(5.0, 6.1)
     elif hair.style == "short":
@@ -85,18 +80,19 @@ def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
     else:
         end = rng.uniform(6.75, 7.0) if male else rng.uniform(6.1, 6.7)
     tucked = rng.random(2) < 0.22
-    open_face = rng.uniform(0.75, 0.95) + rng.uniform(0.0, 0.2, 2)
+    open_face = 0.72 + 0.42 * hair.fall + rng.uniform(0.0, 0.15, 2)
     edges = np.where(tucked, 0.5, open_face)
     before = np.where(rng.random() < 0.6, 1.0, -1.0) * np.where(rng.random(2) < 0.85, 1, -1)
     shoulders = before * rng.uniform(0.8, 2.0, 2)
     sweep = rng.choice((-1, 1)) * rng.choice((0.1, 0.3, 0.8))
-    if hair.style == "bun":
+    if hair.style == "updo":
+        knot = np.array([0, 8.45, rng.uniform(0.0, 0.4)])
+    elif hair.style == "bun":
         high = rng.random() < 0.55
         knot = np.array([0, 8.42, 0.1]) if high else np.array([0, 7.75, -0.36])
     else:
         knot = np.array([0, rng.uniform(7.6, 8.2), -0.33])
     return Look(
-        cut=cut,
         end=float(end),
         face_edge=(float(edges[0]), float(edges[1])),
         shoulders=(float(shoulders[0]), float(shoulders[1])),
@@ -104,6 +100,5 @@ def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
         knot=knot,
         frequency=float(rng.uniform(8.5, 11.5)),
         top_length=float(rng.uniform(0.3, 0.55)),
-        side_length=float(rng.uniform(0.09, 0.2)),
         fringe_trim=float(rng.uniform(0.0, 0.2) if male else rng.uniform(-0.04, 0.1)),
     )

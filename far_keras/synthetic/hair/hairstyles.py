@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from far_keras.synthetic.hair.haircut import PARTING, Combing, Look, unit
 from far_keras.synthetic.parameters import Hair
 
-__all__ = ["comb_fringe", "comb_scalp", "comb_tail"]
+__all__ = ["comb_fringe", "comb_loose", "comb_scalp", "comb_tail"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,7 +32,9 @@ def comb_scalp(
         combing = _buzzed(rest, rng)
     elif hair.style == "short" and male:
         combing = _short(rest, hair, look, owner, rng)
-    elif hair.style in ("bun", "ponytail"):
+    elif hair.style == "afro":
+        combing = _afro(rest, hair, look, owner, rng)
+    elif hair.style in ("bun", "ponytail", "updo"):
         combing = _tied(rest, hair, look, owner, rng)
     else:
         combing = _hanging(rest, hair, look, male, owner, rng)
@@ -101,8 +104,8 @@ def _short(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Gen
         "back": np.stack([0.25 * x, 0.5 * ahead, -1.0 * one], 1),
         "up": np.stack([0.35 * look.sweep * one, 0.9 * ahead, 0.5 - 1.2 * ahead], 1),
         "tousled": np.stack([0.5 * look.sweep * one, 0.3 * one, 0.6 * one], 1),
-    }[look.cut]
-    rough = {"tousled": 0.55, "up": 0.22}.get(look.cut, 0.14) + 0.35 * hair.wave
+    }[hair.cut]
+    rough = {"tousled": 0.55, "up": 0.22}.get(hair.cut, 0.14) + 0.35 * hair.wave
     combed = combed + _jitter(owner, rough, 0.07, rng)
     down = np.stack([zero, -one, np.where(z > 0.55, -0.25, -0.1)], 1)
     down = down + rng.normal(0, 0.08, (count, 3))
@@ -111,16 +114,16 @@ def _short(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Gen
     directions = unit(down) * (1 - top)[:, None] + unit(combed) * top[:, None]
     directions = unit(directions) * (1 - 0.75 * curly) + unit(standing) * 0.75 * curly
     lowest = np.clip((y - 6.7) / 0.7, 0, 1)
-    sides = look.side_length * (0.45 + 0.55 * lowest)
+    sides = (0.02 + 0.24 * hair.sides) * (0.45 + 0.55 * lowest)
     long_top = look.top_length * (0.75 + 0.5 * hair.volume) * (1 + 0.2 * curly)
     sides = sides + 0.5 * curly * (look.top_length - sides) * 0.5
     lengths = (sides * (1 - top) + long_top * top) * rng.uniform(0.8, 1.12, count)
-    height = 0.05 + 0.16 * hair.volume + (0.08 * ahead if look.cut == "up" else 0)
+    height = 0.05 + 0.16 * hair.volume + (0.08 * ahead if hair.cut == "up" else 0)
     lifts = (0.02 * (1 - top) + height * top) * rng.random(count) ** 0.6
     lifts = lifts + 0.2 * curly * lengths * rng.random(count)
     amplitude, frequency, flat = _waves(hair, look, owner, 0.55, rng)
-    edge = 9.0 if look.cut == "forward" or hair.bangs > 0.12 else 0.95
-    if look.cut == "forward":
+    edge = 9.0 if hair.cut == "forward" or hair.bangs > 0.12 else 0.95
+    if hair.cut == "forward":
         lengths *= 1 - 0.55 * ahead * top
     return Combing(
         directions=unit(directions),
@@ -134,7 +137,7 @@ def _short(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Gen
         frequency=frequency * 1.25,
         cling_until=6.5,
         flat=flat,
-        clump=0.3 + 0.25 * (look.cut == "tousled"),
+        clump=0.3 + 0.25 * (hair.cut == "tousled"),
     )
 
 
@@ -168,7 +171,7 @@ def _hanging(
     detour = 0.55 * np.clip((y - 7.6) / 0.8, 0, 1) * (1 - np.abs(x) / 0.9)
     lengths = (drop + detour) * rng.uniform(0.86, 1.06, count)
     layer = rng.random(count) ** 0.7
-    lifts = (0.05 + 0.22 * hair.volume + 0.10 * min(hair.wave, 0.6)) * layer
+    lifts = (0.04 + 0.32 * hair.volume + 0.14 * min(hair.wave, 0.6)) * layer
     lifts = lifts * (0.3 + 0.7 * np.tanh(np.abs(x - part) / 0.2))  # flat beside the parting
     amplitude, frequency, flat = _waves(hair, look, owner, 1.0, rng)
     return Combing(
@@ -187,6 +190,58 @@ def _hanging(
     )
 
 
+def _afro(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator) -> Combing:
+    """Curls that stand off the head in all directions."""
+    count = len(rest)
+    zero = np.zeros(count)
+    reach = (0.25 + 0.75 * hair.volume) * (0.75 + 0.25 * np.clip((rest[:, 1] - 7.0) / 1.2, 0, 1))
+    lengths = reach * rng.uniform(0.55, 1.05, count)
+    amplitude, frequency, _ = _waves(replace(hair, wave=1.0), look, owner, 1.5, rng)
+    return Combing(
+        directions=unit(_skull_normals(rest) + _jitter(owner, 0.25, 0.5, rng)),
+        lengths=lengths,
+        lifts=0.8 * lengths,
+        cling=zero,
+        weight=zero + 0.15,
+        face_edge=zero + 9,
+        sideways=zero,
+        amplitude=amplitude,
+        frequency=frequency * 0.8,
+        cling_until=6.0,
+        flat=0.0,
+        clump=0.1,
+        width=0.026,
+    )
+
+
+def comb_loose(
+    rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator
+) -> Combing:
+    """Strands that the comb has missed: short ones stand off, long ones hang before the ears."""
+    count = len(rest)
+    zero = np.zeros(count)
+    temple = (np.abs(rest[:, 0]) > 0.42) & (rest[:, 2] > 0.55) & (rest[:, 1] < 8.05)
+    long = temple & (hair.style not in ("short", "buzzed", "afro"))
+    aside = np.sign(rest[:, :1]) * np.array([0.5, -0.5, 0.35])
+    off = _skull_normals(rest) + rng.normal(0, 0.7, (count, 3))
+    amplitude, frequency, flat = _waves(hair, look, owner, 0.8, rng)
+    return Combing(
+        directions=unit(np.where(long[:, None], aside + rng.normal(0, 0.2, (count, 3)), off)),
+        lengths=np.where(long, rng.uniform(0.5, 1.5, count), rng.uniform(0.12, 0.5, count)),
+        lifts=np.where(long, 0.05, 0.04 + 0.25 * rng.random(count) * (0.3 + hair.volume)),
+        cling=np.where(long, 0.2, 0.6),
+        weight=np.where(long, 4.0, 0.8),
+        face_edge=zero + 9,
+        sideways=zero,
+        amplitude=amplitude + 0.01 + 0.03 * rng.random(count),
+        frequency=frequency * rng.uniform(0.3, 1.0, count),
+        cling_until=7.5,
+        flat=flat,
+        clump=0.6,
+        width=0.014,
+    )
+
+
 def _tied(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator) -> Combing:
     count = len(rest)
     normals = _skull_normals(rest)
@@ -195,11 +250,12 @@ def _tied(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Gene
     tangent = unit(towards - normals * np.sum(towards * normals, axis=1, keepdims=True))
     angle = np.arccos(np.clip(normals @ unit(knot), -1, 1))
     zero = np.zeros(count)
+    puff = (0.06 if hair.style == "updo" else 0.02) + 0.11 * hair.volume
     amplitude, frequency, flat = _waves(hair, look, owner, 0.25, rng)
     return Combing(
         directions=unit(tangent + _jitter(owner, 0.03, 0.03, rng)),
         lengths=0.92 * angle + 0.06,
-        lifts=(0.02 + 0.07 * hair.volume) * rng.random(count) ** 0.7 + 0.012,
+        lifts=puff * rng.random(count) ** 0.7 + 0.012,
         cling=zero + 0.97,
         weight=zero,
         face_edge=zero + 9,

@@ -40,6 +40,7 @@ def strand_colors(color: Array, owner: Array, rng: np.random.Generator) -> Array
 def shade_hairs(
     points: Array,
     colors: Array,
+    tips: Array,
     depth: Array,
     root_shade: float,
     center: Array,
@@ -53,7 +54,7 @@ def shade_hairs(
 
     Args:
         points: (N, K, 3) in the head's frame.
-        colors: (N, 3) albedo.
+        colors, tips: (N, 3) albedo at the root and at the tip.
         depth: (N,) 0 for hairs of the innermost layer .. 1 outermost: inner ones are darker.
         root_shade: Brightness at the root, relative to the rest of the hair.
         center: (3,) of the head.
@@ -100,6 +101,7 @@ def shade_hairs(
                 neck = min(1.0, max(0.0, (across - 0.35) / 0.45))
                 inside *= 0.45 + 0.55 * neck
             t = k / (steps - 1.0)
+            faded = min(1.0, max(0.0, 2.2 * t - 0.6))
             root = root_shade + (1.0 - root_shade) * min(1.0, 3.5 * t)
             shadow = min(1.0, max(0.06, 0.42 + 0.62 * (vx * lx + vy * ly + vz * lz)))
             other = vx * fill[0, 0] + vy * fill[0, 1] + vz * fill[0, 2]
@@ -117,7 +119,7 @@ def shade_hairs(
             dim = inside * layer * root
             sheen = dim * shadow * layer
             for c in range(3):
-                albedo = colors[s, c]
+                albedo = colors[s, c] + faded * (tips[s, c] - colors[s, c])
                 light = (
                     key[1, c] * diffuse * shadow * 0.8
                     + fill[1, c] * other * 0.8

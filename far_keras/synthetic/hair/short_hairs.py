@@ -16,6 +16,8 @@ __all__ = ["draw_short_hairs"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+WHITE = np.array([0.55, 0.54, 0.52], np.float32)
+
 
 def draw_short_hairs(
     scene: Scene,
@@ -31,6 +33,7 @@ def draw_short_hairs(
     rise: float | Array = 0.15,
     gravity: float = 0.0,
     steps: int = 4,
+    grey: float = 0.0,
 ) -> None:
     """Draws hairs that lie along the skin.
 
@@ -47,6 +50,7 @@ def draw_short_hairs(
         rise: How steeply the hairs leave the skin, 0 flat .. 1 at 45 degrees; a number or (N,).
         gravity: How far the tips sink, per length.
         steps: Points a hair.
+        grey: Share of hairs that are white.
     """
     if len(roots) == 0:
         return
@@ -65,6 +69,8 @@ def draw_short_hairs(
     points = points - reach * 0.5 * t**2 * (steep * normals)[:, None]
     owner = rng.integers(0, max(8, len(roots) // 12), len(roots))
     albedo = strand_colors(np.array(color), owner, rng).astype(np.float32)
+    if grey:
+        albedo[rng.random(len(roots)) < grey] = WHITE
     facing = scene.to_camera(normals, start)
     lit = albedo * scene.light.irradiance(facing, 0.35)
     shine = 0.02 * scene.light.highlight(facing, 6.0)

@@ -41,7 +41,8 @@ def scalp_density(points: Array, hair: Hair, male: bool) -> Array:
 
     Args:
         points: (..., 3) on the rest head's skin.
-        hair: `receding` moves the edge up and thins the crown beyond 0.6; "bald" has none.
+        hair: `receding` moves the edge up at the temples and thins the crown beyond 0.6,
+            `hairline` moves all of it, `thinning` bares the top; "bald" has none.
         male: Men's temples are more angular, women's hairline is lower and round.
 
     Returns:
@@ -52,6 +53,7 @@ def scalp_density(points: Array, hair: Hair, male: bool) -> Array:
     x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
     azimuth = np.degrees(np.arctan2(x, z - 0.5))
     edge = np.interp(azimuth, _AZIMUTH, _LOWER_EDGE)
+    edge += 0.11 * hair.hairline * np.interp(azimuth, (0, 35, 60), (1.0, 0.8, 0.0))
     edge += hair.receding * np.interp(azimuth, _AZIMUTH, _RECESSION)
     corner = np.exp(-(((azimuth - 36) / 9) ** 2))
     edge += corner * (0.05 if male else -0.05) - (0.0 if male else 0.03)
@@ -64,4 +66,5 @@ def scalp_density(points: Array, hair: Hair, male: bool) -> Array:
     t = np.clip((y - edge) / softness, 0, 1)
     density = t * t * (3 - 2 * t)
     crown = np.clip((hair.receding - 0.6) / 0.4, 0, 1) * np.clip((y - 7.95) / 0.2, 0, 1)
-    return density * (1 - crown)
+    top = np.clip((y - 7.85) / 0.3, 0, 1)
+    return density * (1 - crown) * (1 - 0.8 * hair.thinning * top)

@@ -209,7 +209,7 @@ def _spots(person: Person, rng: np.random.Generator) -> np.ndarray:
     old = old_fraction(person.age)
     dots(int(rng.poisson(10 * person.skin.moles**1.5)), (-0.6, 6.1), (0.6, 7.9), 0.010, 1.0)
     dots(int(220 * person.freckles), (-0.55, 6.8), (0.55, 7.2), 0.009, 0.35)
-    dots(int(40 * max(old - 0.3, 0)), (-0.75, 6.4), (0.75, 8.3), 0.025, 0.30)
+    dots(int(80 * max(old - 0.3, 0)), (-0.75, 6.3), (0.75, 8.3), 0.025, 0.32)
     return field
 
 
@@ -222,7 +222,7 @@ def detail_map(person: Person, expression: Expression) -> DetailMap:
     _folds(
         strokes,
         # Finer skin folds more.
-        old_fraction(person.age) * (1.35 - 0.35 * person.face.masculinity),
+        old_fraction(person.age) * (1.6 - 0.5 * person.face.masculinity),
         expression.smile,
         max(0.0, expression.brow_raise),
         lower,

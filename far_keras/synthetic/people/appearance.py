@@ -17,22 +17,21 @@ from far_keras.synthetic.parameters import (
     RGB,
     Camera,
     Face,
-    Hair,
     Light,
     Person,
     Shot,
 )
 from far_keras.synthetic.people import palette
 from far_keras.synthetic.people.countenance import draw_expression, draw_makeup, draw_skin
-from far_keras.synthetic.people.grooming import draw_beard, draw_style, draw_wave
+from far_keras.synthetic.people.grooming import HAIR_COLOR_NAMES, draw_beard, draw_hair
 from far_keras.synthetic.people.margins import DOUBTFUL, MARGINS
 from far_keras.synthetic.people.table import AGE_BANDS, HAIR_COLORS, MALE, RULES
 from far_keras.synthetic.people.wardrobe import draw_accessories
 
 __all__ = ["HAIR_COLOR_NAMES", "draw_ancestry_and_color", "draw_person", "draw_shot"]
 
-HAIR_COLOR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "Gray_Hair")
 COLOR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "auburn")
+DYED = (0.03, 0.005)  # pink, blue, violet or green hair among women, men
 ANCESTRIES = ("caucasian", "african", "asian")
 ANCESTRY_SHARES = (0.5, 0.25, 0.25)  # our choice: no group is rare
 
@@ -86,6 +85,9 @@ def _draw_hair_color(
     allowed = np.array([force.get(name) != 0 for name in COLOR_NAMES])
     if "Brown_Hair" in force:  # auburn may pass for brown
         allowed[COLOR_NAMES.index("auburn")] = False
+    named = any(force.get(name) == 0 for name in HAIR_COLOR_NAMES)
+    if not named and rng.random() < DYED[drawn["Male"]]:
+        return "dyed"
     return COLOR_NAMES[int(rng.choice(4, p=shares * allowed / (shares * allowed).sum()))]
 
 
@@ -103,8 +105,6 @@ def draw_person(
     male = bool(drawn["Male"])
     age = _draw_age(rng, drawn, sure)
     ancestry: RGB = drawn["ancestry"]
-    doubt = 0.0 if sure & set(HAIR_COLOR_NAMES) else DOUBTFUL
-    hair_color = palette.hair_color(rng, drawn["hair_color"], doubt)
     melanin = float(np.clip(np.dot(ancestry, (0.24, 0.82, 0.40)) + rng.normal(0, 0.09), 0.12, 1))
     if drawn["Pale_Skin"]:
         melanin = MARGINS["Pale_Skin"].draw(rng, True)
@@ -112,7 +112,7 @@ def draw_person(
     outline = "oval" if drawn["Oval_Face"] else str(rng.choice(outlines))
     high = drawn["High_Cheekbones"]
     face = Face(
-        masculinity=float(np.clip(rng.normal(0.97 if male else 0.15, 0.05), 0, 1)),
+        masculinity=float(np.clip(rng.normal(0.97 if male else 0.08, 0.05), 0, 1)),
         ancestry=ancestry,
         weight=strength("Chubby"),
         nose_size=strength("Big_Nose"),
@@ -135,19 +135,7 @@ def draw_person(
         outline=outline,  # type: ignore[arg-type]
         variation_seed=int(rng.integers(2**31)),
     )
-    hair = Hair(
-        style=draw_style(rng, drawn, sure),  # type: ignore[arg-type]
-        color=hair_color,
-        wave=draw_wave(rng, drawn, sure),
-        receding=strength("Receding_Hairline"),
-        bangs=strength("Bangs"),
-        parting=float(rng.uniform(-1, 1)),
-        volume=float(np.clip(rng.normal(0.45, 0.2), 0, 1)),
-        sideburns=strength("Sideburns"),
-        brow_thickness=strength("Bushy_Eyebrows"),
-        brow_arch=strength("Arched_Eyebrows"),
-        brow_color=palette.brow_color(rng, drawn["hair_color"], hair_color),
-    )
+    hair = draw_hair(rng, drawn, sure, strength, age)
     return Person(
         identity=identity,
         male=male,
@@ -158,7 +146,7 @@ def draw_person(
         freckles=float(rng.uniform(0.3, 1)) if melanin < 0.3 and rng.random() < 0.15 else 0.0,
         iris_color=palette.iris_color(rng, melanin, drawn["hair_color"]),
         hair=hair,
-        beard=draw_beard(rng, drawn, strength, hair_color),
+        beard=draw_beard(rng, drawn, strength, hair.color),
         skin=draw_skin(rng, male),
     )
 

@@ -19,7 +19,7 @@ SMILING = 0.5  # strength from which an open mouth shows its teeth
 
 def draw_skin(rng: np.random.Generator, male: bool) -> Skin:
     """A person's skin; `docs/synthetic.md` has the distributions."""
-    shaded = rng.random() < 0.35
+    shaded = rng.random() < 0.25
     blemished = rng.random() < 0.15
     return Skin(
         pores=float(np.clip(rng.normal(0.5 if male else 0.35, 0.2), 0, 1)),
@@ -28,7 +28,7 @@ def draw_skin(rng: np.random.Generator, male: bool) -> Skin:
         blemishes=float(rng.uniform(0.3, 1.0)) if blemished else 0.0,
         mouth_shade=float(rng.uniform(0.3, 1.0)) if shaded else float(rng.uniform(0, 0.15)),
         lip_depth=float(np.clip(rng.normal(0.3 if male else 0.5, 0.2), 0, 1)),
-        smile_folds=float(rng.beta(1.5, 1.8)),
+        smile_folds=float(rng.beta(1.3, 1.8 if male else 2.4)),
         teeth=float(rng.beta(3.0, 1.6)),
     )
 
@@ -53,7 +53,7 @@ def draw_expression(
         jaw_open = float(0.10 + 0.33 * rng.beta(1.2, 2.4))
     gaze = np.clip(rng.normal((0, -1), (7, 4)), -18, 9)
     chance, eyes_needed = rng.random(), bool(sure & {"Narrow_Eyes", "Bags_Under_Eyes"})
-    blink = rng.uniform(0.0, 0.22)
+    blink = rng.uniform(0.0, 0.16)
     if chance < LOOKS_AWAY:
         gaze[0] = rng.choice((-1, 1)) * rng.uniform(18, 30)
     elif chance < LOOKS_AWAY + LOOKS_DOWN and not eyes_needed:
@@ -65,7 +65,7 @@ def draw_expression(
         grin=grin,
         jaw_open=jaw_open,
         brow_raise=float(np.clip(rng.normal(0.05, 0.2), -0.35, 0.6)),
-        squint=float(np.clip(0.6 * smile * rng.random() + rng.uniform(0, 0.15), 0, 1)),
+        squint=float(np.clip(0.4 * smile * rng.random() + rng.uniform(0, 0.15), 0, 1)),
         blink=float(blink),
         pucker=float(rng.uniform(0.2, 0.5)) if pouts else 0.0,
         gaze=(float(gaze[0]), float(gaze[1])),

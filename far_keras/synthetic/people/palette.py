@@ -33,6 +33,7 @@ DOUBTFUL_TONES = {
     "Brown_Hair": (150, 112, 74),
     "Gray_Hair": (114, 101, 92),
 }
+DYES = ((200, 60, 120), (70, 90, 170), (110, 60, 150), (60, 140, 130), (225, 130, 165))
 LIPSTICKS = (
     *((170, 20, 40), (190, 30, 45), (140, 25, 50), (120, 25, 35)),  # reds
     *((205, 75, 95), (215, 100, 125), (190, 60, 110), (200, 110, 110)),  # pinks
@@ -55,6 +56,8 @@ def hair_color(rng: np.random.Generator, name: str, doubtful: float) -> RGB:
     """Hair of a named colour, or with probability `doubtful` between two names."""
     if name in DOUBTFUL_TONES and rng.random() < doubtful:
         return linear(np.array(DOUBTFUL_TONES[name]))
+    if name == "dyed":
+        return tone(rng, DYES)
     dark, light = np.array(HAIR_TONES.get(name, HAIR_TONES["Brown_Hair"]), float)
     return linear(dark + (light - dark) * rng.random())
 
@@ -62,6 +65,8 @@ def hair_color(rng: np.random.Generator, name: str, doubtful: float) -> RGB:
 def brow_color(rng: np.random.Generator, name: str, hair: RGB) -> RGB:
     """Brows are darker than the hair, those of blond people browner too."""
     brown = np.array(linear(np.array((72, 50, 36))))
+    if name == "dyed":
+        return rgb(brown * rng.uniform(0.3, 1.0))
     factor = {"Gray_Hair": 0.45, "Blond_Hair": 0.35}.get(name, 0.75)
     mixed = factor * np.array(hair)
     if name == "Blond_Hair":

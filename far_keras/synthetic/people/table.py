@@ -25,6 +25,7 @@ __all__ = [
     "MALE",
     "REVERSED_PAIRS",
     "RULES",
+    "WOMEN_CUT_SHORTER",
     "Rule",
 ]
 
@@ -73,7 +74,7 @@ RULES: tuple[Rule, ...] = (
     _person("Bald", 0.5, 1, 1.5, 7, 14, 20),
     _person("Receding_Hairline", 2, 5, 9, 10, 24, 30),
     _person("Bangs", 24, 20, 15, 9, 6, 4, Receding_Hairline=-3.0),
-    _person("Gray_Hair", 1.5, 8, 42, 1.5, 28, 68, Receding_Hairline=0.5),
+    _person("Gray_Hair", 1.5, 14, 60, 1.5, 30, 74, Receding_Hairline=0.5),
     _person("Chubby", 5, 8, 10, 8, 16, 18),
     _person("Double_Chin", 3, 7, 13, 5, 15, 22, Chubby=2.4),
     _person("Big_Nose", 10, 16, 22, 36, 46, 52, Chubby=0.5),
@@ -95,8 +96,8 @@ RULES: tuple[Rule, ...] = (
     _person("Wavy_Hair", 46, 40, 32, 27, 22, 16),
     _shot("Smiling", 54, 54, 50, 40, 40, 36),
     _shot("Mouth_Slightly_Open", 50, 48, 44, 45, 42, 38, Smiling=2.2),
-    _shot("Wearing_Lipstick", 80, 78, 74, 0.5, 0.5, 0.5),
-    _shot("Heavy_Makeup", 64, 60, 52, 0.5, 0.3, 0.2, Wearing_Lipstick=3.0),
+    _shot("Wearing_Lipstick", 80, 76, 66, 0.5, 0.5, 0.5),
+    _shot("Heavy_Makeup", 64, 54, 38, 0.5, 0.3, 0.2, Wearing_Lipstick=3.0),
     _shot("Rosy_Cheeks", 12, 10, 8, 2, 2, 3, Heavy_Makeup=1.5, Pale_Skin=-0.5),
     _shot("Eyeglasses", 4, 8, 16, 9, 18, 28),
     _shot("Wearing_Hat", 4, 4, 4, 10, 8, 8, Eyeglasses=0.4),
@@ -120,7 +121,15 @@ HAIR_COLORS: dict[str, dict[str, tuple[float, float, float, float]]] = {
 }
 
 HAIR_STYLES: dict[str, dict[str, float]] = {
-    "women": {"long": 0.55, "medium": 0.27, "bun": 0.05, "ponytail": 0.06, "short": 0.07},
+    "women": {
+        "long": 0.48,
+        "medium": 0.25,
+        "bun": 0.06,
+        "ponytail": 0.07,
+        "updo": 0.06,
+        "short": 0.07,
+        "afro": 0.01,
+    },
     "men": {
         "short": 0.64,
         "buzzed": 0.17,
@@ -128,7 +137,15 @@ HAIR_STYLES: dict[str, dict[str, float]] = {
         "long": 0.04,
         "bun": 0.02,
         "ponytail": 0.02,
+        "afro": 0.005,
     },
+}
+
+WOMEN_CUT_SHORTER: dict[str, dict[str, float]] = {
+    # age band: by what the shares of women's styles above are multiplied
+    "young": {},
+    "middle": {"long": 0.7, "short": 2.0},
+    "old": {"long": 0.3, "short": 4.0, "ponytail": 0.4},
 }
 
 EXCLUSIONS: tuple[frozenset[str], ...] = tuple(

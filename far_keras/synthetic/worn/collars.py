@@ -11,7 +11,7 @@ from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.worn.cloth import draw_cloth
 from far_keras.synthetic.worn.drape import Drape
 
-__all__ = ["draw_collar", "draw_lapels", "draw_rib", "draw_turtleneck"]
+__all__ = ["draw_collar", "draw_hood_roll", "draw_lapels", "draw_rib", "draw_turtleneck"]
 
 
 def _heights(angle: np.ndarray, front: float, side: float, back: float) -> np.ndarray:
@@ -50,6 +50,26 @@ def draw_turtleneck(scene: Scene, drape: Drape, color: np.ndarray) -> None:
     points = drape.around(angle + 0 * t, top - 0.30 * t, roll + 0.008 * ribs)
     shades = color * (0.86 + 0.16 * ribs)[..., None] * np.ones_like(t)[..., None]
     draw_cloth(scene, points, shades, Region.CLOTHING)
+
+
+def draw_hood_roll(scene: Scene, drape: Drape, color: np.ndarray) -> None:
+    """The hood of a sweater that lies around the neck, and its two strings."""
+    gap = 0.16
+    angle = np.linspace(gap, 2 * np.pi - gap, 90)[None]
+    angle = (angle + np.pi) % (2 * np.pi) - np.pi
+    turn = np.abs(angle) / np.pi
+    t = np.linspace(0, 1, 12)[:, None]
+    thick = np.interp(turn, (0, 0.3, 1), (0.07, 0.15, 0.30))
+    top = np.interp(turn, (0, 0.3, 1), (5.86, 6.08, 6.32)) + 0 * t
+    roll = 0.03 + thick * np.sin(np.pi * np.clip(t * 1.1, 0, 1))
+    points = drape.around(angle + 0 * t, top - (0.2 + thick) * t, roll)
+    shades = color * (0.75 + 0.3 * np.sin(np.pi * t))[..., None] * np.ones((1, 90, 1))
+    draw_cloth(scene, points, shades, Region.CLOTHING, bias=0.03)
+    down = np.linspace(0, 1, 16)[:, None]
+    across = np.array([[-0.02, 0.0, 0.02]])
+    for side in (-1, 1):
+        string = drape.ahead(side * (0.16 + 0.02 * down) + across, 5.84 - 0.6 * down, 0.09)
+        draw_cloth(scene, string, np.array([0.75, 0.75, 0.73]), Region.CLOTHING, bias=0.05)
 
 
 def draw_collar(

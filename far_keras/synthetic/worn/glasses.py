@@ -18,6 +18,15 @@ __all__ = ["draw_glasses"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+# Linear colours of lenses; a pair has one of them.
+LENS_TINTS = {
+    "clear": ((1.0, 1.0, 1.0),),
+    "tinted": ((0.12, 0.06, 0.02), (0.03, 0.04, 0.06), (0.14, 0.05, 0.05)),
+    "dark": ((0.008, 0.008, 0.01), (0.014, 0.009, 0.006), (0.016, 0.016, 0.02)),
+    "mirrored": ((0.5, 0.3, 0.1), (0.1, 0.25, 0.5), (0.4, 0.4, 0.42)),
+}
+
+
 @dataclass(frozen=True)
 class _Frame:
     """The shape of one pair: half sizes of a lens, squareness, droop, rim radius in decimetres."""
@@ -28,6 +37,8 @@ class _Frame:
     droop: float
     rim: float
     metal: bool
+    lift: float = 0.0  # of the upper outer corner
+    brow: float = 1.0  # how much thicker the rim is above
 
 
 def draw_glasses(scene: Scene) -> None:
@@ -39,7 +50,8 @@ def draw_glasses(scene: Scene) -> None:
     if kind is None:
         return
     rng = scene.rng("glasses")
-    frame = _choose_frame(kind, rng)
+    worn = scene.shot.accessories
+    frame = _choose_frame(kind, worn.glasses_size, worn.sunglasses, rng)
     form = head_form(scene.head.vertices)
     eyes = scene.head.eye_centers.astype(float)
     depth = _depth(scene, eyes)
@@ -48,30 +60,46 @@ def draw_glasses(scene: Scene) -> None:
     for eye, side in zip(eyes, (-1, 1), strict=True):
         outline = _outline(frame, eye, side, depth, 44)
         outlines.append(outline)
-        rims.append(tube(outline, frame.rim, closed=True, sides=6, flat=0.8))
+        above = np.clip((outline[:, 1] - outline[:, 1].mean()) / frame.half_height + 0.3, 0, 1)
+        radius = frame.rim * (1 + (frame.brow - 1) * above)
+        rims.append(tube(outline, radius, closed=True, sides=6, flat=0.8))
         temples.append(_temple(scene, frame, outline, side, form))
     rims.append(_bridge(frame, outlines, eyes))
     color = np.array(scene.shot.accessories.glasses_color)
     metal = Material(color + 0.02, gloss=0.5, sharpness=40, metal=0.7 if frame.metal else 0.0)
     if not frame.metal:
         metal = Material(color, gloss=0.25, sharpness=45)
-    dark = kind == "sunglasses"
+    tints = LENS_TINTS[worn.lenses]
+    tint = np.array(tints[int(rng.integers(len(tints)))])
     for outline, eye in zip(outlines, eyes, strict=True):
-        _draw_lens(scene, outline, eye, dark, rng)
+        _draw_lens(scene, outline, eye, worn.lenses, tint, rng)
     draw_solid(scene, join(rims + temples), metal, Region.GLASSES, bias=0.004)
 
 
-def _choose_frame(kind: str, rng: np.random.Generator) -> _Frame:
-    metal = kind == "aviator" or (kind != "sunglasses" and rng.random() < 0.4)
-    rim = rng.uniform(0.009, 0.013) if metal else rng.uniform(0.016, 0.032)
-    size = rng.uniform(0.94, 1.08)
+def _choose_frame(kind: str, size: float, dark: bool, rng: np.random.Generator) -> _Frame:
+    metal = kind in ("aviator", "rimless") or (not dark and rng.random() < 0.4)
+    rim = rng.uniform(0.009, 0.013) if metal else rng.uniform(0.014, 0.034)
+    scale = 0.88 + (0.34 if dark else 0.26) * size
     width, height, exponent, droop = {
         "round": (0.235, 0.215, 2.0, 0.0),
+        "oval": (0.255, 0.17, 2.2, 0.0),
         "rectangular": (0.265, 0.155, 3.6, 0.0),
+        "square": (0.265, 0.205, 3.4, 0.01),
+        "cat-eye": (0.27, 0.175, 2.5, 0.0),
         "aviator": (0.275, 0.225, 2.4, 0.06),
-        "sunglasses": (0.285, 0.205, 2.7, 0.03),
+        "browline": (0.262, 0.18, 2.8, 0.0),
+        "rimless": (0.26, 0.16, 2.9, 0.0),
     }[kind]
-    return _Frame(width * size, height * size, exponent, droop, float(rim), metal)
+    return _Frame(
+        width * scale,
+        height * scale,
+        exponent,
+        droop,
+        0.005 if kind == "rimless" else float(rim),
+        metal,
+        lift=0.09 if kind == "cat-eye" else 0.0,
+        brow={"browline": 2.2, "cat-eye": 1.5}.get(kind, 1.0),
+    )
 
 
 def _depth(scene: Scene, eyes: Array) -> float:
@@ -88,6 +116,8 @@ def _outline(frame: _Frame, eye: Array, side: int, depth: float, count: int) -> 
     y = np.sign(sin) * np.abs(sin) ** (2 / frame.exponent) * frame.half_height
     # The lower outer part hangs, as an aviator's does; the inner one gives way to the nose.
     y = y - frame.droop * (0.5 - 0.5 * sin)
+    corner = np.clip(cos, 0, 1) * np.clip(sin + 0.2, 0, 1)
+    x, y = x * (1 + 0.8 * frame.lift * corner), y + 1.6 * frame.lift * corner
     x = np.where((x < 0) & (y < 0), x * (1 + 1.2 * y), x)
     x = side * (max(abs(eye[0]) * 1.04, frame.half_width + 0.045) + x)
     return _on_lens(x, eye[1] - 0.02 + y, eye[1], depth)
@@ -126,7 +156,7 @@ def _temple(scene: Scene, frame: _Frame, outline: Array, side: int, form: HeadFo
 
 
 def _draw_lens(
-    scene: Scene, outline: Array, eye: Array, dark: bool, rng: np.random.Generator
+    scene: Scene, outline: Array, eye: Array, lenses: str, tint: Array, rng: np.random.Generator
 ) -> None:
     """A slightly domed fan of triangles with the sky's reflection."""
     middle = outline.mean(0)
@@ -155,11 +185,15 @@ def _draw_lens(
     height = np.clip(0.5 + relative[:, 1:2] / 0.4, 0, 1)
     # A window's slanted reflection.
     slant = np.clip(1 - np.abs(relative[:, :1] + 0.8 * relative[:, 1:2] - 0.08) / 0.09, 0, 1)
-    if dark:
-        tint = np.array([0.008, 0.008, 0.01]) * rng.uniform(0.6, 2.0)
+    if lenses in ("dark", "mirrored"):
         sky = light.ambient * (0.01 + 0.05 * height**2 + 0.04 * slant)
-        colors = tint + sky + 0.25 * glare
+        colors = (tint if lenses == "dark" else 0.0) + sky + 0.25 * glare
+        if lenses == "mirrored":
+            colors = colors + light.ambient * tint * (0.25 + 1.2 * height**2 + slant)
         alpha = 0.97 - 0.06 * (1 - height[:, 0])
+    elif lenses == "tinted":
+        colors = tint * light.ambient + glare
+        alpha = 0.42 * (0.5 + 0.5 * height[:, 0])
     else:
         colors = light.ambient * 1.2 + glare
         alpha = 0.015 + 0.08 * slant[:, 0] * rng.random() + 0.3 * np.clip(glare.mean(1), 0, 1)

@@ -1,4 +1,4 @@
-"""Hats that sit on the head over flattened hair: caps, beanies and brimmed hats."""
+"""Hats that sit on the head over flattened hair: caps, beanies, brimmed and bucket hats."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.stage.soft_shadow import cast_shadow
+from far_keras.synthetic.worn.covers import COVERS, HOOD_NORMAL, draw_cover
 from far_keras.synthetic.worn.solids import Material, draw_solid, sheet, sphere
 
 __all__ = ["UNDER_HAT", "Rim", "draw_hat", "hat_rim"]
@@ -38,9 +39,14 @@ def hat_rim(scene: Scene) -> Rim | None:
         return None
     rng = scene.rng("hat rim")
     eyes = float(scene.head.eye_centers[:, 1].mean())
-    front = eyes + {"cap": 0.62, "beanie": 0.5, "brimmed": 0.56}[kind] + rng.uniform(-0.04, 0.08)
     shift = head_form(scene.head.vertices).shift
-    back = shift[1] + {"cap": 7.35, "beanie": 7.15, "brimmed": 7.45}[kind]
+    if kind in COVERS:
+        # Behind the frame that the cloth leaves around the face.
+        through = np.array([0.0, eyes + 0.72, 1.15 + shift[2]])
+        return Rim(HOOD_NORMAL, float(HOOD_NORMAL @ through))
+    front = eyes + rng.uniform(-0.04, 0.08)
+    front += {"cap": 0.62, "beanie": 0.5, "brimmed": 0.56, "bucket": 0.52}[kind]
+    back = shift[1] + {"cap": 7.35, "beanie": 7.15, "brimmed": 7.45, "bucket": 7.35}[kind]
     tilt = rng.normal(0, 0.04)
     along = np.array([0.0, front - back, 1.9])
     normal = np.cross(along, np.array([1.0, tilt, 0.0]))
@@ -63,8 +69,10 @@ def draw_hat(scene: Scene) -> None:
         shown |= _draw_beanie(scene, form, rim, color, rng)
     elif kind == "cap":
         shown |= _draw_cap(scene, form, rim, color, rng)
+    elif kind in COVERS:
+        shown |= draw_cover(scene, form, kind == "hood", color, rng)
     else:
-        shown |= _draw_brimmed(scene, form, rim, color, rng)
+        shown |= _draw_brimmed(scene, form, rim, color, rng, soft=kind == "bucket")
     cast_shadow(scene, shown, reach=0.3 if kind == "beanie" else 0.5, strength=0.45)
 
 
@@ -228,27 +236,35 @@ def _visor(edge: Array, angles: Array, form: HeadForm, rng: np.random.Generator)
 
 
 def _draw_brimmed(
-    scene: Scene, form: HeadForm, rim: Rim, color: Array, rng: np.random.Generator
+    scene: Scene,
+    form: HeadForm,
+    rim: Rim,
+    color: Array,
+    rng: np.random.Generator,
+    *,
+    soft: bool,
 ) -> Array:
+    """A hat with a stiff brim, or with `soft` a bucket hat of cloth."""
     t = np.linspace(0, 1, ROWS)[:, None]
     around = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)[None]
     high = rng.uniform(0.16, 0.26)
     # Steep walls, a flat top with a lengthwise dent.
     extra = high * np.clip((1 - t) / 0.45, 0, 1) ** 0.7 * (0.55 + 0.45 * np.clip(t / 0.4, 0, 1))
-    dent = 0.10 * np.exp(-((t - 0.0) ** 2) / 0.05) * np.abs(np.cos(around)) ** 0.5
+    dent = 0.0 if soft else 0.10 * np.exp(-((t - 0.0) ** 2) / 0.05) * np.abs(np.cos(around)) ** 0.5
     points, angles = _crown(form, rim, extra - dent + 0.02)
-    straw = rng.random() < 0.35
+    straw = rng.random() < (0.0 if soft else 0.35)
     grain = 0.22 if straw else 0.05
     seed = rng.uniform(0, 50)
     solid = sheet(points, closed=True)
     cloth = _cloth(points, color, grain, seed)
     band = np.repeat(t[:, 0] > 0.74, COLUMNS)
     band_color = color * 0.25 if color.mean() > 0.08 else color * 3 + 0.05
-    cloth[band] = np.clip(band_color, 0, 0.9)
+    if not soft:
+        cloth[band] = np.clip(band_color, 0, 0.9)
     shown = draw_solid(
         scene, solid, Material(cloth, 0.02, 10, wrap=0.15), Region.HAT, two_sided=True
     )
-    brim = _brim(points[-1], angles, rng)
+    brim = _brim(points[-1], angles, rng, soft)
     brim_cloth = Material(_cloth(brim, color * 0.95, grain, seed), 0.02, 10, wrap=0.15)
     shown |= draw_solid(scene, sheet(brim, closed=True), brim_cloth, Region.HAT, two_sided=True)
     ring = np.concatenate([brim[-1], brim[-1, :1]])[None]
@@ -256,11 +272,11 @@ def _draw_brimmed(
     return shown
 
 
-def _brim(edge: Array, angles: Array, rng: np.random.Generator) -> Array:
+def _brim(edge: Array, angles: Array, rng: np.random.Generator, soft: bool) -> Array:
     """(R, COLUMNS, 3) a ring around the crown's lower edge that rises at the sides."""
-    width = rng.uniform(0.38, 0.55)
-    roll = rng.uniform(-0.06, 0.14)
-    droop = rng.uniform(0.02, 0.12)
+    width = rng.uniform(0.26, 0.36) if soft else rng.uniform(0.34, 0.75)
+    roll = rng.uniform(-0.2, -0.12) if soft else rng.uniform(-0.06, 0.14)
+    droop = rng.uniform(0.16, 0.24) if soft else rng.uniform(0.02, 0.12)
     t = np.linspace(0, 1, 8)[:, None, None]
     out = np.stack([np.sin(angles), 0 * angles, np.cos(angles)], 1)
     points = edge[None] + t * width * out[None]

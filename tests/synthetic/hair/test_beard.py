@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,3 +74,20 @@ def test_regions_are_soft_symmetric_and_bounded(kind):
 
 def test_a_beard_is_the_same_each_time(beard_of):
     np.testing.assert_array_equal(beard_of(FULL), beard_of(FULL))
+
+
+def test_shapes_of_mustaches_and_goatees_differ(beard_of):
+    def area(**beard):
+        return len(_pixels(beard_of(Beard(length=0.08, color=COLOR, **beard)))[0])
+
+    by_mustache = {
+        style: area(mustache=1.0, mustache_style=style)
+        for style in ("natural", "chevron", "pencil")
+    }
+    assert by_mustache["pencil"] < by_mustache["natural"] <= by_mustache["chevron"]
+    assert area(goatee=1.0, goatee_style="chin") < area(goatee=1.0, goatee_style="circle")
+
+
+def test_a_patchy_beard_leaves_skin(beard_of):
+    full, patchy = (beard_of(replace(FULL, patchy=patchy)) for patchy in (0.0, 1.0))
+    assert len(_pixels(patchy)[0]) < 0.85 * len(_pixels(full)[0])

@@ -67,3 +67,12 @@ def test_a_fringe_hides_brows(make_person, make_shot, regions_of):
         for b in (0.0, 1.0)
     ]
     assert seen[1] < seen[0]
+
+
+def test_length_gap_and_filling_change_the_brows(make_person, make_shot, regions_of):
+    def columns(**hair):
+        return _brow(regions_of(make_person(style="bun", **hair), make_shot()), "left")[1]
+
+    assert columns(brow_gap=0.0).min() < columns(brow_gap=1.0).min()
+    assert columns(brow_length=1.0).max() > columns(brow_length=0.0).max() + 2
+    assert len(columns(brow_fill=1.0)) > 1.1 * len(columns(brow_fill=0.0))

@@ -16,7 +16,7 @@ from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import render
 from far_keras.synthetic.stage.scene import build_scene
 
-STYLES = ("buzzed", "short", "medium", "long", "bun", "ponytail")
+STYLES = ("buzzed", "short", "medium", "long", "bun", "ponytail", "updo", "afro")
 FOREHEAD = (slice(72, 86), slice(74, 104))  # rows, columns of an aligned face
 
 
@@ -72,6 +72,34 @@ def test_a_receding_hairline_bares_the_temples():
     assert (receded <= full + 1e-9).all()
     # Soft: one sample in twenty of the whole scalp is neither bare nor full.
     assert ((full > 0.05) & (full < 0.95)).mean() > 0.05
+
+
+def test_a_high_forehead_is_bare_and_round():
+    samples = scalp_samples()
+    hair = Hair("bun", (0, 0, 0), 0, 0, 0, 0, 0.5, 0, 0.5, 0, (0, 0, 0))
+    rest = samples.rest
+    front = (np.abs(rest[:, 0]) < 0.3) & (rest[:, 1] > 7.95) & (rest[:, 1] < 8.1)
+    low, high = (
+        scalp_density(rest, replace(hair, hairline=line), False)[front].mean() for line in (-1, 1)
+    )
+    assert high < low - 0.15
+    top = rest[:, 1] > 8.3
+    thin = scalp_density(rest, replace(hair, thinning=1.0), False)
+    assert thin[top].mean() < 0.3 * scalp_density(rest, hair, False)[top].mean()
+
+
+def test_tips_and_loose_strands_show(make_person, make_shot):
+    def rendered(**hair):
+        return render(make_person(style="long", **hair), make_shot())
+
+    plain, faded = rendered(), rendered(tips=(0.7, 0.5, 0.3))
+    rows = np.arange(218)[:, None] * np.ones((1, 178))
+    for low, high, least in ((40, 80, -15), (170, 215, 15)):
+        here = (plain.regions == Region.HAIR) & (rows > low) & (rows < high)
+        change = faded.image[here].mean() - plain.image[here].mean()
+        assert change > least and (least > 0 or change < 12)
+    loose = rendered(loose=1.0)
+    assert (loose.regions != plain.regions).sum() > 30
 
 
 def test_short_straight_hair_lies_on_the_head(make_person, make_shot):

@@ -11,7 +11,7 @@ from far_keras.synthetic.stage.scene import build_scene
 from far_keras.synthetic.worn.clothing import neckline
 from far_keras.synthetic.worn.drape import drape_of
 
-GARMENTS = ("crew", "vneck", "shirt", "suit", "turtleneck")
+GARMENTS = ("crew", "vneck", "shirt", "suit", "turtleneck", "hoodie")
 
 
 @pytest.mark.parametrize("garment", GARMENTS)
@@ -40,6 +40,30 @@ def test_turtleneck_covers_more_neck_than_a_v_neck(make_person, make_shot):
         for garment in ("turtleneck", "vneck")
     }  # fmt: skip
     assert neck["turtleneck"] < 0.6 * neck["vneck"]
+
+
+def test_bare_shoulders_show_skin_and_straps_cross_it(make_person, make_shot):
+    person = make_person(style="bald")
+    cloth = {
+        garment: (render(person, make_shot(clothing=garment)).regions == Region.CLOTHING)[-12:]
+        for garment in ("crew", "scoop", "straps", "strapless")
+    }
+    assert cloth["scoop"].sum() < 0.75 * cloth["crew"].sum()
+    assert not cloth["strapless"].any()
+    strapped = cloth["straps"].any(0)
+    assert strapped[:89].any() and strapped[89:].any() and not strapped[80:98].any()
+
+
+@pytest.mark.parametrize("pattern", ["stripes", "checks", "dots", "floral"])
+def test_patterns_show_both_colors(make_person, make_shot, pattern):
+    worn = {"clothing_color": (0.6, 0.6, 0.6), "pattern_color": (0.02, 0.02, 0.02)}
+    plain, patterned = (
+        render(make_person(style="bald"), make_shot(pattern=kind, **worn))
+        for kind in ("plain", pattern)
+    )
+    cloth = plain.regions == Region.CLOTHING
+    spread = [picture.image[cloth].std() for picture in (plain, patterned)]
+    assert spread[1] > 1.5 * spread[0]
 
 
 @pytest.mark.parametrize("garment", ["shirt", "suit"])

@@ -5,9 +5,10 @@ import pytest
 
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import build_scene
+from far_keras.synthetic.worn.covers import COVERS
 from far_keras.synthetic.worn.hats import hat_rim
 
-KINDS = ("cap", "beanie", "brimmed")
+KINDS = ("cap", "beanie", "brimmed", "bucket")
 HAIRS = (
     {"style": "long", "volume": 1.0},
     {"style": "short", "wave": 0.9, "volume": 1.0, "male": True},
@@ -40,6 +41,17 @@ def test_hats_stay_above_the_brows_and_in_the_picture(kind, make_person, make_sh
     assert brows[1] > 0.6 * brows[0]
     assert (worn == Region.EYE).sum() > 0.9 * (bare == Region.EYE).sum()
     assert (worn[0] == Region.HAT).sum() < 40
+
+
+@pytest.mark.parametrize("kind", COVERS)
+def test_hoods_and_headscarves_leave_the_face_free(kind, make_person, make_shot, regions_of):
+    person = make_person(style="short", volume=1.0)
+    bare, covered = regions_of(person, make_shot()), regions_of(person, make_shot(hat=kind))
+    assert (covered == Region.HAT).sum() > 2500
+    for region in (Region.EYE, Region.NOSE, Region.LIPS):
+        assert (covered == region).sum() > 0.9 * (bare == region).sum()
+    if kind == "headscarf":
+        assert not (covered == Region.HAIR).any()
 
 
 def test_hair_shows_below_the_rim(make_person, make_shot, regions_of):

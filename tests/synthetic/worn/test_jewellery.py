@@ -5,10 +5,11 @@ import pytest
 
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import build_scene
-from far_keras.synthetic.worn.jewellery import draw_earrings, draw_necklace
+from far_keras.synthetic.worn.earrings import draw_earrings
+from far_keras.synthetic.worn.necklaces import draw_necklace
 
-EARRINGS = ("stud", "hoop", "drop")
-NECKLACES = ("chain", "pendant", "beads")
+EARRINGS = ("stud", "hoop", "drop", "long", "chandelier")
+NECKLACES = ("chain", "pendant", "beads", "choker", "cord", "layered", "statement")
 
 
 def _count(regions, region):
@@ -21,7 +22,7 @@ def test_earrings_hang_from_both_lobes(kind, make_person, make_shot, regions_of)
     rows, columns = np.nonzero(regions == Region.EARRING)
     for side in (columns < 89, columns >= 89):
         assert side.sum() >= 6
-    assert rows.min() > 115 and rows.max() < 190
+    assert rows.min() > 115 and rows.max() < 200
     assert (np.abs(columns - 88.5) > 30).all()
 
 
@@ -50,7 +51,7 @@ def test_what_is_nearer_hides_jewellery(make_person, make_shot):
 
 
 @pytest.mark.parametrize("kind", NECKLACES)
-@pytest.mark.parametrize("clothing", ["crew", "vneck", "shirt", "turtleneck"])
+@pytest.mark.parametrize("clothing", ["crew", "shirt", "straps"])
 def test_necklaces_lie_below_the_chin(kind, clothing, make_person, make_shot, regions_of):
     regions = regions_of(make_person(style="bun"), make_shot(necklace=kind, clothing=clothing))
     rows, columns = np.nonzero(regions == Region.NECKLACE)
@@ -65,6 +66,19 @@ def test_beads_cover_more_than_a_chain(make_person, make_shot, regions_of):
         for kind in ("chain", "beads")
     )
     assert beads > chain
+
+
+def test_size_makes_earrings_larger_and_layers_cover_more(make_person, make_shot, regions_of):
+    def covered(region, **worn):
+        return _count(regions_of(make_person(style="bun"), make_shot(**worn)), region)
+
+    small, large = (covered(Region.EARRING, earrings="hoop", earring_size=s) for s in (0.1, 0.9))
+    assert large > 1.5 * small
+    one, many = (
+        covered(Region.NECKLACE, necklace=kind, clothing="strapless")
+        for kind in ("chain", "layered")
+    )
+    assert many > 1.2 * one
 
 
 def test_nothing_worn_nothing_drawn(make_person, make_shot, regions_of):

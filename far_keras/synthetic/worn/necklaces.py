@@ -1,0 +1,195 @@
+"""Necklaces: chains, pendants, beads, chokers, cords, layers and statement pieces."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
+
+from far_keras.synthetic.head.mesh import Material as Part
+from far_keras.synthetic.head.mesh import load_head
+from far_keras.synthetic.regions import Region
+from far_keras.synthetic.stage.scene import Scene
+from far_keras.synthetic.worn.cloth import draw_cloth
+from far_keras.synthetic.worn.drape import drape_of
+from far_keras.synthetic.worn.solids import Material, Solid, draw_solid, join, sphere, tube
+
+__all__ = ["draw_necklace"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+AXIS_Z = 0.3  # of the neck
+ANGLES, HEIGHTS = 48, np.arange(5.2, 6.6, 0.07)
+# Between which heights (y on the rest head) a necklace hangs, by what is worn with it.
+LOWEST = {
+    "crew": (5.87, 5.95),
+    "vneck": (5.66, 5.92),
+    "shirt": (5.82, 5.93),
+    "suit": (5.82, 5.93),
+    "turtleneck": (5.6, 5.75),
+    "hoodie": (5.87, 5.95),
+}
+BARE_NECK = (5.58, 5.95)
+
+
+def draw_necklace(scene: Scene) -> None:
+    """Draws a necklace around the base of the neck; region NECKLACE."""
+    worn = scene.shot.accessories
+    kind = worn.necklace
+    if kind is None:
+        return
+    rng = scene.rng("necklace")
+    color = np.array(worn.jewellery_color)
+    metal = Material(color, gloss=0.8, sharpness=30, metal=0.9)
+    low = float(rng.uniform(*LOWEST.get(worn.clothing, BARE_NECK)))
+    if kind == "choker":
+        _draw_choker(scene, color, rng)
+    elif kind in ("beads", "statement"):
+        _draw_beads(scene, kind, low, color, rng)
+    elif kind == "cord":
+        leather = Material(np.array([0.02, 0.013, 0.01]) * rng.uniform(0.5, 3), gloss=0.1)
+        course = _course(scene, low, 120)
+        draw_solid(scene, tube(course, rng.uniform(0.009, 0.016), sides=5), leather,
+                   Region.NECKLACE, bias=0.03)  # fmt: skip
+        draw_solid(scene, _pendant(course, rng), metal, Region.NECKLACE, bias=0.04)
+    else:
+        heights = [low]
+        if kind == "layered":
+            heights = [low + gap for gap in np.linspace(0, 0.24, int(rng.integers(2, 4)))]
+        solids = [_chain(_course(scene, min(height, 6.02), 160), rng) for height in heights]
+        if kind == "pendant" or (kind == "layered" and rng.random() < 0.6):
+            solids.append(_pendant(_course(scene, low, 160), rng))
+        draw_solid(scene, join(solids), metal, Region.NECKLACE, bias=0.03)
+
+
+def _chain(course: Array, rng: np.random.Generator) -> Solid:
+    """Links: thick and thin in turns."""
+    wide = rng.choice((0.0085, 0.014, 0.022), p=(0.4, 0.4, 0.2)) * rng.uniform(0.85, 1.15)
+    links = 1 + 0.35 * np.sin(np.arange(len(course)) * 1.9)
+    return tube(course, wide * links, sides=6)
+
+
+def _pendant(course: Array, rng: np.random.Generator) -> Solid:
+    """A drop, a disc, a bar or a cross at the lowest point."""
+    front = course[np.argmax(course[:, 2] - 4 * np.abs(course[:, 0]))]
+    size = rng.uniform(0.035, 0.08)
+    at = front - np.array([0, 1.2 * size, -0.01])
+    kind = rng.choice(("drop", "disc", "bar", "cross"))
+    if kind == "bar":
+        return sphere(at, size, (0.3, 1.6, 0.3))
+    if kind == "cross":
+        beam = at + np.array([0, 0.4 * size, 0])
+        return join([sphere(at, size, (0.28, 1.5, 0.25)), sphere(beam, size, (0.95, 0.28, 0.25))])
+    return sphere(at, size, (1.0, 1.0, 0.25) if kind == "disc" else (0.8, 1.15, 0.45))
+
+
+def _draw_beads(
+    scene: Scene, kind: str, low: float, color: Array, rng: np.random.Generator
+) -> None:
+    course = _course(scene, low, 56)
+    radius = rng.uniform(0.026, 0.055)
+    pearl = rng.random()
+    if pearl < 0.35:
+        bead_color = np.array([0.78, 0.74, 0.68])
+    else:
+        bead_color = color if pearl < 0.55 else rng.uniform(0.05, 0.95, 3) ** 1.5
+    material = Material(bead_color, gloss=0.5, sharpness=35)
+    beads = [sphere(point, radius) for point in _spaced(course, 1.9 * radius)]
+    if kind == "statement":
+        # Rows of stones that hang below the first, largest in the middle.
+        points = _spaced(_course(scene, low, 80), 0.12)
+        for row in (1, 2):
+            sizes = 0.055 * np.exp(-((points[:, 0] / 0.45) ** 2)) * (1 - 0.2 * row)
+            hanging = points - np.array([0.0, 0.085 * row, -0.02])
+            beads += [
+                sphere(at, size, (1, 1.25, 0.6))
+                for at, size in zip(hanging, sizes, strict=True)
+                if size > 0.02 and at[2] > 0.5
+            ]
+    draw_solid(scene, join(beads), material, Region.NECKLACE, bias=0.03)
+
+
+def _draw_choker(scene: Scene, color: Array, rng: np.random.Generator) -> None:
+    """A band of ribbon, lace or metal close to the throat."""
+    height = rng.choice((0.035, 0.07, 0.13), p=(0.4, 0.4, 0.2)) * rng.uniform(0.8, 1.2)
+    top = rng.uniform(6.0, 6.08) + 0.3 * height
+    angle = np.linspace(-np.pi, np.pi, 96)[None]
+    t = np.linspace(0, 1, 5)[:, None]
+    edge = np.interp(np.abs(angle) / np.pi, (0, 0.5, 1), (top, top + 0.12, top + 0.22))
+    points = drape_of(scene.head).around(angle + 0 * t, edge - height * t, 0.025 + 0 * angle * t)
+    ribbon = np.array([0.012, 0.011, 0.012]) if rng.random() < 0.6 else color * 0.8
+    lace = 1 + 0.8 * (np.sin(angle * 60) * np.sin(t * 9) > 0.4) * (rng.random() < 0.3)
+    draw_cloth(
+        scene,
+        points,
+        ribbon * lace[..., None] * np.ones_like(t)[..., None],
+        Region.NECKLACE,
+        sheen=0.08,
+        bias=0.03,
+    )
+
+
+def _spaced(course: Array, gap: float) -> Array:
+    """Points along a polyline (K, 3) at equal distances."""
+    step = np.linalg.norm(np.diff(course, axis=0), axis=1)
+    along = np.concatenate([[0], np.cumsum(step)])
+    wanted = np.arange(0, along[-1], gap)
+    return np.stack([np.interp(wanted, along, course[:, axis]) for axis in range(3)], 1)
+
+
+def _course(scene: Scene, low: float, count: int) -> Array:
+    """(count, 3) a line around the front of the neck; `low` is its height (y) on the rest head."""
+    angle = np.linspace(-0.75 * np.pi, 0.75 * np.pi, count)  # 0 is the front
+    high = 6.2
+    height = low + (high - low) * np.sin(np.abs(angle) / 2) ** 1.6
+    girth = _girth()
+    i = (angle + np.pi) / (2 * np.pi) * ANGLES
+    j = np.clip((height - HEIGHTS[0]) / (HEIGHTS[1] - HEIGHTS[0]), 0, len(HEIGHTS) - 1.001)
+    i0, j0 = i.astype(int) % ANGLES, j.astype(int)
+    fi, fj = i - i.astype(int), j - j0
+    i1 = (i0 + 1) % ANGLES
+    radius = (girth[i0, j0] * (1 - fj) + girth[i0, j0 + 1] * fj) * (1 - fi)
+    radius += (girth[i1, j0] * (1 - fj) + girth[i1, j0 + 1] * fj) * fi
+    radius += 0.012
+    rest = np.stack([radius * np.sin(angle), height, AXIS_Z + radius * np.cos(angle)], 1)
+    # Onto this person's neck: moved as the skin around it is.
+    vertices, tree = _neck()
+    distance, near = tree.query(rest, k=6)
+    weight = 1 / (distance + 0.02) ** 2
+    weight /= weight.sum(1, keepdims=True)
+    moved = scene.head.vertices[vertices] - scene.head.mesh.vertices[vertices]
+    return np.asarray(rest + np.einsum("nk,nkc->nc", weight, moved[near]))
+
+
+@lru_cache(maxsize=1)
+def _neck() -> tuple[Array, cKDTree]:
+    """Vertices of the neck and the upper chest, and where they are on the rest head."""
+    mesh = load_head()
+    skin = mesh.vertices_of(Part.SKIN)
+    x, y, z = np.abs(mesh.vertices[skin, 0]), mesh.vertices[skin, 1], mesh.vertices[skin, 2]
+    below_jaw = (y > 5.1) & (y < 6.6) & (x < 1.1) & (z < 1.0 + 0.3 * (5.9 - y))
+    chosen = skin[below_jaw & ((y < 6.15) | (z < 0.8))]
+    return chosen, cKDTree(mesh.vertices[chosen])
+
+
+@lru_cache(maxsize=1)
+def _girth() -> Array:
+    """(ANGLES, heights) distance of the rest head's neck and chest from the neck's axis."""
+    points = load_head().vertices[_neck()[0]].astype(float)
+    x, y, z = points[:, 0], points[:, 1], points[:, 2] - AXIS_Z
+    distance = np.hypot(x, z)
+    i = np.rint((np.arctan2(x, z) + np.pi) / (2 * np.pi) * ANGLES).astype(int) % ANGLES
+    j = np.clip(np.rint((y - HEIGHTS[0]) / 0.07).astype(int), 0, len(HEIGHTS) - 1)
+    total = np.zeros((ANGLES, len(HEIGHTS)))
+    weight = np.zeros_like(total)
+    np.add.at(total, (i, j), distance)
+    np.add.at(weight, (i, j), 1.0)
+    mode = ["wrap", "nearest"]
+    narrow = gaussian_filter(weight, (1.0, 0.7), mode=mode)
+    wide = gaussian_filter(weight, (4.0, 2.0), mode=mode)
+    near = gaussian_filter(total, (1.0, 0.7), mode=mode) / np.maximum(narrow, 1e-6)
+    far = gaussian_filter(total, (4.0, 2.0), mode=mode) / np.maximum(wide, 1e-6)
+    return np.where(narrow > 0.02, near, far)
