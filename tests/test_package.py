@@ -35,7 +35,7 @@ RENDERER = [
     {"stage"},
     {"face"},
     {"worn"},
-    {"hair"},
+    {"hair", "props"},
     {"renderer", "labels", "negatives", "sheet"},
     {"dataset_worker", "variety"},
     {"dataset"},

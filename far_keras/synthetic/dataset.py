@@ -52,6 +52,10 @@ from far_keras.synthetic.people.population import Correlations
 __all__ = ["Synthesis", "synthesize"]
 
 _PROVENANCE = "synthesis.json"
+RENDERER = 2
+"""Raised whenever the same settings give other pictures: no folder mixes two renderers."""
+# What folders were made with that do not say it.
+_BEFORE = {"agreements": {}, "renderer": 1}
 
 
 @dataclass(frozen=True)
@@ -148,10 +152,10 @@ def _prepare(directory: Path, count: int, settings: Settings) -> None:
         except ValueError as error:
             raise DatasetError(f"{provenance}: not valid JSON ({error}); delete it") from error
         wanted = _provenance(count, settings)
-        for name in ("version", "seed", "negatives", "correlations", "force", "agreements"):
-            if found.get(name, {}) != wanted[name]:
+        for name in [name for name in wanted if name not in ("made_by", "count")]:
+            if (value := found.get(name, _BEFORE.get(name))) != wanted[name]:
                 raise DatasetError(
-                    f"{directory} holds pictures made with {name} = {found.get(name)!r}. "
+                    f"{directory} holds pictures made with {name} = {value!r}. "
                     f"Received: {wanted[name]!r}. Use another folder, or the same settings"
                 )
         if found.get("count", 0) > count:
@@ -174,6 +178,7 @@ def _provenance(count: int, settings: Settings) -> dict[str, Any]:
     return {
         "made_by": "far_keras.synthetic",
         "version": __version__,
+        "renderer": RENDERER,
         "seed": settings.seed,
         "count": count,
         "negatives": settings.negatives,

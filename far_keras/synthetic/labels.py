@@ -31,6 +31,11 @@ lowered or squinting eyes |
 | Heavy_Makeup | by the eyes' makeup, missing behind sunglasses |
 | Big_Lips, Wearing_Lipstick, Smiling | missing if fewer than `VISIBLE` lip pixels show |
 | Wearing_Lipstick | missing for a nude one: nearer to the bare lips than `NUDE` |
+| all of a part of the face | missing if an occluder or the photograph's edge covers a fifth of \
+the part (`stage/visibility.py`) |
+| hair's colours, Rosy_Cheeks, Pale_Skin, Wearing_Lipstick | missing in the dark, under coloured \
+light and in black and white (Black_Hair only in the dark) |
+| Blurry | by the spread of focus, motion and too few pixels together |
 """
 
 from __future__ import annotations
@@ -44,6 +49,7 @@ from far_keras.synthetic.parameters import RGB, Person, Shot
 from far_keras.synthetic.people.complexion import lip_color, skin_tone
 from far_keras.synthetic.people.margins import MARGINS
 from far_keras.synthetic.regions import Region
+from far_keras.synthetic.stage.visibility import hidden_attributes
 
 __all__ = [
     "NUDE",
@@ -111,7 +117,7 @@ def visible_labels(person: Person, shot: Shot, regions: np.ndarray) -> np.ndarra
     labels |= _beard(person, labels)
     if shot.accessories.hat in _NO_HATS and labels["Wearing_Hat"] == 1:
         labels["Wearing_Hat"] = MISSING
-    _hide(person, shot, pixels, labels)
+    _hide(person, shot, regions, pixels, labels)
     return np.array([labels[name] for name in CELEBA.attributes], np.int8)
 
 
@@ -157,7 +163,7 @@ def _strengths(person: Person, shot: Shot) -> dict[str, float]:
         "Bangs": hair.bangs,
         "Big_Lips": face.lip_volume,
         "Big_Nose": face.nose_size,
-        "Blurry": shot.camera.blur,
+        "Blurry": shot.camera.spread,
         "Bushy_Eyebrows": hair.brow_thickness,
         "Chubby": face.weight,
         "Double_Chin": face.double_chin,
@@ -224,7 +230,13 @@ def _beard(person: Person, labels: dict[str, int]) -> dict[str, int]:
     return found | {"No_Beard": 1 if all(label == 0 for label in found.values()) else MISSING}
 
 
-def _hide(person: Person, shot: Shot, pixels: np.ndarray, labels: dict[str, int]) -> None:
+def _hide(
+    person: Person,
+    shot: Shot,
+    regions: np.ndarray,
+    pixels: np.ndarray,
+    labels: dict[str, int],
+) -> None:
     """Takes away the labels of what something covers."""
     accessories = shot.accessories
     hidden: list[str] = []
@@ -242,6 +254,7 @@ def _hide(person: Person, shot: Shot, pixels: np.ndarray, labels: dict[str, int]
         hidden += ["Arched_Eyebrows", "Bushy_Eyebrows"]
     if pixels[Region.LIPS] < VISIBLE["lips"]:
         hidden += ["Big_Lips", "Wearing_Lipstick", "Smiling"]
+    hidden += hidden_attributes(shot, regions)
     labels |= dict.fromkeys(hidden, MISSING)
 
 

@@ -9,18 +9,23 @@ linear RGB in [0, 1], strengths run from 0 (absent) to 1 (full) unless a range i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
     "Accessories",
+    "Background",
     "Beard",
+    "Border",
     "Camera",
     "Expression",
     "Face",
+    "Finish",
     "Hair",
     "Light",
     "Makeup",
+    "Occluder",
     "Person",
     "Shot",
     "Skin",
@@ -199,11 +204,16 @@ class Accessories:
 
 @dataclass(frozen=True)
 class Light:
-    key_direction: RGB = (0.3, 0.4, 0.85)  # unit vector towards the light, camera frame
+    """Directions are unit vectors towards the light in the camera's frame: right, up, to us."""
+
+    key_direction: RGB = (0.3, 0.4, 0.85)
     key_color: RGB = (1.0, 1.0, 1.0)
-    fill_color: RGB = (0.2, 0.2, 0.2)  # from the other side
+    softness: float = 0.2  # of the key: 0 hard as the sun .. 1 soft as a large window
+    fill_direction: RGB | None = None  # None: from the other side than the key
+    fill_color: RGB = (0.2, 0.2, 0.2)
     ambient_color: RGB = (0.35, 0.35, 0.35)
-    rim: float = 0.0  # light from behind
+    rim_direction: RGB | None = None  # from behind; None: from the other side than the key
+    rim_color: RGB = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -212,11 +222,65 @@ class Camera:
     pitch: float = 0.0  # positive: looks up
     roll: float = 0.0
     distance: float = 10.0  # decimetres, eye to camera
+    tilt: float = 0.0  # of the picture, clockwise, that the alignment has left over
     exposure: float = 1.0
     white_balance: float = 0.0  # negative cool .. positive warm
-    blur: float = 0.0  # standard deviation in pixels of the final picture
-    noise: float = 0.0  # standard deviation, 0 .. 0.05
+    tint: float = 0.0  # negative green .. positive magenta
+    blur: float = 0.0  # out of focus: standard deviation in pixels of the final picture
+    motion: float = 0.0  # pixels that the picture moved while it was taken
+    motion_angle: float = 0.0
+    resolution: float = 1.0  # of the photograph's face, as a share of the final picture's
+    noise: float = 0.0  # standard deviation, 0 .. 0.08
     jpeg_quality: int = 92
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation, in final pixels, of all that blurs: focus, motion, enlargement."""
+        # A line of length m has a deviation of m / sqrt(12); an enlarged pixel one of about 0.45.
+        enlarged = 0.45 * math.sqrt(max(self.resolution**-2 - 1, 0))
+        return math.hypot(self.blur, self.motion / math.sqrt(12), enlarged)
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What a camera's processing and an editor do to a picture after it is taken."""
+
+    contrast: float = 1.0  # slope of the tone curve in the middle
+    saturation: float = 1.0  # 0 black and white
+    toning: float = 0.0  # black and white turned brown, 0 .. 1
+    fade: float = 0.0  # haze, faded prints: how far black is lifted, 0 .. 0.25
+    vignette: float = 0.0  # light that is missing in the corners, 0 .. 0.7
+    sharpening: float = 0.0
+
+
+@dataclass(frozen=True)
+class Background:
+    kind: Literal[
+        "studio", "gradient", "indoor", "outdoor", "bokeh", "people", "press", "night", "blinds"
+    ] = "gradient"
+    brightness: float = 1.0
+    color: RGB = (1.0, 1.0, 1.0)  # of the light on it
+    blur: float = 2.0  # standard deviation in pixels of the final picture
+
+
+@dataclass(frozen=True)
+class Occluder:
+    """A thing before the person or beside them at the picture's border."""
+
+    kind: Literal["hand", "microphone", "head"]
+    side: float = 1.0  # -1 image left, 1 image right
+    nearness: float = 0.5  # 0 at the border .. 1 over the face
+
+
+@dataclass(frozen=True)
+class Border:
+    """The photograph ends within the aligned picture: what an alignment puts beyond its edge."""
+
+    fill: Literal["blank", "repeated", "mirrored"] = "repeated"
+    left: float = 0.0  # pixels of the aligned picture that lie beyond the edge, at its middle
+    right: float = 0.0
+    top: float = 0.0
+    bottom: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -229,4 +293,7 @@ class Shot:
     accessories: Accessories = field(default_factory=Accessories)
     light: Light = field(default_factory=Light)
     camera: Camera = field(default_factory=Camera)
-    background: Literal["studio", "gradient", "indoor", "outdoor", "bokeh"] = "gradient"
+    finish: Finish = field(default_factory=Finish)
+    background: Background = field(default_factory=Background)
+    occluder: Occluder | None = None
+    border: Border | None = None

@@ -32,6 +32,7 @@ class Region(IntEnum):
     NECKLACE = 14
     NECKTIE = 15
     NOSE = 16
+    OCCLUDER = 17  # a thing before the person, or what lies beyond the photograph's edge
 
 
 def true_masks(region_map: np.ndarray) -> np.ndarray:
@@ -47,6 +48,8 @@ def true_masks(region_map: np.ndarray) -> np.ndarray:
       glasses, of brow and glasses. So lids, lashes and the bags above them belong to it.
     - hair: head hair, and a hat, which stands in its place.
     - object: the whole head with all that is worn on it; no neck, no necklace, no clothing.
+
+    What an occluder hides belongs to none of them.
 
     Args:
         region_map: uint8 (H, W) of `Region` ids, in CelebA's frame at any resolution: the eyes

@@ -14,7 +14,9 @@ from far_keras.synthetic.hair.brows import draw_brows
 from far_keras.synthetic.hair.hair import draw_hair
 from far_keras.synthetic.head.mesh import Material
 from far_keras.synthetic.parameters import Person, Shot
+from far_keras.synthetic.props.occluder import draw_occluder
 from far_keras.synthetic.stage.background import draw_background
+from far_keras.synthetic.stage.border import add_border
 from far_keras.synthetic.stage.film import develop
 from far_keras.synthetic.stage.fragments import Fragments, head_fragments
 from far_keras.synthetic.stage.scene import Scene, build_scene
@@ -102,7 +104,10 @@ def render(person: Person, shot: Shot, size: tuple[int, int] = SIZE) -> Renderin
         draw_glasses,
         draw_earrings,
         draw_necklace,
+        draw_occluder,
     ):
         draw(scene)
     color, regions = scene.framebuffer.resolve()
-    return Rendering(develop(color, shot, scene.rng("film")), regions)
+    image = develop(color, shot, scene.rng("film"))
+    add_border(image, regions, shot)
+    return Rendering(image, regions)

@@ -188,6 +188,16 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path):
         synthesize(tmp_path, 2, workers=1, negatives=1.0, force={"Male": 1}, console=QUIET)
 
 
+def test_pictures_of_an_older_renderer_are_not_continued(tmp_path):
+    synthesize(tmp_path, 1, workers=1, negatives=1.0, console=QUIET)
+    provenance = tmp_path / "synthesis.json"
+    settings = json.loads(provenance.read_text())
+    assert settings.pop("renderer") > 1
+    provenance.write_text(json.dumps(settings))
+    with pytest.raises(DatasetError, match=r"renderer = 1\. Received: \d"):
+        synthesize(tmp_path, 2, workers=1, negatives=1.0, console=QUIET)
+
+
 def test_pictures_of_other_origin_are_not_mixed_in(tmp_path):
     (tmp_path / "img_align_celeba").mkdir()
     (tmp_path / "img_align_celeba" / "000001.jpg").write_bytes(b"a photograph")

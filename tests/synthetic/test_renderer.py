@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from far_keras.synthetic.parameters import Camera, Expression, Light
+from far_keras.synthetic.parameters import Background, Camera, Expression, Light
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import SIZE, render
-from far_keras.synthetic.stage.background import KINDS
+from far_keras.synthetic.stage.surroundings import KINDS
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_camera_marks(bald, make_shot):
 def test_backgrounds_are_not_flat_and_vary(bald, make_shot, kind):
     pictures = []
     for seed in (1, 2):
-        rendering = render(bald, replace(make_shot(seed=seed), background=kind))
+        rendering = render(bald, replace(make_shot(seed=seed), background=Background(kind)))
         empty = rendering.regions == Region.BACKGROUND
         pictures.append(rendering.image[:60, :40].astype(float))
         assert rendering.image[empty].std(0).max() > 2

@@ -15,9 +15,7 @@ import numpy as np
 
 from far_keras.synthetic.parameters import (
     RGB,
-    Camera,
     Face,
-    Light,
     Person,
     Shot,
 )
@@ -25,6 +23,7 @@ from far_keras.synthetic.people import palette
 from far_keras.synthetic.people.countenance import draw_expression, draw_makeup, draw_skin
 from far_keras.synthetic.people.grooming import HAIR_COLOR_NAMES, draw_beard, draw_hair
 from far_keras.synthetic.people.margins import DOUBTFUL, MARGINS
+from far_keras.synthetic.people.staging import draw_staging
 from far_keras.synthetic.people.table import AGE_BANDS, HAIR_COLORS, MALE, RULES
 from far_keras.synthetic.people.wardrobe import draw_accessories
 
@@ -162,29 +161,18 @@ def draw_shot(
     smile = strength("Smiling")
     expression = draw_expression(rng, smile, bool(drawn["Mouth_Slightly_Open"]), sure)
     makeup = draw_makeup(rng, person, drawn, strength)
-    camera = Camera(
-        yaw=_draw_yaw(rng, sure),
-        pitch=float(np.clip(rng.normal(0, 5), -12, 12)),
-        roll=float(np.clip(rng.normal(0, 4), -12, 12)),
-        distance=float(rng.uniform(7, 14)),
-        exposure=float(np.clip(rng.normal(1.0, 0.12), 0.7, 1.35)),
-        white_balance=float(np.clip(rng.normal(0, 0.35), -1, 1)),
-        blur=strength("Blurry"),
-        noise=float(rng.uniform(0.0, 0.02)),
-        jpeg_quality=int(rng.integers(80, 97)),
-    )
+    staging = draw_staging(rng, strength("Blurry"), sure)
     return Shot(
         seed=int(rng.integers(2**31)),
         expression=expression,
         makeup=makeup,
         accessories=draw_accessories(rng, drawn, sure),
-        light=_draw_light(rng),
-        camera=camera,
-        background=str(  # type: ignore[arg-type]
-            rng.choice(
-                ("studio", "gradient", "indoor", "outdoor", "bokeh"), p=(0.2, 0.2, 0.2, 0.2, 0.2)
-            )
-        ),
+        light=staging.light,
+        camera=staging.camera,
+        finish=staging.finish,
+        background=staging.background,
+        occluder=staging.occluder,
+        border=staging.border,
     )
 
 
@@ -204,27 +192,3 @@ def _draw_age(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozense
     if drawn["Young"]:
         return float(rng.uniform(low, MARGINS["Young"].yes[1]))
     return float(rng.uniform(max(low, MARGINS["Young"].no[0]), high))
-
-
-def _draw_light(rng: np.random.Generator) -> Light:
-    direction = np.array([rng.normal(0, 0.45), rng.uniform(0.15, 0.7), rng.uniform(0.7, 1.0)])
-    direction /= np.linalg.norm(direction)
-    warm = float(rng.normal(0, 0.05))
-    tint = np.array([1 + warm, 1.0, 1 - warm])
-    key = tint * rng.uniform(0.7, 1.05)
-    fill = key * rng.uniform(0.15, 0.45)
-    ambient = np.array([1 - warm / 2, 1.0, 1 + warm / 2]) * rng.uniform(0.25, 0.45)
-    return Light(
-        key_direction=palette.rgb(direction),
-        key_color=palette.rgb(key),
-        fill_color=palette.rgb(fill),
-        ambient_color=palette.rgb(ambient),
-        rim=float(rng.uniform(0, 0.6)) if rng.random() < 0.4 else 0.0,
-    )
-
-
-def _draw_yaw(rng: np.random.Generator, sure: frozenset[str]) -> float:
-    # The alignment enlarges turned heads: a necktie would leave the picture.
-    if rng.random() < 0.9 or sure & {"Wearing_Necktie", "Wearing_Necklace"}:
-        return float(np.clip(rng.normal(0, 10), -20, 20))
-    return float(rng.choice((-1, 1)) * rng.uniform(20, 45))

@@ -7,6 +7,8 @@ eyes land there, give or take the small error of the detector that aligned the p
 
 from __future__ import annotations
 
+import cmath
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,7 +123,7 @@ def aligned_camera(
     """The camera that brings two posed eyes to `EYES`, as CelebA's alignment does.
 
     Args:
-        camera: its distance is used.
+        camera: its distance and tilt are used.
         eyes: (2, 3) posed centres of the eyes, the picture's left one first.
         eye_distance: decimetres between them.
         size: (height, width) of the final picture; `EYES` scale with its height.
@@ -136,6 +138,7 @@ def aligned_camera(
     targets = SUPERSAMPLING * (targets * scale + 0.5 * scale) - 0.5
     # As complex numbers, y up on the image plane and down in the picture.
     source = complex(*(right - left)).conjugate()
+    source *= cmath.exp(-1j * math.radians(camera.tilt))
     factor = complex(*(targets[1] - targets[0])) / source
     frontal = abs(complex(*(targets[1] - targets[0]))) * camera.distance / eye_distance
     factor *= min(1.0, MAX_ENLARGEMENT * frontal / abs(factor))

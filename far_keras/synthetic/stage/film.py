@@ -1,11 +1,20 @@
-"""What a camera makes of the light: exposure, white balance, blur, tone curve and noise."""
+"""What a camera makes of the light, and what is done to the picture afterwards.
+
+In the order of a real one: exposure and white balance, the lens (blur, motion, vignette, haze), the
+tone curve, fewer pixels than the final picture has, the sensor's noise and the photograph's own
+compression, then contrast, colour and sharpening.
+"""
 
 from __future__ import annotations
 
+import io
+import math
+
 import numpy as np
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from far_keras.synthetic.parameters import Shot
+from far_keras.synthetic.parameters import Camera, Finish, Shot
 
 __all__ = ["develop"]
 
@@ -13,6 +22,49 @@ __all__ = ["develop"]
 LENS_BLUR = 0.38
 WARMTH = 0.22  # how far the strongest white balance moves red and blue
 SHOULDER = 0.22  # how gently highlights approach white
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+SEPIA = np.array([1.09, 0.98, 0.80], np.float32)
+MIDDLE = 0.45  # display value that contrast leaves as it is
+
+
+def develop(color: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.ndarray:
+    """Linear light (H, W, 3) float32 to a picture (H, W, 3) uint8, by the shot's camera."""
+    camera, finish = shot.camera, shot.finish
+    warm = WARMTH * camera.white_balance
+    green = 1 - 0.12 * camera.tint
+    light = np.maximum(color, 0) * np.array([1 + warm, green, 1 - warm], np.float32)
+    light = _through_lens(light * camera.exposure, camera, finish)
+    picture = _sensed(_tone_curve(light), camera, rng)
+    return np.rint(np.clip(_finished(picture, finish), 0, 1) * 255).astype(np.uint8)
+
+
+def _through_lens(light: np.ndarray, camera: Camera, finish: Finish) -> np.ndarray:
+    if finish.vignette:
+        height, width = light.shape[:2]
+        y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
+        light = light * (1 - 0.5 * finish.vignette * (x * x + y * y)).astype(np.float32)[..., None]
+    sigma = math.hypot(LENS_BLUR, camera.blur)
+    light = gaussian_filter(light, (sigma, sigma, 0), truncate=3.0)
+    if camera.motion >= 1:
+        light = _moved(light, camera.motion, camera.motion_angle)
+    if finish.fade:  # light that strays in the lens, whiter than what it comes from
+        stray = 0.5 * light.mean((0, 1)) + 0.5 * light.mean()
+        light = light * (1 - 0.5 * finish.fade) + finish.fade * np.maximum(stray, 0.4)
+    return light
+
+
+def _moved(light: np.ndarray, length: float, angle: float) -> np.ndarray:
+    """The mean of the picture along a line of `length` pixels."""
+    steps = max(round(length), 1)
+    reach = math.ceil(length / 2) + 1
+    height, width = light.shape[:2]
+    padded = np.pad(light, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    total = np.zeros_like(light)
+    for at in np.linspace(-length / 2, length / 2, steps + 1):
+        y = reach + round(at * math.sin(math.radians(angle)))
+        x = reach + round(at * math.cos(math.radians(angle)))
+        total += padded[y : y + height, x : x + width]
+    return total / (steps + 1)
 
 
 def _tone_curve(light: np.ndarray) -> np.ndarray:
@@ -22,17 +74,41 @@ def _tone_curve(light: np.ndarray) -> np.ndarray:
     return np.where(bright <= 0.0031308, 12.92 * bright, 1.055 * bright ** (1 / 2.4) - 0.055)
 
 
-def develop(color: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.ndarray:
-    """Linear light (H, W, 3) float32 to a picture (H, W, 3) uint8, by the shot's camera."""
-    camera = shot.camera
-    warm = WARMTH * camera.white_balance
-    balance = np.array([1 + warm, 1.0, 1 - warm], np.float32)
-    light = np.maximum(color, 0) * balance * camera.exposure
-    sigma = float(np.hypot(LENS_BLUR, camera.blur))
-    light = gaussian_filter(light, (sigma, sigma, 0), truncate=3.0)
-    picture = _tone_curve(light)
+def _sensed(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+    """The picture with its noise, in as many pixels as the photograph's face has."""
+    height, width = picture.shape[:2]
+    small = (max(round(width * camera.resolution), 8), max(round(height * camera.resolution), 8))
+    if camera.resolution < 1:
+        picture = np.asarray(_quantized(picture).resize(small, Image.Resampling.BOX)) / 255.0
     if camera.noise:
         grain = rng.normal(0, 1, picture.shape).astype(np.float32)
         grain = 0.75 * grain + 0.45 * grain[..., 1:2]  # sensors' noise is partly common to colours
         picture = picture + camera.noise * grain * (1.1 - 0.6 * picture)
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    if camera.resolution < 1:
+        buffer = io.BytesIO()
+        _quantized(picture).save(buffer, "JPEG", quality=camera.jpeg_quality)
+        with Image.open(buffer) as stored:
+            enlarged = stored.resize((width, height), Image.Resampling.BICUBIC)
+        picture = np.asarray(enlarged) / 255.0
+    return picture.astype(np.float32)
+
+
+def _quantized(picture: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8))
+
+
+def _finished(picture: np.ndarray, finish: Finish) -> np.ndarray:
+    """Contrast, colour and sharpening of display values."""
+    if finish.contrast != 1:
+        # Mostly of the brightness: channel by channel, colours would become lurid.
+        tone = 0.3 * picture + 0.7 * (picture @ LUMA)[..., None]
+        tone = np.clip(tone, 0, 1)
+        picture = picture + (finish.contrast - 1) * 4 * tone * (1 - tone) * (tone - MIDDLE)
+    if finish.saturation != 1:
+        gray = (picture @ LUMA)[..., None]
+        picture = gray + finish.saturation * (picture - gray)
+    if finish.toning:
+        picture = picture * (1 + finish.toning * (SEPIA - 1))
+    if finish.sharpening:
+        picture = picture + finish.sharpening * (picture - gaussian_filter(picture, (0.9, 0.9, 0)))
+    return picture

@@ -112,7 +112,8 @@ class Scene:
     @cached_property
     def shadows(self) -> ShadowMap:
         """What the head shades: `shadows.lit_share(posed points)`."""
-        return ShadowMap(self.head.mesh, self.head.posed_vertices, self.light.key[0])
+        light = self.light
+        return ShadowMap(self.head.mesh, self.head.posed_vertices, light.key[0], light.softness)
 
     @property
     def pixels_per_unit(self) -> float:

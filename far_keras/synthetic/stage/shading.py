@@ -91,7 +91,7 @@ def ambient_occlusion(depth: np.ndarray) -> np.ndarray:
 
 @numba.njit(cache=True, fastmath=True)
 def _light(
-    albedo, normal, gloss, sharpness, scatter, lit, openness, key, fill, rim, ambient, out
+    albedo, normal, gloss, sharpness, scatter, lit, openness, key, fill, rim, ambient, softness, out
 ):  # pragma: no cover
     # How far light wraps around into the shade, per colour: red travels farthest in skin.
     wraps = (0.34, 0.15, 0.09)
@@ -104,10 +104,10 @@ def _light(
         rim_cos = max(nx * rim[0, 0] + ny * rim[0, 1] + nz * rim[0, 2], 0.0)
         half = max((nx * half_x + ny * half_y + nz * half_z) * scale, 0.0)
         edge = (1.0 - min(max(nz, 0.0), 1.0)) ** 4
-        shine = gloss[i] * half ** sharpness[i] * (0.15 + 0.85 * lit[i])
+        shine = gloss[i] * half ** (sharpness[i] * (1.0 - 0.6 * softness)) * (0.15 + 0.85 * lit[i])
         sky = 0.78 + 0.22 * ny
         for c in range(3):
-            wrap = wraps[c] * scatter[i]
+            wrap = wraps[c] * scatter[i] + 0.25 * softness
             diffuse = max((key_cos + wrap) / (1.0 + wrap), 0.0)
             # The penumbra of a shadow on skin is red for the same reason.
             share = lit[i] ** (1.0 - 0.45 * scatter[i] * (1.0 if c == 0 else 0.25))
@@ -151,6 +151,7 @@ def shade(
         lighting.fill,
         lighting.rim,
         lighting.ambient,
+        lighting.softness,
         out,
     )
     return out

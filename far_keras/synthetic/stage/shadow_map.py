@@ -14,6 +14,7 @@ SIZE = 288  # texels
 REACH = 1.7  # decimetres from the middle that the map covers
 BIAS = 0.05  # decimetres; a surface does not shade itself
 MIDDLE = (0.0, 7.1, 0.7)
+HARD_EDGE, SOFT_EDGE = 1.0, 4.5  # texels between the taps that make a shadow's edge
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -28,14 +29,14 @@ def _project(points, frame, out):  # pragma: no cover
 
 
 @numba.njit(cache=True, fastmath=True)
-def _lit_share(depth, seen, bias, out):  # pragma: no cover
-    """Averages 5x5 taps of the map, 1.6 texels apart, so that a shadow's edge is soft."""
+def _lit_share(depth, seen, bias, spacing, out):  # pragma: no cover
+    """Averages 5x5 taps of the map, `spacing` texels apart, so that a shadow's edge is soft."""
     size = depth.shape[0]
     for i in range(seen.shape[0]):
         lit = 0
         for dy in range(-2, 3):
             for dx in range(-2, 3):
-                x, y = int(seen[i, 0] + 1.6 * dx), int(seen[i, 1] + 1.6 * dy)
+                x, y = int(seen[i, 0] + spacing * dx), int(seen[i, 1] + spacing * dy)
                 inside = 0 <= x < size and 0 <= y < size
                 if not inside or seen[i, 2] - bias < depth[y, x]:
                     lit += 1
@@ -45,8 +46,18 @@ def _lit_share(depth, seen, bias, out):  # pragma: no cover
 class ShadowMap:
     """The head as the key light sees it."""
 
-    def __init__(self, mesh: HeadMesh, posed: np.ndarray, direction: np.ndarray) -> None:
-        """Args: posed: (N, 3) vertices before the camera; direction: unit vector to the light."""
+    def __init__(
+        self, mesh: HeadMesh, posed: np.ndarray, direction: np.ndarray, softness: float
+    ) -> None:
+        """Prepares the map.
+
+        Args:
+            mesh: the head.
+            posed: (N, 3) vertices before the camera.
+            direction: unit vector to the light.
+            softness: of the light, 0 .. 1: the edge of a shadow is 4 to 20 millimetres wide.
+        """
+        self._spacing = HARD_EDGE + (SOFT_EDGE - HARD_EDGE) * softness
         right = np.cross(np.array([0, 1, 0], np.float32), direction)
         right /= np.linalg.norm(right)
         up = np.cross(direction, right)
@@ -71,5 +82,5 @@ class ShadowMap:
         """How much of the key light reaches posed points (..., 3): (...) float32 in [0, 1]."""
         flat = points.reshape(-1, 3)
         share = np.empty(len(flat), np.float32)
-        _lit_share(self._depth, self._seen(flat), BIAS, share)
+        _lit_share(self._depth, self._seen(flat), BIAS, self._spacing, share)
         return share.reshape(points.shape[:-1])

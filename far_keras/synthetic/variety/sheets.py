@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from far_keras.errors import DatasetError
-from far_keras.synthetic.parameters import Camera, Light, Person, Shot
+from far_keras.synthetic.parameters import Background, Camera, Finish, Light, Person, Shot
 from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.renderer import render
 from far_keras.synthetic.sheet import draw_rows, save_sheet
@@ -29,7 +29,15 @@ def plain_shots(parameter: Parameter, people: int, seed: int) -> list[tuple[Pers
     for identity in range(1, people + 1):
         subject = population.subject(identity)
         assert subject.person is not None
-        shot = replace(subject.shots[0], camera=Camera(), light=Light(), background="gradient")
+        shot = replace(
+            subject.shots[0],
+            camera=Camera(),
+            light=Light(),
+            background=Background(),
+            finish=Finish(),
+            occluder=None,
+            border=None,
+        )
         pairs.append((subject.person, shot))
     return pairs
 

@@ -1,0 +1,1 @@
+"""Things that are in the way: hands, microphones, other people's heads."""

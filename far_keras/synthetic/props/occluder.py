@@ -1,0 +1,198 @@
+"""Draws what is before the person, or beside them at the picture's border."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from far_keras.synthetic.people.complexion import skin_tone
+from far_keras.synthetic.regions import Region
+from far_keras.synthetic.stage.scene import Scene
+from far_keras.synthetic.stage.soft_shadow import cast_shadow
+from far_keras.synthetic.worn.solids import Material, Solid, draw_solid, join, sheet, tube
+
+__all__ = ["draw_occluder"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+HAIRS = ((0.012, 0.010, 0.009), (0.05, 0.027, 0.014), (0.11, 0.055, 0.025), (0.36, 0.22, 0.10))
+STRANDS = 1400
+
+
+def draw_occluder(scene: Scene) -> None:
+    """Draws the shot's occluder, if it has one, with the shadow that it casts."""
+    occluder = scene.shot.occluder
+    if occluder is None:
+        return
+    draw = {"hand": _draw_hand, "microphone": _draw_microphone, "head": _draw_other_head}
+    draw[occluder.kind](scene, scene.rng("occluder"), occluder.side, occluder.nearness)
+
+
+def _ball(center: Array, radii: Array) -> Solid:
+    """An ellipsoid of 22 x 28 faces."""
+    polar = np.linspace(0, np.pi, 22)[:, None]
+    around = np.linspace(0, 2 * np.pi, 28, endpoint=False)[None]
+    normals = np.stack(
+        [
+            np.sin(polar) * np.sin(around),
+            np.cos(polar) + 0 * around,
+            np.sin(polar) * np.cos(around),
+        ],
+        -1,
+    )
+    solid = sheet(center + normals * radii, closed=True)
+    outward = (normals / radii).reshape(-1, 3)
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    return Solid(solid.points, outward, solid.triangles)
+
+
+def _finger(points: Sequence[Array], radius: float) -> Solid:
+    """A finger along its joints, rounded at the tip."""
+    joints = np.array(points)
+    at = np.linspace(0, len(joints) - 1, 14)
+    course = np.stack([np.interp(at, np.arange(len(joints)), joints[:, k]) for k in range(3)], -1)
+    along = np.linspace(0, 1, len(course))
+    taper = radius * (1 - 0.22 * along) * np.sqrt(np.clip((1.04 - along) / 0.12, 0.05, 1))
+    return tube(course, taper, sides=12)
+
+
+def _draw_hand(scene: Scene, rng: np.random.Generator, side: float, nearness: float) -> None:
+    """A hand at the cheek or chin of the person, or held before the mouth."""
+    own = rng.random() < 0.8
+    melanin = scene.person.melanin if own else float(rng.uniform(0.05, 0.9))
+    skin = skin_tone(melanin, scene.person.skin_redness + 0.2) * rng.uniform(0.9, 1.05)
+    # Knuckles from beside the jaw (0) to before the chin and mouth (1); the fingers point to the
+    # other side the more the hand covers.
+    size = 0.85 if not scene.person.male else 1.0
+    knuckles = np.array([side * (0.92 - 0.55 * nearness), 6.30 + 0.12 * nearness, 1.45])
+    knuckles[2] += 0.35 * nearness
+    lean = np.radians(rng.uniform(10, 30) + 35 * nearness)
+    up = np.array([-side * np.sin(lean), np.cos(lean), -0.12])
+    across = np.array([side * np.cos(lean), np.sin(lean), -0.25])
+    parts = []
+    curl = rng.uniform(0.0, 0.5)
+    for index, length in enumerate((0.72, 0.80, 0.75, 0.60)):
+        root = knuckles + size * (index - 1.5) * 0.185 * across
+        spread = up + 0.06 * (index - 1.5) * across
+        joints = [root - 0.12 * up, root]
+        for share, bend in ((0.45, 0.3), (0.75, 0.75), (1.0, 1.2)):
+            turned = spread * share - np.array([0, 0, 0.25 * curl * bend * share])
+            joints.append(root + size * length * turned)
+        parts.append(_finger(joints, 0.097 * size))
+    wrist = knuckles - 0.95 * size * up + np.array([0, 0, -0.1])
+    thumb = wrist + 0.3 * up - 0.42 * size * across + np.array([0, 0, 0.05])
+    parts.append(_finger([wrist, thumb, thumb + 0.42 * size * (up - 0.25 * across)], 0.10 * size))
+    palm = np.linspace(0, 1, 9)[:, None] * (knuckles - wrist) + wrist
+    widths = size * np.interp(np.linspace(0, 1, 9), [0, 0.5, 0.9, 1], [0.24, 0.36, 0.38, 0.30])
+    helper = across / np.linalg.norm(across)
+    ring = np.linspace(0, 2 * np.pi, 18, endpoint=False)
+    depth = np.cross(up, helper)
+    outline = np.cos(ring)[None, :, None] * helper * widths[:, None, None]
+    outline = outline + 0.42 * np.sin(ring)[None, :, None] * depth * widths[:, None, None]
+    parts.append(sheet(palm[:, None] + outline, closed=True))
+    elbow = np.array([side * 1.5, 3.6, 1.0])
+    arm = np.linspace(0, 1, 8)[:, None] * (elbow - wrist) + wrist
+    parts.append(tube(arm, np.linspace(0.235, 0.40, 8), sides=16))
+    hand = join(parts)
+    # Grooves and knuckles: redder and darker where fingers meet.
+    mottled = 1 + 0.05 * rng.normal(size=(len(hand.points), 1))
+    material = Material(skin * mottled, gloss=0.05, sharpness=18, wrap=0.25)
+    _draw_before(scene, hand, material, reach=0.25)
+    if rng.random() < 0.4:
+        _draw_sleeve(scene, rng, wrist, elbow)
+
+
+def _draw_sleeve(scene: Scene, rng: np.random.Generator, wrist: Array, elbow: Array) -> None:
+    start = wrist + rng.uniform(0.05, 0.3) * (elbow - wrist)
+    course = np.linspace(0, 1, 8)[:, None] * (elbow - start) + start
+    color = np.array(scene.shot.accessories.clothing_color)
+    sleeve = tube(course, np.linspace(0.33, 0.5, 8), sides=16)
+    _draw_before(scene, sleeve, Material(color, gloss=0.02, wrap=0.3), reach=0.1)
+
+
+def _draw_microphone(scene: Scene, rng: np.random.Generator, side: float, nearness: float) -> None:
+    """A microphone on its handle, or one with a foam cover, before the chin."""
+    head = np.array([side * (0.85 - 0.65 * nearness), 5.95 + 0.28 * nearness, 2.15])
+    foot = head + np.array([side * rng.uniform(0.2, 0.7), -1.6, rng.uniform(0.0, 0.6)])
+    foam = rng.random() < 0.4
+    radius = 0.36 if foam else 0.27
+    color = np.array((0.03, 0.03, 0.035))
+    if foam and rng.random() < 0.4:
+        color = np.array(((0.5, 0.03, 0.03), (0.03, 0.08, 0.4), (0.6, 0.4, 0.02))[rng.integers(3)])
+    handle = tube(
+        np.linspace(0, 1, 9)[:, None] * (foot - head) + head, np.linspace(0.19, 0.13, 9), sides=14
+    )
+    black = Material(np.full(3, 0.02), gloss=0.25, sharpness=40)
+    _draw_before(scene, handle, black, reach=0.15)
+    ball = _ball(head, np.full(3, radius))
+    pattern = rng.uniform(0.5, 1.6, (len(ball.points), 1))
+    if foam:
+        material = Material(color * (0.85 + 0.1 * pattern), gloss=0.0, wrap=0.4)
+    else:  # wire
+        material = Material(np.array([0.35, 0.35, 0.36]) * pattern, gloss=0.5, sharpness=30)
+    _draw_before(scene, ball, material, reach=0.2)
+
+
+def _draw_other_head(scene: Scene, rng: np.random.Generator, side: float, nearness: float) -> None:
+    """Hair and some skin of someone beside the person, mostly outside the picture."""
+    away = 2.35 - 0.75 * nearness
+    depth = rng.uniform(-1.2, 1.6)
+    center = np.array([side * away, 7.1 + rng.uniform(-0.8, 0.4), depth])
+    skin = skin_tone(float(rng.uniform(0.05, 0.9))) * rng.uniform(0.75, 1.05)
+    hair = np.array(HAIRS[int(rng.integers(len(HAIRS)))]) * rng.uniform(0.8, 1.3)
+    long = rng.random() < 0.6
+    neck = np.linspace(0, 1, 6)[:, None] * np.array([0.0, -1.5, -0.1]) + center
+    body = tube(neck, np.array([0.5, 0.5, 0.52, 0.6, 0.9, 1.3]), sides=18)
+    face = _ball(center + np.array([0, -0.1, 0.2]), np.array([0.72, 0.98, 0.85]))
+    _draw_before(scene, join([body, face]), Material(skin, 0.06, 16, wrap=0.25), reach=0.1)
+    shoulder = _ball(center + np.array([side * 0.4, -2.6, -0.1]), np.array([1.9, 1.15, 0.9]))
+    cloth = Material(rng.uniform(0.01, 0.5, 3), gloss=0.02, wrap=0.3)
+    _draw_before(scene, shoulder, cloth, reach=0.1)
+    # They look away: a strip of cheek shows at most.
+    middle = center + np.array([0.12 * rng.uniform(-1, 1), 0.1, 0.15])
+    radii = np.array([0.92, 1.05, 1.0])
+    _draw_before(scene, _ball(middle, radii), Material(0.6 * hair, wrap=0.35), reach=0.1)
+    _draw_hair(scene, rng, middle, radii, hair, 1.9 if long else 0.45)
+
+
+def _draw_hair(
+    scene: Scene, rng: np.random.Generator, middle: Array, radii: Array, color: Array, length: float
+) -> None:
+    """Strands that fall from the crown over an ellipsoid, and on downwards."""
+    around = rng.uniform(0, 2 * np.pi, STRANDS)
+    start = rng.uniform(0.0, 1.3, STRANDS)
+    steps = np.linspace(0, 1, 9)[None]
+    polar = start[:, None] + steps * rng.uniform(0.5, 1.4, (STRANDS, 1))
+    fall = np.maximum(polar - np.pi / 2, 0)
+    angle = np.minimum(polar, np.pi / 2)
+    direction = np.stack(
+        [
+            np.sin(angle) * np.sin(around)[:, None],
+            np.cos(angle),
+            np.sin(angle) * np.cos(around)[:, None],
+        ],
+        -1,
+    )
+    wave = 0.03 * np.sin(9 * steps + rng.uniform(0, 6, (STRANDS, 1)))
+    points = middle + direction * (radii * rng.uniform(1.0, 1.06, (STRANDS, 1, 1)))
+    points[..., 1] -= length * fall
+    points[..., 0] += wave
+    normals = scene.to_camera(direction.astype(np.float32), points)
+    light = scene.light.irradiance(normals, 0.35) + 0.25 * scene.light.highlight(normals, 12)
+    colors = color * rng.uniform(0.5, 1.7, (STRANDS, 1, 1)) * light
+    order = np.argsort(points[:, :, 2].mean(1))
+    scene.framebuffer.draw_strands(
+        scene.project(points[order].astype(np.float32)),
+        colors[order],
+        0.04 * scene.pixels_per_unit,
+        Region.OCCLUDER,
+        alpha=0.85,
+        bias=0.02,
+    )
+
+
+def _draw_before(scene: Scene, solid: Solid, material: Material, reach: float) -> None:
+    shown = draw_solid(scene, solid, material, Region.OCCLUDER, two_sided=True)
+    cast_shadow(scene, shown, reach=reach, strength=0.4)
