@@ -98,8 +98,8 @@ def _draw_camera(
     if rng.random() < 0.04 and not sure:
         pitch = float(rng.uniform(-25, -14))
     distance = rng.uniform(7, 16)
-    if rng.random() < 0.12:
-        distance = rng.uniform(4, 7)  # selfies
+    if rng.random() < 0.1:
+        distance = rng.uniform(4.5, 7)  # selfies
     elif rng.random() < 0.25:
         distance = rng.uniform(16, 40)  # long lenses
     exposure = _normal(rng, 1.0, 0.13, 0.7, 1.35)
@@ -147,7 +147,7 @@ def _draw_finish(rng: np.random.Generator, light: str, sure: frozenset[str]) -> 
     if light == "backlit":
         fade = float(rng.uniform(0.0, 0.25))
     return Finish(
-        contrast=_normal(rng, 1.12, 0.15, 0.75, 1.45),
+        contrast=_normal(rng, 1.08, 0.13, 0.75, 1.4),
         saturation=saturation,
         toning=toning,
         fade=fade,

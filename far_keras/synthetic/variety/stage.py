@@ -22,7 +22,7 @@ KINDS = sorted({kind for shares in BACKGROUNDS.values() for kind in shares})
 
 STAGE: tuple[Parameter, ...] = (
     Parameter("light", {f"{kind}, {n}": _light(kind, n) for kind in LIGHT_SHARES for n in (1, 2)}),
-    along("distance", "shot.camera.distance", (4.0, 6.0, 9.0, 14.0, 40.0)),
+    along("distance", "shot.camera.distance", (4.5, 6.0, 9.0, 14.0, 40.0)),
     along("yaw", "shot.camera.yaw", (-45.0, -30.0, -15.0, 15.0, 30.0, 45.0)),
     Parameter(
         "pose",
@@ -78,7 +78,7 @@ STAGE: tuple[Parameter, ...] = (
         "finish",
         {
             "contrast 0.75": {"shot.finish": Finish(contrast=0.75)},
-            "contrast 1.45": {"shot.finish": Finish(contrast=1.45)},
+            "contrast 1.4": {"shot.finish": Finish(contrast=1.4)},
             "saturation 0.55": {"shot.finish": Finish(saturation=0.55)},
             "saturation 1.4": {"shot.finish": Finish(saturation=1.4)},
             "black and white": {"shot.finish": Finish(saturation=0)},
