@@ -36,7 +36,8 @@ class ServerConfig:
             answer each row by itself.
         max_queue: Requests that may wait for their turn; more are refused.
         max_queue_bytes: Of all requests at hand.
-        parallel_runs: Runs of models at once; None for 1 with batching, else one a core.
+        parallel_runs: Runs of models at once; None for one a core, with batching at most 2:
+            one is computed while the answers of the other are written.
         limits: What one request may cost.
         max_message_bytes: Of a request or answer on the wire.
         as_content: Answer in ``tensor_content`` instead of the typed field of TensorFlow Serving.
@@ -96,7 +97,8 @@ class ServerConfig:
     @property
     def places(self) -> int:
         """Runs of models at once."""
-        return self.parallel_runs or (1 if self.batching else os.cpu_count() or 1)
+        cores = os.cpu_count() or 1
+        return self.parallel_runs or (min(2, cores) if self.batching else cores)
 
     @property
     def is_open_to_others(self) -> bool:

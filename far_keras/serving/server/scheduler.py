@@ -130,11 +130,10 @@ class Scheduler:
                 ticket.outcome = ticket.outcome or error
             raise
         finally:
-            leader = batch[0]
+            batch[0].batch = None
+            self._hand_on()  # the next run begins while these answers are written
             for ticket in batch[1:]:
                 ticket.turn.release()
-            leader.batch = None
-            self._hand_on()
 
     def _hand_on(self) -> None:
         with self._lock:
