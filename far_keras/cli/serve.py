@@ -72,7 +72,9 @@ def add_command(commands) -> None:
         help="requests that may wait; more are refused (default: %(default)s)",
     )
     load.add_argument(
-        "--parallel-runs", type=int, help="runs at once (default: one a core; at most 2 with --batching)"
+        "--parallel-runs",
+        type=int,
+        help="runs at once (default: one a core; at most 2 with --batching)",
     )
     tls = parser.add_argument_group("TLS (files in PEM format)")
     tls.add_argument("--tls-cert", type=Path, help="certificate of the server")
