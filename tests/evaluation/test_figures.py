@@ -144,3 +144,17 @@ def test_plots_are_written_whatever_is_missing(evaluation, tmp_path):
     plot_curves({}, {"loss": "loss"}, tmp_path / "none.png")
     sizes = [Image.open(tmp_path / f"{name}.png").size for name in ("curves", "none")]
     assert sizes[0] == sizes[1]  # one panel each: "iou" is in no row
+
+
+def test_attributes_with_few_labels_of_a_class_may_be_left_out_of_the_means(case):
+    labels, models = case
+    few = score(NAMES, labels, models, resamples=50, least=5)  # "Rare" has 4 of "yes"
+    all_of_them = score(NAMES, labels, models, resamples=50)
+    for key in ("roc_auc", "accuracy", "balanced_accuracy"):
+        each = [few.models[0].attributes[name][key] for name in NAMES[:2]]
+        mean = few.models[0].mean[key]
+        assert mean.value == pytest.approx(np.mean([figure.value for figure in each]))
+        assert mean.low < mean.value < mean.high
+    for name in NAMES[:3]:
+        assert few.models[0].attributes[name] == all_of_them.models[0].attributes[name]
+    assert few.data["least"] == 5
