@@ -38,13 +38,18 @@ def quiet() -> Iterator[None]:
             os.close(sink)
 
 
-def load_tensorflow() -> None:
+def load_tensorflow(threads: int = 0) -> None:
     """Imports TensorFlow and looks for devices, without the notices that both print.
 
     Optional: whatever imports TensorFlow afterwards finds it loaded.
+
+    Args:
+        threads: That share one operation, in the whole process; 0 for one a core.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet():
         import tensorflow as tf
 
+        if threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.list_logical_devices()

@@ -76,6 +76,11 @@ def add_command(commands) -> None:
         type=int,
         help="runs at once (default: one a core; at most 2 with --batching)",
     )
+    load.add_argument(
+        "--threads",
+        type=int,
+        help="threads of a run (default: one a core; with --batching the runs share the cores)",
+    )
     tls = parser.add_argument_group("TLS (files in PEM format)")
     tls.add_argument("--tls-cert", type=Path, help="certificate of the server")
     tls.add_argument("--tls-key", type=Path, help="its private key")
@@ -109,6 +114,7 @@ def run(options: argparse.Namespace) -> None:
         batching=options.batching,
         max_queue=options.max_queue,
         parallel_runs=options.parallel_runs,
+        threads=options.threads,
         limits=Limits(max_batch=options.max_batch),
         as_content=options.tensor_content,
         tls=TlsFiles(*tls_words, options.tls_client_ca) if options.tls_cert else None,
@@ -128,7 +134,7 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
             flush=True,
         )
-    load_tensorflow()
+    load_tensorflow(config.threads_of_a_run)
     with _log_to_stderr():
         _serve(config, options.grace_seconds)
 

@@ -38,6 +38,8 @@ class ServerConfig:
         max_queue_bytes: Of all requests at hand.
         parallel_runs: Runs of models at once; None for one a core, with batching at most 2:
             one is computed while the answers of the other are written.
+        threads: Of each run; None for one a core, with batching for the cores shared out among the
+            parallel runs. The first server of a process decides for all in it.
         limits: What one request may cost.
         max_message_bytes: Of a request or answer on the wire.
         as_content: Answer in ``tensor_content`` instead of the typed field of TensorFlow Serving.
@@ -58,6 +60,7 @@ class ServerConfig:
     max_queue: int = 64
     max_queue_bytes: int = 512 * 1024 * 1024
     parallel_runs: int | None = None
+    threads: int | None = None
     limits: Limits = field(default_factory=Limits)
     max_message_bytes: int = 64 * 1024 * 1024
     as_content: bool = False
@@ -76,6 +79,7 @@ class ServerConfig:
             ("poll_seconds", 0, 86400),
             ("max_queue", 0, 100_000),
             ("parallel_runs", 1, 1024),
+            ("threads", 1, 1024),
         ):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -99,6 +103,12 @@ class ServerConfig:
         """Runs of models at once."""
         cores = os.cpu_count() or 1
         return self.parallel_runs or (min(2, cores) if self.batching else cores)
+
+    @property
+    def threads_of_a_run(self) -> int:
+        """Threads that share the operations of one run."""
+        cores = os.cpu_count() or 1
+        return self.threads or (max(1, cores // self.places) if self.batching else cores)
 
     @property
     def is_open_to_others(self) -> bool:

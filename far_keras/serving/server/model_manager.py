@@ -84,6 +84,7 @@ class ModelManager:
 
     Args:
         row_by_row: Whether rows of any model's batches may be merged and split.
+        threads: Of each run; None for one a core.
         on_load: Told of each attempt: the model, its folder, whether it loaded, and the seconds
             for loading and for warming up.
         on_change: Called after versions have appeared or gone.
@@ -93,10 +94,12 @@ class ModelManager:
         self,
         *,
         row_by_row: bool = False,
+        threads: int | None = None,
         on_load: Callable[[str, Path, bool, float, float], None] | None = None,
         on_change: Callable[[], None] | None = None,
     ):
         self._row_by_row = row_by_row
+        self._threads = threads
         self._on_load = on_load
         self._on_change = on_change
         self._models: dict[str, _Model] = {}
@@ -330,7 +333,7 @@ class ModelManager:
         fingerprint = _fingerprint(folder)
         start, warm, loaded = time.perf_counter(), 0.0, None
         try:
-            loaded = SavedModel(folder, row_by_row=self._row_by_row)
+            loaded = SavedModel(folder, row_by_row=self._row_by_row, threads=self._threads)
             warm = warm_up(loaded)
         except FarError as error:
             if loaded is not None:

@@ -95,18 +95,21 @@ class SavedModel:
         folder: Holds ``saved_model.pb``.
         row_by_row: Whether rows of its batches may be merged and split, which is known of models
             that far_keras exported.
+        threads: That share the operations of one run; None for one a core. TensorFlow keeps the
+            number of the first session in a process.
 
     Raises:
         ServerError: Why it does not load, in one line.
     """
 
-    def __init__(self, folder: Path, *, row_by_row: bool = False):
+    def __init__(self, folder: Path, *, row_by_row: bool = False, threads: int | None = None):
         self.folder = folder
         self.far_keras = _read_sidecar(folder)
         self._row_by_row = row_by_row or self.far_keras is not None
         graph = tf.Graph()
         options = tf.compat.v1.ConfigProto()
         options.gpu_options.allow_growth = True
+        options.intra_op_parallelism_threads = threads or 0
         self._session = tf.compat.v1.Session(graph=graph, config=options)
         try:
             with _without_deprecation_notice(), graph.as_default():

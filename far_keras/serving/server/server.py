@@ -53,6 +53,7 @@ class Server:
         self.metrics = ServerMetrics()
         self._manager = ModelManager(
             row_by_row=config.batching,
+            threads=config.threads_of_a_run,
             on_load=self.metrics.count_load,
             on_change=self._update_health,
         )
