@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 __all__ = ["load_tensorflow", "quiet"]
 
@@ -44,12 +44,13 @@ def load_tensorflow(threads: int = 0) -> None:
     Optional: whatever imports TensorFlow afterwards finds it loaded.
 
     Args:
-        threads: That share one operation, in the whole process; 0 for one a core.
+        threads: That share one operation, in the whole process; 0 for one a core. Without effect
+            once the process has used TensorFlow.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet():
         import tensorflow as tf
 
-        if threads:
+        with suppress(RuntimeError):  # a process that has used TensorFlow keeps its threads
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.list_logical_devices()
