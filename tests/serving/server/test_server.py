@@ -111,3 +111,15 @@ def test_an_address_of_another_machine(models):
     config = ServerConfig(models=models, port=0, host="203.0.113.7")
     with pytest.raises(ServerError, match=r"203\.0\.113\.7:0: cannot listen there"):
         Server(config).start()
+
+
+def test_merged_runs_share_the_cores_out(monkeypatch, tmp_path):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    plain = ServerConfig(models=tmp_path)
+    assert (plain.places, plain.threads_of_a_run) == (8, 8)
+    merging = ServerConfig(models=tmp_path, batching=True)
+    assert (merging.places, merging.threads_of_a_run) == (2, 4)
+    assert ServerConfig(models=tmp_path, batching=True, parallel_runs=1).threads_of_a_run == 8
+    assert ServerConfig(models=tmp_path, batching=True, threads=3).threads_of_a_run == 3
+    with pytest.raises(ServerError, match="threads: expected 1 to 1024"):
+        ServerConfig(models=tmp_path, threads=0)
