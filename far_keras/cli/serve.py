@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import signal
 import sys
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from far_keras.serving.server import ServerConfig
 
 __all__ = ["add_command", "run"]
+
+_EXIT_SECONDS = 15  # beyond those that calls are given
 
 
 def add_command(commands) -> None:
@@ -158,6 +161,8 @@ def _serve(config: ServerConfig, grace: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
     print("finishing the calls under way", flush=True)
+    # Should anything hang on the way out, the process ends all the same, and says where it hung.
+    faulthandler.dump_traceback_later(grace + _EXIT_SECONDS, exit=True)
     server.stop(grace)
     print("stopped", flush=True)
 
