@@ -165,7 +165,7 @@ def test_a_server_that_is_killed_and_started_again(server, start_server, small_f
     assert UnavailableError in kinds
     assert "ok" in ends[:before]
     assert "ok" in ends[before:]
-    assert max(slowest) < 2 * timeout  # a slow machine
+    assert max(slowest) < timeout + 2
     assert {True, False} == set(streamed)
     assert streamed[-1]  # the stream has recovered too
 
