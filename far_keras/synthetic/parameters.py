@@ -22,6 +22,7 @@ __all__ = [
     "Expression",
     "Face",
     "Finish",
+    "Garment",
     "Hair",
     "Light",
     "Makeup",
@@ -32,6 +33,18 @@ __all__ = [
 ]
 
 RGB = tuple[float, float, float]
+Garment = Literal[
+    "crew",
+    "vneck",
+    "shirt",
+    "suit",
+    "turtleneck",
+    "scoop",
+    "boat",
+    "straps",
+    "strapless",
+    "hoodie",
+]
 
 
 @dataclass(frozen=True)
@@ -178,18 +191,7 @@ class Accessories:
         Literal["chain", "pendant", "beads", "choker", "cord", "layered", "statement"] | None
     ) = None
     jewellery_color: RGB = (0.8, 0.55, 0.2)
-    clothing: Literal[
-        "crew",
-        "vneck",
-        "shirt",
-        "suit",
-        "turtleneck",
-        "scoop",
-        "boat",
-        "straps",
-        "strapless",
-        "hoodie",
-    ] = "crew"
+    clothing: Garment = "crew"
     pattern: Literal["plain", "stripes", "checks", "dots", "floral"] = "plain"  # of the cloth
     pattern_color: RGB = (0.6, 0.6, 0.6)
     necktie: bool = False  # shown with "shirt" and "suit"

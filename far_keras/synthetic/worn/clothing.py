@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from far_keras.synthetic.head.mesh import Material
+from far_keras.synthetic.parameters import Garment
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.fragments import Fragments
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
@@ -22,20 +21,7 @@ from far_keras.synthetic.worn.collars import (
 from far_keras.synthetic.worn.drape import AXIS_Z, drape_of
 from far_keras.synthetic.worn.neckties import draw_necktie
 
-__all__ = ["Garment", "draw_clothing", "neckline", "paint_clothing", "shirt_color"]
-
-Garment = Literal[
-    "crew",
-    "vneck",
-    "shirt",
-    "suit",
-    "turtleneck",
-    "scoop",
-    "boat",
-    "straps",
-    "strapless",
-    "hoodie",
-]
+__all__ = ["draw_clothing", "neckline", "paint_clothing", "shirt_color"]
 
 # Height of a neckline on the rest head in front, at the side and at the back of the neck.
 NECKLINES: dict[str, tuple[float, float, float]] = {
