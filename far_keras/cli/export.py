@@ -119,7 +119,7 @@ def _tflite(options: argparse.Namespace, rendered: bool) -> None:
     for path in files.values():
         print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
     if records is None and rendered:
-        print("How near they come to the model is in its model card; --records measures it")
+        print("int8 was calibrated on rendered faces; --records compares all with the model")
         return
     if records is None:
         print(

@@ -49,7 +49,7 @@ def model_card(
         "`far_keras.pretraining`.",
         "## How it was made",
         _table(("", ""), _making(facts)),
-        "The same command makes it again, and goes on where it was stopped.",
+        _again(facts),
         "## How good it is on rendered faces",
         _about(synthetic) + " **Synthetic data: an easy test, and no measure of photographs.**",
         _means(synthetic),
@@ -96,7 +96,11 @@ def _making(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
     return [
         ("command", f"`{shlex.join(facts['command'])}`"),
-        ("rendered faces", f"{recipe.get('pictures', 0):,}, seed {recipe.get('seed')}"),
+        (
+            "rendered faces",
+            f"{recipe.get('pictures', 0):,}, seed {recipe.get('seed')}, "
+            f"renderer {facts.get('synthesis', {}).get('renderer', 1)}",
+        ),
         ("their manifest's sha256", f"`{facts['manifest_sha256']}`"),
         ("training settings", f"`{_settings(facts['config'])}`"),
         ("seed of the training", str(facts["seed"])),
@@ -104,6 +108,12 @@ def _making(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("software", f"far_keras {facts['far_keras']}, Python {facts['python']}, {packages}"),
         ("finished", str(facts["finished"])),
     ]
+
+
+def _again(facts: Mapping[str, Any]) -> str:
+    if "pretrain" not in facts["command"]:
+        return ""  # one step of several
+    return "At this revision the same command makes it again, and goes on where it was stopped."
 
 
 def _settings(config: Mapping[str, Any]) -> str:
