@@ -30,8 +30,8 @@ _SPARE_THREADS = 16
 # Calls that may wait for a thread, before their messages are read.
 _SPARE_CALLS = 256
 # For callers to come to rest before the port closes; see `Handlers.hold`.
-_QUIET_SECONDS = 0.1
-_HOLD_SECONDS = 1.0
+_QUIET_SECONDS = 0.5
+_HOLD_SECONDS = 3.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
