@@ -11,7 +11,15 @@ from far_keras.synthetic.people.complexion import skin_tone
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.stage.soft_shadow import cast_shadow
-from far_keras.synthetic.worn.solids import Material, Solid, draw_solid, join, sheet, tube
+from far_keras.synthetic.worn.solids import (
+    Material,
+    Solid,
+    draw_solid,
+    join,
+    sheet,
+    tube,
+    unit_sphere,
+)
 
 __all__ = ["draw_occluder"]
 
@@ -32,16 +40,7 @@ def draw_occluder(scene: Scene) -> None:
 
 def _ball(center: Array, radii: Array) -> Solid:
     """An ellipsoid of 22 x 28 faces."""
-    polar = np.linspace(0, np.pi, 22)[:, None]
-    around = np.linspace(0, 2 * np.pi, 28, endpoint=False)[None]
-    normals = np.stack(
-        [
-            np.sin(polar) * np.sin(around),
-            np.cos(polar) + 0 * around,
-            np.sin(polar) * np.cos(around),
-        ],
-        -1,
-    )
+    normals = unit_sphere(22, 28)
     solid = sheet(center + normals * radii, closed=True)
     outward = (normals / radii).reshape(-1, 3)
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)

@@ -41,7 +41,7 @@ def hidden_attributes(shot: Shot, regions: np.ndarray) -> set[str]:
     """The attributes that nobody could tell from the picture, whatever the person has.
 
     Args:
-        shot: how they were rendered.
+        shot: How they were rendered.
         regions: (218, 178) uint8 `Region` ids.
     """
     hidden: set[str] = set()

@@ -11,7 +11,7 @@ import numpy as np
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene
 
-__all__ = ["Material", "Solid", "draw_solid", "join", "sheet", "sphere", "tube"]
+__all__ = ["Material", "Solid", "draw_solid", "join", "sheet", "sphere", "tube", "unit_sphere"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -120,9 +120,16 @@ def sphere(
     center: Array, radius: float, stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
 ) -> Solid:
     """A ball of 7 x 10 faces around `center`; `stretch` scales its axes."""
-    polar = np.linspace(0, np.pi, 8)[:, None]
-    around = np.linspace(0, 2 * np.pi, 10, endpoint=False)[None]
-    normals = np.stack(
+    normals = unit_sphere(8, 10)
+    points = center + radius * normals * np.array(stretch)
+    return Solid(points.reshape(-1, 3), normals.reshape(-1, 3), _grid_triangles(8, 10, True))
+
+
+def unit_sphere(rows: int, columns: int) -> Array:
+    """Points (rows, columns, 3) of the unit sphere, from the upper pole to the lower one."""
+    polar = np.linspace(0, np.pi, rows)[:, None]
+    around = np.linspace(0, 2 * np.pi, columns, endpoint=False)[None]
+    return np.stack(
         [
             np.sin(polar) * np.sin(around),
             np.cos(polar) + 0 * around,
@@ -130,8 +137,6 @@ def sphere(
         ],
         -1,
     )
-    points = center + radius * normals * np.array(stretch)
-    return Solid(points.reshape(-1, 3), normals.reshape(-1, 3), _grid_triangles(8, 10, True))
 
 
 def join(solids: Sequence[Solid]) -> Solid:
