@@ -269,9 +269,9 @@ class Background:
 class Occluder:
     """A thing before the person or beside them at the picture's border."""
 
-    kind: Literal["hand", "microphone", "head"]
-    side: float = 1.0  # -1 image left, 1 image right
-    nearness: float = 0.5  # 0 at the border .. 1 over the face
+    kind: Literal["hand", "microphone", "head", "mask"]
+    side: float = 1.0  # -1 image left, 1 image right; a mask has none
+    nearness: float = 0.5  # 0 at the border .. 1 over the face; a mask: 0 below the nose .. 1 high
 
 
 @dataclass(frozen=True)

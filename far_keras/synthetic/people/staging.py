@@ -182,9 +182,9 @@ def _draw_background(rng: np.random.Generator, light: str, lights: Light) -> Bac
 
 
 def _draw_occluder(rng: np.random.Generator) -> Occluder | None:
-    if rng.random() >= 0.06:
+    if rng.random() >= 0.08:
         return None
-    kind = _one_of(rng, {"hand": 0.4, "head": 0.4, "microphone": 0.2})
+    kind = _one_of(rng, {"hand": 0.3, "head": 0.3, "microphone": 0.15, "mask": 0.25})
     return Occluder(kind, float(rng.choice((-1, 1))), float(rng.uniform(0, 1)))  # type: ignore
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from far_keras.synthetic.people.complexion import skin_tone
+from far_keras.synthetic.props.face_mask import draw_face_mask
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.stage.soft_shadow import cast_shadow
@@ -34,8 +35,12 @@ def draw_occluder(scene: Scene) -> None:
     occluder = scene.shot.occluder
     if occluder is None:
         return
+    rng = scene.rng("occluder")
+    if occluder.kind == "mask":
+        draw_face_mask(scene, rng, occluder.nearness)
+        return
     draw = {"hand": _draw_hand, "microphone": _draw_microphone, "head": _draw_other_head}
-    draw[occluder.kind](scene, scene.rng("occluder"), occluder.side, occluder.nearness)
+    draw[occluder.kind](scene, rng, occluder.side, occluder.nearness)
 
 
 def _ball(center: Array, radii: Array) -> Solid:

@@ -48,7 +48,7 @@ STAGE: tuple[Parameter, ...] = (
         "occluder",
         {
             f"{kind}, {nearness}": {"shot.occluder": Occluder(kind, side, nearness)}
-            for kind in ("hand", "microphone", "head")
+            for kind in ("hand", "microphone", "head", "mask")
             for nearness, side in ((0.0, -1.0), (0.5, 1.0), (1.0, -1.0))
         },
     ),

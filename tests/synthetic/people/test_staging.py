@@ -52,7 +52,7 @@ def test_lights_that_tell_colours_are_nearly_white():
 
 
 def test_most_pictures_are_normal_and_strong_effects_a_few_percent(stagings):
-    assert 0.03 < share(stagings, lambda s: s.occluder) < 0.09
+    assert 0.05 < share(stagings, lambda s: s.occluder) < 0.11
     assert 0.03 < share(stagings, lambda s: s.border) < 0.08
     assert 0.02 < share(stagings, lambda s: s.finish.saturation == 0) < 0.06
     assert 0.08 < share(stagings, lambda s: abs(s.camera.yaw) > 25) < 0.2

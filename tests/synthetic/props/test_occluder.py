@@ -1,4 +1,4 @@
-"""Hands, microphones and other heads: where they are, what they hide, and that they are marked."""
+"""Hands, microphones, masks, other heads: where they are, what they hide, that they are marked."""
 
 from __future__ import annotations
 
@@ -38,3 +38,23 @@ def test_a_hand_before_the_mouth_takes_labels_and_masks_away(make_person, make_s
     mouth = REGIONS.index("mouth")
     before, after = (true_masks(r.regions)[..., mouth].sum() for r in (free, covered))
     assert after < 0.6 * before
+
+
+def test_a_mask_hides_what_is_under_it_and_nothing_else(make_person, make_shot):
+    person = make_person()
+    high, low = (
+        replace(make_shot(), occluder=Occluder("mask", 1.0, height)) for height in (1.0, 0.0)
+    )
+    regions = render(person, high).regions
+    labels = visible_labels(person, high, regions)
+    for name in ("Smiling", "Mouth_Slightly_Open", "No_Beard", "Big_Nose", "Oval_Face"):
+        assert labels[CELEBA.index(name)] == MISSING
+    for name in ("Bags_Under_Eyes", "Bushy_Eyebrows", "Eyeglasses", "Male", "Young"):
+        assert labels[CELEBA.index(name)] != MISSING
+    masks = true_masks(regions)
+    assert masks[..., REGIONS.index("mouth")].sum() == 0
+    assert masks[..., REGIONS.index("eyes")].sum() > 500
+    nose = REGIONS.index("nose")
+    below = render(person, low).regions
+    assert true_masks(below)[..., nose].sum() > 4 * masks[..., nose].sum()
+    assert true_masks(below)[..., REGIONS.index("mouth")].sum() == 0
