@@ -49,7 +49,7 @@ def test_a_mask_hides_what_is_under_it_and_nothing_else(make_person, make_shot):
     labels = visible_labels(person, high, regions)
     for name in ("Smiling", "Mouth_Slightly_Open", "No_Beard", "Big_Nose", "Oval_Face"):
         assert labels[CELEBA.index(name)] == MISSING
-    for name in ("Bags_Under_Eyes", "Bushy_Eyebrows", "Eyeglasses", "Male", "Young"):
+    for name in ("Arched_Eyebrows", "Bushy_Eyebrows", "Eyeglasses", "Male", "Young"):
         assert labels[CELEBA.index(name)] != MISSING
     masks = true_masks(regions)
     assert masks[..., REGIONS.index("mouth")].sum() == 0
