@@ -36,7 +36,9 @@ RENDERER = [
     {"face"},
     {"worn"},
     {"hair", "props"},
-    {"renderer", "labels", "negatives", "sheet"},
+    {"renderer", "labels", "sheet"},
+    {"likenesses"},
+    {"negatives"},
     {"dataset_worker", "variety"},
     {"dataset"},
 ]

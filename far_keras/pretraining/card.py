@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from far_keras.evaluation.figures import MAJORITY
 from far_keras.models.storage import WEIGHTS, load_model
+from far_keras.pretraining.stand_ins import StandInFigures
 
 __all__ = ["MODEL_CARD", "model_card"]
 
@@ -22,13 +23,17 @@ _WEAK = 8  # attributes that are called weak
 
 
 def model_card(
-    folder: str | Path, synthetic: Mapping[str, Any], photographs: Mapping[str, Any] | None = None
+    folder: str | Path,
+    synthetic: Mapping[str, Any],
+    stand_ins: Sequence[StandInFigures],
+    photographs: Mapping[str, Any] | None = None,
 ) -> str:
     """The card of a packaged model.
 
     Args:
-        folder: The model's folder, with ``mistakes.jpg``.
+        folder: The model's folder, with ``mistakes.jpg`` and ``stand_ins.jpg``.
         synthetic: Content of ``evaluation.json`` of rendered test pictures; the model comes first.
+        stand_ins: What it said about faces that it was not made for.
         photographs: The same of labelled photographs.
 
     Returns:
@@ -69,8 +74,15 @@ def model_card(
         f"Weakest on rendered faces: {', '.join(_weakest(synthetic, name))}.",
         _untaught(facts),
         "![Rendered test pictures that it is surest and wrong about](mistakes.jpg)",
-        "Faces unlike those that were rendered: profiles beyond 45 degrees, children, statues, "
-        "drawings, faces behind masks. Its answers about them may be bold and wrong.",
+        "### Faces that it was not made for",
+        f"Rendered stand-ins, {stand_ins[0].pictures} of each kind, the same people. How bold "
+        "answers are runs from 0 (undecided) to 1 (sure). Statues, drawings, masked faces of "
+        "this make were among its training pictures, statues and drawings as what shows nobody; "
+        "children and profiles were not.",
+        _table(
+            ("kind", "found", "decided", "how bold", "most often not visible"), _unlike(stand_ins)
+        ),
+        "![The stand-ins and what it says](stand_ins.jpg)",
         "## What it is for, and what not",
         "For finding pictures (who smiles, who wears glasses), for measuring networks, as a start "
         "for training on data of your own. Not for decisions about people, not for telling who "
@@ -178,6 +190,18 @@ def _weakest(evaluation: Mapping[str, Any], name: str) -> list[str]:
     }
     weakest = sorted(figures, key=lambda attribute: figures[attribute])[:_WEAK]
     return [f"{attribute} ({figures[attribute]:.2f})" for attribute in weakest]
+
+
+def _unlike(stand_ins: Sequence[StandInFigures]) -> Iterator[tuple[str, ...]]:
+    for figures in stand_ins:
+        unseen = list(figures.not_visible.items())[:3]
+        yield (
+            figures.kind,
+            f"{figures.found} of {figures.pictures}",
+            "-" if figures.decided is None else f"{figures.decided:.0%}",
+            "-" if figures.boldness is None else f"{figures.boldness:.2f}",
+            ", ".join(f"{group} ({count})" for group, count in unseen) or "-",
+        )
 
 
 def _untaught(facts: Mapping[str, Any]) -> str:

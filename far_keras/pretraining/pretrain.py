@@ -161,8 +161,11 @@ class _Run:
     def _card(self) -> None:
         from far_keras.pretraining.card import MODEL_CARD, model_card
         from far_keras.pretraining.mistakes import draw_mistakes
+        from far_keras.pretraining.stand_ins import draw_stand_ins, measure_stand_ins
 
         draw_mistakes(self.model, self.records, self.model / "mistakes.jpg")
+        stand_ins = measure_stand_ins(self.model)
+        draw_stand_ins(stand_ins, self.model / "stand_ins.jpg")
         files = {"synthetic": self.figures}
         if self.photographs is not None:
             files["photographs"] = self.figures / "photographs"
@@ -170,7 +173,7 @@ class _Run:
             kind: json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
             for kind, folder in files.items()
         }
-        card = model_card(self.model, **evaluations)
+        card = model_card(self.model, stand_ins=stand_ins, **evaluations)
         with atomic_path(self.model / MODEL_CARD) as temporary:
             temporary.write_text(card, encoding="utf-8")
         shutil.copy(self.figures / "evaluation.json", self.model / "evaluation.json")

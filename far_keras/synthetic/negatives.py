@@ -1,19 +1,27 @@
-"""Pictures that show no face: textures, blurred surroundings, plain things."""
+"""Pictures that show nobody: textures, blurred surroundings, plain things, statues, drawings."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
+from far_keras.synthetic.likenesses import DRAWINGS, STATUES, drawing, statue
+from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.regions import Region
+from far_keras.synthetic.renderer import render
 
 __all__ = ["render_without_face"]
+
+LIKENESSES = 0.4
 
 
 def render_without_face(
     seed: int | list[int], size: tuple[int, int] = (218, 178)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A picture without a face, and its region map.
+    """A picture without anybody's face, and its region map.
+
+    Two fifths are statues and drawings of people: what shows no living face is to be told from what
+    does.
 
     Args:
         seed: The same seed gives the same picture.
@@ -23,12 +31,25 @@ def render_without_face(
         (H, W, 3) uint8 RGB, and (H, W) uint8 that is `Region.BACKGROUND` everywhere.
     """
     rng = np.random.default_rng(seed)
+    regions = np.full(size, Region.BACKGROUND, np.uint8)
+    if rng.random() < LIKENESSES:
+        return _likeness(rng, size), regions
     kinds = (_texture, _surroundings, _stripes, _things)
     picture = kinds[int(rng.integers(len(kinds)))](rng, size)
     picture = gaussian_filter(picture, (*(2 * (rng.uniform(0.3, 2.0),)), 0))
     picture = picture + rng.normal(0, rng.uniform(0.003, 0.03), (*size, 1))
     image = np.clip(255 * picture, 0, 255).astype(np.uint8)
-    return image, np.full(size, Region.BACKGROUND, np.uint8)
+    return image, regions
+
+
+def _likeness(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Somebody of stone, bronze, or on paper."""
+    subject = Population(int(rng.integers(2**31))).subject(1)
+    assert subject.person is not None
+    rendering = render(subject.person, subject.shots[0], size)
+    if rng.random() < 0.5:
+        return statue(rendering, str(rng.choice(list(STATUES))), rng)
+    return drawing(rendering, str(rng.choice(DRAWINGS)), rng)
 
 
 def _texture(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

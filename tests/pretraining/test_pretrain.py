@@ -9,6 +9,7 @@ from far_keras.errors import DatasetError
 from far_keras.models.storage import load_model
 from far_keras.pretraining.pretrain import pretrain
 from far_keras.pretraining.recipe import Recipe
+from far_keras.pretraining.stand_ins import STAND_INS
 from far_keras.schema import CELEBA
 
 SMALL = Recipe(200, training={"epochs": 1, "image_size": 64, "imagenet": False})
@@ -49,4 +50,7 @@ def test_a_small_recipe_ends_with_a_model_and_a_card(tmp_path, monkeypatch):
     card = (folder / "MODEL_CARD.md").read_text()
     assert "Synthetic data" in card and "12 pictures" in card
     assert "| baseline_efficientnetlite0 |" in card and "| majority |" in card
+    for kind in STAND_INS:
+        assert f"| {kind} | " in card
+    assert (folder / "stand_ins.jpg").stat().st_size > 30_000
     assert (folder / "mistakes.jpg").stat().st_size > 10_000

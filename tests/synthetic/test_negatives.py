@@ -1,5 +1,6 @@
 import numpy as np
 
+from far_keras.faces.landmarks import FaceLandmarker
 from far_keras.synthetic.negatives import render_without_face
 from far_keras.synthetic.regions import Region
 
@@ -15,3 +16,10 @@ def test_pictures_are_varied_and_belong_to_their_seed():
     assert len({image.tobytes() for image in images}) == len(images)
     again, _ = render_without_face(3)
     np.testing.assert_array_equal(again, images[3])
+
+
+def test_two_fifths_are_likenesses_of_people():
+    by_seed = [render_without_face([1, seed])[0] for seed in range(40)]
+    with FaceLandmarker() as landmarker:
+        faces = sum(bool(landmarker.detect(image)) for image in by_seed)
+    assert 6 <= faces <= 22
