@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from far_keras.synthetic.head.lids import lid_rims
 from far_keras.synthetic.head.mesh import Material
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.fragments import Fragments
@@ -14,8 +15,10 @@ from far_keras.synthetic.stage.shading import Surface
 __all__ = ["draw_lashes", "paint_eyes", "paint_mouth"]
 
 EYEBALL = 0.138  # radius, decimetres
-IRIS, PUPIL = 0.066, 0.026
-SCLERA = np.array([0.66, 0.60, 0.57], np.float32)
+IRIS, PUPIL = 0.060, 0.023
+SCLERA = np.array([0.60, 0.54, 0.51], np.float32)
+TEAR_DUCT = np.array([0.50, 0.22, 0.19], np.float32)
+LASHES = 46  # on a lid
 # Albedo of yellow and of white teeth; light that enamel lets through brightens both.
 TEETH = np.array([[0.66, 0.57, 0.42], [0.90, 0.88, 0.84]], np.float32)
 GUMS = np.array([0.50, 0.20, 0.19], np.float32)
@@ -43,22 +46,25 @@ def paint_eyes(scene: Scene, fragments: Fragments) -> Surface:
     radius = np.hypot(across, upward)
     front = offset[:, 2] > 0
 
-    # Sclera: veins towards the corners, the lid's shadow above.
-    corner = _fade(0.09, 0.15, np.abs(offset[:, 0]))[:, None]
-    albedo = SCLERA * (1 - corner * np.array([0.18, 0.42, 0.42]))
+    above, nose = _below_lid(scene, fragments)
+    # Sclera: veins towards the corners, the tear duct's flesh at the inner one.
+    corner = _fade(0.07, 0.13, np.abs(offset[:, 0]))[:, None]
+    albedo = SCLERA * (1 - corner * np.array([0.15, 0.34, 0.34]))
+    albedo = albedo + _fade(0.040, 0.012, nose)[:, None] * (TEAR_DUCT - albedo)
     # Iris: fibres run outward, the rim is dark.
     angle = np.arctan2(upward, across).astype(np.float32)
     fibres = sample_noise(noise_texture(0.5, 5), angle * 1.6, (radius * 2).astype(np.float32))
-    iris = np.array(scene.person.iris_color) * (1 + 0.22 * fibres)[:, None]
-    iris = iris * (0.75 + 0.7 * _fade(0.045, PUPIL, radius))[:, None]
-    rim = _fade(0.052, 0.064, radius)[:, None]
-    iris = iris * (1 - 0.72 * rim)
-    inside = (front * _fade(IRIS + 0.004, IRIS - 0.004, radius))[:, None]
+    iris = np.array(scene.person.iris_color) * (1 + 0.3 * fibres)[:, None]
+    iris = iris * (0.75 + 0.7 * _fade(0.040, PUPIL, radius))[:, None]
+    rim = _fade(0.045, 0.058, radius)[:, None]
+    iris = iris * (1 - 0.75 * rim)
+    inside = (front * _fade(IRIS + 0.006, IRIS - 0.004, radius))[:, None]
     albedo = albedo + inside * (iris - albedo)
     pupil = (front * _fade(PUPIL + 0.003, PUPIL - 0.003, radius))[:, None]
     albedo = albedo * (1 - pupil) + 0.004 * pupil
-    lid_shadow = 1 - 0.5 * _fade(0.015, 0.075, offset[:, 1])
-    surface.albedo = (albedo * lid_shadow[:, None]).astype(np.float32)
+    # The upper lid and its lashes shade the eyeball; a film of tears lies on the lower lid.
+    shadow = 1 - 0.5 * np.exp(-np.square(np.maximum(above, 0) / 0.022))
+    surface.albedo = (albedo * shadow[:, None]).astype(np.float32)
 
     # The cornea bulges over the iris and mirrors the light.
     bulge = np.where(radius < 1.2 * IRIS, 1.5, 1.0)[:, None].astype(np.float32)
@@ -67,8 +73,8 @@ def paint_eyes(scene: Scene, fragments: Fragments) -> Surface:
     normal = direction.astype(np.float32) @ scene.head.pose.rotation.T
     surface.normal = normal / np.linalg.norm(normal, axis=1, keepdims=True)
     surface.normal = surface.normal.astype(np.float32)
-    surface.gloss += np.where(radius < 1.2 * IRIS, 0.9, 0.25).astype(np.float32)
-    surface.sharpness = np.full(len(fragments), 90, np.float32)
+    surface.gloss += (np.where(radius < 1.2 * IRIS, 1.4, 0.25) * shadow).astype(np.float32)
+    surface.sharpness = np.where(radius < 1.2 * IRIS, 240, 60).astype(np.float32)
     surface.scatter += 0.35
     return surface
 
@@ -92,36 +98,64 @@ def paint_mouth(scene: Scene, fragments: Fragments) -> Surface:
     between -= 0.3 * np.exp(-(((y - UPPER_EDGE) / 0.006) ** 2))
     enamel = enamel * between[:, None]
     enamel = enamel + gums * (GUMS - enamel)
-    surface.albedo = (np.where(teeth, enamel, TONGUE) * depth * side).astype(np.float32)
-    surface.gloss += np.where(teeth[:, 0], 0.12, 0.05).astype(np.float32) * depth[:, 0]
+    # Between closed lips it is dark.
+    expression = scene.shot.expression
+    open_ = min(1.0, 0.05 + 5 * expression.grin + 8 * expression.jaw_open)
+    surface.albedo = (np.where(teeth, enamel, TONGUE) * depth * side * open_).astype(np.float32)
+    surface.gloss += np.where(teeth[:, 0], 0.12, 0.05).astype(np.float32) * depth[:, 0] * open_
     surface.sharpness += 30
     surface.scatter += 0.5
     return surface
 
 
+def _below_lid(scene: Scene, fragments: Fragments) -> tuple[np.ndarray, np.ndarray]:
+    """How far eyeball fragments (F,) lie below the upper lid's edge, and from the inner corner."""
+    head, rims = scene.head, lid_rims()
+    below, nose = np.empty(len(fragments)), np.empty(len(fragments))
+    right = fragments.rest[:, 0] > 0
+    for eye, here in enumerate((~right, right)):
+        side = (-1, 1)[eye]
+        center = head.mesh.vertices[head.mesh.eye_vertices[eye]].mean(0)
+        edge = head.vertices[rims[eye, 0]] - head.eye_centers[eye]
+        at = fragments.rest[here] - center
+        below[here] = np.interp(side * at[:, 0], side * edge[:, 0], edge[:, 1]) - at[:, 1]
+        nose[here] = np.hypot(side * (at[:, 0] - edge[0, 0]), at[:, 1] - edge[0, 1])
+    return below, nose
+
+
 def draw_lashes(scene: Scene) -> None:
-    """Lashes: dense at the lid, thin at their tips; make-up darkens them."""
-    person, makeup, mesh = scene.person, scene.shot.makeup, scene.head.mesh
-    triangles = mesh.triangles[mesh.material == Material.LASH]
-    used = np.unique(triangles)
-    # The strips' outer edge lies farther from the eyeball than the edge on the lid.
-    centers = np.stack([mesh.vertices[eye].mean(0) for eye in mesh.eye_vertices])
-    rest = mesh.vertices[used]
-    own = centers[(rest[:, 0] > 0).astype(int)]
-    distance = np.linalg.norm(rest - own, axis=1)
-    tip = _fade(0.165, 0.225, distance)
-    upper = rest[:, 1] > own[:, 1] + 0.0
-    base = 1.0 - 0.45 * person.face.masculinity
+    """Lashes as hairs along the lids' edges: thick at the lid, thin at the tips, few below.
+
+    Make-up darkens, thickens and lengthens them.
+    """
+    person, makeup, head = scene.person, scene.shot.makeup, scene.head
+    rng = scene.person_rng("lashes")
     painted = max(makeup.eyeliner, makeup.lashes)
-    strength = np.where(upper, base + 0.5 * painted, 0.4 * base + 0.35 * painted)
-    tip = tip * (1 - 0.5 * makeup.lashes)
-    alpha = np.zeros(len(mesh.vertices), np.float32)
-    alpha[used] = np.clip(strength * (1 - 0.85 * tip), 0, 1)
-    color = 0.25 * np.array(person.hair.brow_color, np.float32) * (1 - painted) + 0.004
-    scene.framebuffer.draw_triangles(
-        scene.camera.project(scene.head.posed_vertices),
-        triangles,
-        np.broadcast_to(color, mesh.vertices.shape),
-        Region.EYE,
-        alpha=alpha,
-    )
+    color = 0.3 * np.array(person.hair.brow_color, np.float32) * (1 - painted) + 0.004
+    base = 0.8 - 0.55 * person.face.masculinity
+    t = np.linspace(0, 1, 4)[None, :, None]
+    for eye, (upper, lower) in enumerate(lid_rims()):
+        for rim, upward, length, alpha in (
+            (upper, 1.0, 0.044 + 0.04 * makeup.lashes, base + 0.4 * painted),
+            (lower, -1.0, 0.022 + 0.014 * makeup.lashes, 0.25 * base + 0.25 * painted),
+        ):
+            knots = head.vertices[rim]
+            place = rng.uniform(0.8, len(rim) - 1, LASHES)
+            low = np.minimum(place.astype(int), len(rim) - 2)
+            part = (place - low)[:, None]
+            roots = knots[low] * (1 - part) + knots[low + 1] * part
+            out = roots - head.eye_centers[eye]
+            out /= np.linalg.norm(out, axis=1, keepdims=True)
+            out = out * (1.2, 0, 1) + (0.0, 0.25 * upward, 0.0)
+            out += rng.normal(0, 0.12, out.shape)
+            long = length * rng.uniform(0.6, 1.1, (LASHES, 1, 1)) * (0.6 + 0.4 * part[:, None])
+            curl = long * t**2 * np.array([0.0, 0.4 * upward, 0.0])
+            points = roots[:, None] + long * t * out[:, None] + curl
+            scene.framebuffer.draw_strands(
+                scene.project(points),
+                np.broadcast_to(color, points.shape),
+                (0.007 + 0.004 * painted) * scene.pixels_per_unit * np.linspace(1, 0.3, 4)[None],
+                Region.EYE,
+                alpha=np.clip(alpha, 0, 1) * np.linspace(1, 0.5, 4)[None],
+                bias=0.02,
+            )

@@ -62,7 +62,7 @@ def _make_up(scene: Scene, albedo: np.ndarray, fragments: Fragments) -> None:
         lid = np.clip(1.25 * spot(rest, 0.33, 7.365, 0.18, high), 0, 1) * (rest[:, 1] > 7.27)
         _blend(albedo, np.array(makeup.eyeshadow_color), 0.75 * makeup.eyeshadow * lid)
     # The roots of dense lashes draw a line too.
-    bare = 0.35 * (1 - scene.person.face.masculinity)
+    bare = 0.68 - 0.48 * scene.person.face.masculinity
     liner = max(makeup.eyeliner, 0.5 * makeup.lashes, bare)
     if liner > 0.01:
         x = np.abs(rest[:, 0])
@@ -171,7 +171,7 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     surface.albedo *= 1 - np.clip(under, 0, 1)[:, None] * np.array([0.45, 0.62, 0.52], np.float32)
     detail: DetailMap = detail_map(person, scene.shot.expression)
     relief = detail.at(rest)
-    grooves = np.clip(-relief[0] * 42, 0, 0.62)
+    grooves = np.clip(-relief[0] * 28, 0, 0.4)
     surface.albedo *= 1 - grooves[:, None] * np.array([0.75, 1.0, 1.0], np.float32)
     pigment = np.clip(relief[3] * (1 - 0.6 * makeup.foundation), 0, 0.85)
     surface.albedo *= 1 - pigment[:, None] * np.array([0.5, 0.72, 0.85], np.float32)

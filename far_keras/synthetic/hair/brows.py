@@ -17,6 +17,7 @@ __all__ = ["brow_density", "brow_line", "draw_brows"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 INNER, OUTER = 0.125, 0.60  # |x| on the rest head
+FADE = (0.7, 1.0, 1.0, 0.6)  # of a hair's opacity from the inner end to the tail
 
 
 def brow_line(x: Array, hair: Hair, male: bool) -> Array:
@@ -36,14 +37,14 @@ def brow_line(x: Array, hair: Hair, male: bool) -> Array:
 def brow_density(rest: Array, hair: Hair, male: bool) -> Array:
     """How densely brows grow at points (N, 3) of the rest head: (N,) in [0, 1], soft edges."""
     x = np.abs(rest[:, 0])
-    thickness = (0.021 + 0.036 * hair.brow_thickness) * (1.12 if male else 0.82)
-    half = thickness * np.interp(x, (INNER, 0.17, 0.3, 0.43, OUTER), (0.6, 0.95, 1.0, 0.75, 0.25))
+    thickness = (0.018 + 0.036 * hair.brow_thickness) * (1.2 if male else 0.76)
+    half = thickness * np.interp(x, (INNER, 0.17, 0.3, 0.43, OUTER), (0.7, 1.0, 1.0, 0.7, 0.3))
     offset = np.abs(rest[:, 1] - brow_line(x, hair, male)) / half
-    across = np.clip((1.25 - offset) / 0.6, 0, 1)
+    across = np.clip((1.4 - offset) / 0.9, 0, 1)
     start = INNER + 0.14 * (hair.brow_gap - 0.5)
     end = OUTER + 0.16 * (hair.brow_length - 0.5)
-    inner = np.clip((x - start + 0.02) / 0.07, 0, 1)
-    outer = np.clip((end - x) / 0.08, 0, 1)
+    inner = np.clip((x - start + 0.02) / 0.09, 0, 1)
+    outer = np.clip((end - x) / 0.13, 0, 1)
     return np.asarray(across * inner * outer * (rest[:, 2] > 0.9))
 
 
@@ -56,7 +57,7 @@ def draw_brows(scene: Scene) -> None:
     density[near] = brow_density(samples.rest[near], hair, male)
     rng = scene.person_rng("brows")
     count = int(
-        np.count_nonzero(density) * (0.42 + 0.3 * hair.brow_thickness + 0.35 * hair.brow_fill)
+        np.count_nonzero(density) * (0.6 + 0.4 * hair.brow_thickness + 0.4 * hair.brow_fill)
     )
     roots = samples[choose(density, count, rng)]
     x, side = np.abs(roots.rest[:, 0]), np.sign(roots.rest[:, 0])
@@ -65,7 +66,7 @@ def draw_brows(scene: Scene) -> None:
     upward = np.interp(x, (INNER, 0.2, 0.34, 0.46, OUTER), (1.6, 0.75, 0.3, -0.25, -0.5))
     directions = np.stack([side, upward - 9.0 * above, 0.0 * x], axis=1)
     directions += rng.normal(0, 0.16, directions.shape)
-    lengths = (0.062 + 0.035 * hair.brow_thickness) * np.interp(
+    lengths = (0.055 + 0.030 * hair.brow_thickness) * np.interp(
         x, (INNER, 0.25, OUTER), (0.75, 1.0, 0.8)
     )
     lengths = lengths * rng.uniform(0.75, 1.15, len(roots))
@@ -77,7 +78,8 @@ def draw_brows(scene: Scene) -> None:
         hair.brow_color,
         Region.BROW,
         rng,
-        width=0.0105,
-        alpha=0.5 + 0.25 * hair.brow_fill,
+        width=0.0075,
+        alpha=((0.58 if male else 0.46) + 0.3 * hair.brow_fill)
+        * np.interp(x, (INNER, 0.2, 0.4, OUTER), FADE),
         rise=0.12,
     )

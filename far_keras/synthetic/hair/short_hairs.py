@@ -29,7 +29,7 @@ def draw_short_hairs(
     rng: np.random.Generator,
     *,
     width: float,
-    alpha: float,
+    alpha: float | Array,
     rise: float | Array = 0.15,
     gravity: float = 0.0,
     steps: int = 4,
@@ -46,7 +46,7 @@ def draw_short_hairs(
         region: What to write into the region map.
         rng: Variation of colour and width.
         width: Decimetres at the root.
-        alpha: Opacity of one hair.
+        alpha: Opacity of one hair, a number or (N,).
         rise: How steeply the hairs leave the skin, 0 flat .. 1 at 45 degrees; a number or (N,).
         gravity: How far the tips sink, per length.
         steps: Points a hair.
@@ -82,6 +82,6 @@ def draw_short_hairs(
         colors,
         thickness * np.linspace(1, 0.5, steps),
         region,
-        alpha=alpha,
+        alpha=np.broadcast_to(alpha, lengths.shape)[:, None],
         bias=0.02,
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from far_keras.synthetic.head.lids import fit_lids
 from far_keras.synthetic.head.mesh import HeadMesh
 from far_keras.synthetic.parameters import Expression, Face, Person
 
@@ -37,7 +38,6 @@ VARIATIONS = {
 }
 # The same for both sides of the face.
 PAIRED_VARIATIONS = {
-    "eye-scale": 0.2,
     "eye-trans": 0.15,
     "eye-corner1": 0.3,
     "eye-corner2": 0.3,
@@ -123,9 +123,6 @@ def _sex_traits(face: Face) -> dict[str, float]:
         "eye-trans-out": 0.05 + 0.3 * man,
         "chin-height": -0.45 * man,
         "mouth-trans": 0.05 + 0.3 * man,
-        "eye-scale": 0.36 * woman,
-        "eye-height2": 0.1 + 0.1 * woman,
-        "eye-height3": 0.1 + 0.1 * woman,
         "eye-corner2": 0.25 * woman,
         "nose-scale-horiz": 0.35 * man - 0.7 * woman,
         "nose-volume": -0.45 * woman,
@@ -161,9 +158,6 @@ def _age_traits(face: Face, age: float) -> dict[str, float]:
         "cheek-volume": -0.5 * old * (1 - face.weight),
         "eye-bag": 1.0 * old,
         "eye-eyefold": -0.6 * old,
-        "eye-height2": -0.2 * coarse,
-        "eye-height3": -0.15 * old - 0.25 * coarse,
-        "eye-scale": -0.3 * coarse,
         "eyebrows-trans": -0.3 * coarse,
         "ear-scale": 0.35 * coarse,
         "ear-lobe": 0.5 * coarse,
@@ -172,10 +166,6 @@ def _age_traits(face: Face, age: float) -> dict[str, float]:
 
 def _stated_traits(face: Face) -> dict[str, float]:
     """The parameters of `Face` that stand for attributes."""
-    # Heavy cheeks would press the eyes shut.
-    eyes = (0.5 if face.eye_opening < 0 else 0.9) * face.eye_opening + 0.3 * max(
-        0.0, face.weight - 0.5
-    )
     return {
         "nose-scale-horiz": 0.8 * face.nose_size,
         "nose-volume": 0.6 * face.nose_size,
@@ -186,9 +176,6 @@ def _stated_traits(face: Face) -> dict[str, float]:
         "mouth-lowerlip-height": 0.5 * face.lip_volume,
         "mouth-upperlip-volume": 0.55 * face.lip_volume,
         "mouth-lowerlip-volume": 0.55 * face.lip_volume,
-        "eye-height1": eyes,
-        "eye-height2": eyes,
-        "eye-height3": eyes,
         "cheek-bones": face.cheekbones,
         "cheek-volume": 0.7 * face.cheek_volume,
         "eye-bag": 1.8 * face.eye_bags,
@@ -238,11 +225,16 @@ def shape_weights(mesh: HeadMesh, person: Person) -> dict[str, float]:
     weights[outline] += (0.25 + 0.2 * face.masculinity) if face.outline != "oval" else 0.0
     weights["head-oval"] += 0.9 * face.oval
     _asymmetry(weights, mesh, face)
+    for name, value in fit_lids(mesh, weights, person).items():
+        weights[name] += value
     return {name: value for name, value in weights.items() if value}
 
 
-def expression_weights(expression: Expression) -> dict[str, float]:
-    """Morph weights of an expression, by target name; a neutral face is relaxed, not frowning."""
+def expression_weights(expression: Expression, opening: float = 0.15) -> dict[str, float]:
+    """Morph weights of an expression, by target name; a neutral face is relaxed, not frowning.
+
+    `opening` is that of the relaxed eyes, from `lid_opening`: narrow ones have less to close.
+    """
     e = expression
     both = {
         "mouthSmile": e.smile,
@@ -255,7 +247,8 @@ def expression_weights(expression: Expression) -> dict[str, float]:
         "eyeLookUp": max(0.0, e.gaze[1]) / 25,
         "eyeSquint": 0.1 * e.smile + 0.5 * e.squint,
         # Lids follow the gaze; the mesh turns no eyeballs.
-        "eyeBlink": min(1.0, e.blink + 0.025 * max(0.0, -e.gaze[1] - 4)),
+        "eyeBlink": opening / 0.18 * min(1.0, e.blink + 0.025 * max(0.0, -e.gaze[1] - 4)),
+        "eyeWide": 0.35 * max(0.0, e.brow_raise),
         "browDown": max(0.0, -e.brow_raise),
         "browOuterUp": max(0.0, e.brow_raise),
     }

@@ -16,7 +16,8 @@ LEFT, TOP = -1.0, 8.5  # rest coordinates of the map's first texel
 TEXELS = 128  # texels a decimetre
 WIDTH, HEIGHT = 256, 384
 KNOTS = 24  # points of a stroke
-DEPTH = 2.0  # of all grooves
+DEPTH = 1.5  # of all grooves
+SOFTNESS = 1.45  # of all grooves' width
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +97,12 @@ class _Strokes:
         at = np.linspace(0, 1, len(given))
         degree = min(2, len(given) - 1)
         curve = [np.polyval(np.polyfit(at, given[:, axis], degree), t) for axis in (0, 1)]
-        waver = np.cumsum(self.rng.normal(0, 0.0014, (KNOTS, 2)), 0)
+        waver = np.cumsum(self.rng.normal(0, 0.0008, (KNOTS, 2)), 0)
         self.points.append(np.stack(curve, 1) + waver)
         taper = np.sin(np.pi * np.clip(t, 0.02, 0.98)) ** 0.7
-        uneven = 1 + 0.25 * np.sin(t * self.rng.uniform(6, 14) + self.rng.uniform(0, 6))
+        uneven = 1 + 0.18 * np.sin(t * self.rng.uniform(6, 14) + self.rng.uniform(0, 6))
         self.depths.append(-DEPTH * depth * taper * uneven)
-        self.widths.append(width)
+        self.widths.append(SOFTNESS * width)
 
     def add_pair(
         self, knots: list[tuple[float, float]], depth: float, width: float = 0.011
@@ -209,7 +210,7 @@ def _spots(person: Person, rng: np.random.Generator) -> np.ndarray:
     old = old_fraction(person.age)
     dots(int(rng.poisson(10 * person.skin.moles**1.5)), (-0.6, 6.1), (0.6, 7.9), 0.010, 1.0)
     dots(int(220 * person.freckles), (-0.55, 6.8), (0.55, 7.2), 0.009, 0.35)
-    dots(int(80 * max(old - 0.3, 0)), (-0.75, 6.3), (0.75, 8.3), 0.025, 0.32)
+    dots(int(80 * max(old - 0.3, 0)), (-0.75, 6.3), (0.75, 8.3), 0.025, 0.4)
     return field
 
 
@@ -222,7 +223,7 @@ def detail_map(person: Person, expression: Expression) -> DetailMap:
     _folds(
         strokes,
         # Finer skin folds more.
-        old_fraction(person.age) * (1.6 - 0.5 * person.face.masculinity),
+        old_fraction(person.age) * (1.7 - 0.6 * person.face.masculinity),
         expression.smile,
         max(0.0, expression.brow_raise),
         lower,

@@ -53,7 +53,7 @@ def draw_expression(
         jaw_open = float(0.10 + 0.33 * rng.beta(1.2, 2.4))
     gaze = np.clip(rng.normal((0, -1), (7, 4)), -18, 9)
     chance, eyes_needed = rng.random(), bool(sure & {"Narrow_Eyes", "Bags_Under_Eyes"})
-    blink = rng.uniform(0.0, 0.16)
+    blink = rng.uniform(0.0, 0.08)
     if chance < LOOKS_AWAY:
         gaze[0] = rng.choice((-1, 1)) * rng.uniform(18, 30)
     elif chance < LOOKS_AWAY + LOOKS_DOWN and not eyes_needed:
@@ -64,7 +64,7 @@ def draw_expression(
         smile=smile,
         grin=grin,
         jaw_open=jaw_open,
-        brow_raise=float(np.clip(rng.normal(0.05, 0.2), -0.35, 0.6)),
+        brow_raise=float(np.clip(rng.normal(0.12, 0.16), -0.2, 0.6)),
         squint=float(np.clip(0.4 * smile * rng.random() + rng.uniform(0, 0.15), 0, 1)),
         blink=float(blink),
         pucker=float(rng.uniform(0.2, 0.5)) if pouts else 0.0,

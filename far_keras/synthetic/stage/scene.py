@@ -21,6 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
+from far_keras.synthetic.head.lids import lid_opening
 from far_keras.synthetic.head.mesh import HeadMesh, Material, SurfaceSamples, load_head
 from far_keras.synthetic.head.morphs import expression_weights, morph, shape_weights
 from far_keras.synthetic.head.normals import vertex_normals
@@ -131,7 +132,7 @@ def build_scene(person: Person, shot: Shot, size: tuple[int, int]) -> Scene:
     """
     mesh = load_head()
     weights = shape_weights(mesh, person)
-    for name, value in expression_weights(shot.expression).items():
+    for name, value in expression_weights(shot.expression, lid_opening(person)).items():
         weights[name] = weights.get(name, 0.0) + value
     pose = Pose(shot.camera.yaw, shot.camera.pitch, shot.camera.roll)
     vertices = morph(mesh, weights)
