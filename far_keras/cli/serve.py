@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import logging
-import signal
+import os
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from far_keras.cli.command import command
 from far_keras.errors import ServerError
@@ -142,29 +141,34 @@ def run(options: argparse.Namespace) -> None:
         _serve(config, options.grace_seconds)
 
 
-def _serve(config: ServerConfig, grace: float) -> None:
+def _serve(config: ServerConfig, grace: float) -> NoReturn:
     from far_keras.serving.server import Server
     from far_keras.serving.server.memory import prepare_memory
+    from far_keras.serving.server.stop_signal import stop_signal
 
     server = Server(config)
     prepare_memory()
     # So long a thread that comes back from a run waits for Python's lock; else 5 ms.
     sys.setswitchinterval(5e-4)
     server.start()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    if server.metrics_address:
-        print(f"metrics at {server.metrics_address}", flush=True)
-    print(f"serving {', '.join(server.models)} on {server.address}", flush=True)
-    stop.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
-    print("finishing the calls under way", flush=True)
+    with stop_signal() as wait:
+        if server.metrics_address:
+            _say(f"metrics at {server.metrics_address}")
+        _say(f"serving {', '.join(server.models)} on {server.address}")
+        wait()
+    _say("finishing the calls under way")
     # Should anything hang on the way out, the process ends all the same, and says where it hung.
     faulthandler.dump_traceback_later(grace + _EXIT_SECONDS, exit=True)
     server.stop(grace)
-    print("stopped", flush=True)
+    _say("stopped")
+    # Not by a return: Python would wait for the runs of calls that were cut off, and take native
+    # libraries apart under threads that still use them.
+    os._exit(0)
+
+
+def _say(text: str) -> None:
+    with suppress(BrokenPipeError):  # whoever reads may have left
+        print(text, flush=True)
 
 
 @contextmanager

@@ -34,7 +34,8 @@ class RunningServer:
         )
         self.lines = []
         self._new = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         ready = self.wait_for("serving ", START_SECONDS)
         self.address = ready.rpartition(" on ")[2]
         self.metrics_url = next(
@@ -60,11 +61,23 @@ class RunningServer:
         self.kill()
         raise AssertionError(f"no {text!r} in the server's output:\n" + "\n".join(self.lines))
 
-    def stop(self, seconds=100):
+    def stop(self):
         """Ends it as a service manager would; the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
+        return self.wait()
+
+    def wait(self, seconds=100):
+        """The exit status, when it has ended and all its output is in `lines`."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(
+                f"not ended after {seconds} s:\n" + "\n".join(self.lines)
+            ) from None
+        self._reader.join(10)
+        return code
 
     def kill(self):
         """Ends it as a crash would."""
@@ -75,11 +88,8 @@ class RunningServer:
         return self
 
     def __exit__(self, *exception):
-        try:
-            self.stop()
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+        if self.process.poll() is None:
+            assert self.stop() == 0, self.lines  # 1 where it hung and so ended itself
 
 
 @pytest.fixture(scope="session")

@@ -278,11 +278,23 @@ class ModelManager:
             self._configure(settings)
         self._changed()
 
-    def close(self) -> None:
-        """Unloads everything; versions in use end with their last user."""
-        with self._loading:
+    def close(self, seconds: float) -> bool:
+        """Unloads everything; versions in use end with their last user.
+
+        Args:
+            seconds: To wait for a change of models that is under way.
+
+        Returns:
+            Whether that ended in time. If not, nothing is unloaded.
+        """
+        if not self._loading.acquire(timeout=max(0.0, seconds)):
+            return False
+        try:
             for name in list(self._models):
                 self._drop(name)
+        finally:
+            self._loading.release()
+        return True
 
     def _drop(self, name: str) -> None:
         model = self._models.pop(name)

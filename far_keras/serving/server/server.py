@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from far_keras.errors import ServerError
 from far_keras.serving.server.config import ServerConfig
 from far_keras.serving.server.handlers import MODEL_SERVICE, PREDICTION_SERVICE, Handlers
+from far_keras.serving.server.health_service import HealthService
 from far_keras.serving.server.metrics import ServerMetrics
 from far_keras.serving.server.metrics_http import MetricsEndpoint
 from far_keras.serving.server.model_manager import ModelManager
@@ -27,11 +28,16 @@ _logger = logging.getLogger(__name__)
 
 # Threads beside those that predictions may hold: for health, status and refusals under load.
 _SPARE_THREADS = 16
+# Calls that watch the health, each with a thread of its own.
+_MAX_WATCHERS = 64
 # Calls that may wait for a thread, before their messages are read.
 _SPARE_CALLS = 256
 # For callers to come to rest before the port closes; see `Handlers.hold`.
 _QUIET_SECONDS = 0.5
 _HOLD_SECONDS = 3.0
+# For the last answers to reach their callers, and then for everything else to end.
+_ANSWER_SECONDS = 1.0
+_CLOSE_SECONDS = 5.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -57,7 +63,7 @@ class Server:
             on_load=self.metrics.count_load,
             on_change=self._update_health,
         )
-        self._health = health.HealthServicer()
+        self._health = HealthService(_MAX_WATCHERS)
         self._stopped = threading.Event()
         self._polling: threading.Thread | None = None
         self._grpc: grpc.Server | None = None
@@ -117,8 +123,12 @@ class Server:
     def stop(self, grace: float = 30.0) -> None:
         """Takes no more calls, finishes those it took, and unloads the models.
 
+        What does not end, such as a model that is loading from a dead disk, is left behind with a
+        warning in the log.
+
         Args:
-            grace: Seconds after which calls under way are cut off.
+            grace: Seconds after which calls under way are cut off. Some 6 more may pass until this
+                returns.
         """
         self._stopped.set()
         self._health.enter_graceful_shutdown()
@@ -130,13 +140,16 @@ class Server:
             self._handlers.drain(end - time.monotonic())
             # Answers that are ready still have to reach their callers. Those who watch the health
             # would not end by themselves.
-            self._grpc.stop(min(grace, 1.0)).wait()
+            seconds = min(grace, _ANSWER_SECONDS)
+            if not self._grpc.stop(seconds).wait(seconds + _CLOSE_SECONDS):
+                _logger.warning("the port does not close")
+        end = time.monotonic() + _CLOSE_SECONDS
         if self._polling is not None:
-            self._polling.join()
-            self._polling = None
+            self._polling.join(_CLOSE_SECONDS)
         if self._endpoint is not None:
             self._endpoint.close()
-        self._manager.close()
+        if not self._manager.close(end - time.monotonic()):
+            _logger.warning("a model is still loading: the models are not unloaded")
 
     def wait(self) -> None:
         """Returns when the server has been stopped."""
@@ -154,7 +167,7 @@ class Server:
             on_run=self.metrics.count_run,
         )
         self.metrics.watch(self._manager, lambda: scheduler.waiting)
-        threads = config.places + config.max_queue + _SPARE_THREADS
+        threads = config.places + config.max_queue + _SPARE_THREADS + _MAX_WATCHERS
         server = grpc.server(
             ThreadPoolExecutor(threads, thread_name_prefix="call"),
             options=[

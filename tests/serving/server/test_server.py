@@ -1,3 +1,5 @@
+import os
+
 import grpc
 import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -56,6 +58,20 @@ def test_health_of_a_model_that_has_no_version_yet(models, tmp_path, write_sums)
         assert [health(name) for name in ("", "sums", "late")] == [1, 1, 1]
 
 
+def test_more_watchers_than_may_watch(models):
+    with (
+        Server(ServerConfig(models=models, port=0)) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = health_pb2_grpc.HealthStub(channel)
+        watching = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=20) for _ in range(64)]
+        assert [next(states).status for states in watching] == [SERVING] * 64
+        with pytest.raises(grpc.RpcError, match="64 calls watch already") as caught:
+            next(stub.Watch(health_pb2.HealthCheckRequest(), timeout=20))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert stub.Check(health_pb2.HealthCheckRequest(), timeout=20).status == SERVING
+
+
 def test_reflection_describes_the_services(channel):
     database = ProtoReflectionDescriptorDatabase(channel)
     assert {
@@ -105,6 +121,26 @@ def test_a_server_can_be_stopped_before_it_is_started_and_twice(models):
     server = Server(ServerConfig(models=models, port=0))
     server.stop()
     server.stop()
+
+
+def test_a_model_that_never_loads_does_not_keep_the_server(tmp_path, write_sums, caplog):
+    write_sums(tmp_path / "sums" / "1", 1)
+    server = Server(ServerConfig(models=tmp_path, port=0, poll_seconds=0.05))
+    server.start()
+    with grpc.insecure_channel(server.address) as channel:
+        # A file that cannot be read to its end, as on a disk that does not answer.
+        version = tmp_path / ".2"
+        version.mkdir()
+        os.mkfifo(version / "far_keras.json")
+        (version / "saved_model.pb").touch()
+        version.rename(tmp_path / "sums" / "2")
+        with (tmp_path / "sums" / "2" / "far_keras.json").open("w"):  # opens when it is read
+            server.stop(grace=0.1)
+            assert "a model is still loading" in caplog.text
+            with pytest.raises(grpc.RpcError):
+                health_pb2_grpc.HealthStub(channel).Check(
+                    health_pb2.HealthCheckRequest(), timeout=10
+                )
 
 
 def test_an_address_of_another_machine(models):
