@@ -20,6 +20,7 @@ from far_keras.synthetic.renderer import render
 
 __all__ = ["STAND_INS", "StandInFigures", "draw_stand_ins", "measure_stand_ins"]
 
+PICTURES = 24  # of each kind
 SEED = 90_000  # no data set is rendered with it
 _COLUMNS = 6
 
@@ -86,14 +87,13 @@ STAND_INS: dict[str, Callable[[Person, Shot], np.ndarray]] = {
 """By kind, what turns a person and a shot into a picture; the first is there to compare with."""
 
 
-def measure_stand_ins(model: str | Path, count: int = 24) -> list[StandInFigures]:
-    """Shows a model rendered stand-ins of each kind, of the same people.
+def measure_stand_ins(model: str | Path) -> list[StandInFigures]:
+    """Shows a model `PICTURES` rendered stand-ins of each kind, of the same people.
 
     Args:
         model: Folder of a trained model.
-        count: Pictures of each kind.
     """
-    people = list(_people(count))
+    people = list(_people(PICTURES))
     figures = []
     with Recognizer.load(model, sensitive=True) as recognizer:
         for kind, draw in STAND_INS.items():

@@ -29,6 +29,7 @@ def test_photographs_that_are_not_there_are_refused_before_any_work(tmp_path):
 @pytest.mark.slow
 def test_a_small_recipe_ends_with_a_model_and_a_card(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("far_keras.pretraining.stand_ins.PICTURES", 6)
     console = Console(record=True)
     folder = pretrain("run", SMALL, console=console)
     assert folder == Path("run/mgmtn_efficientnetlite0")
