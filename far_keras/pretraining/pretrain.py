@@ -114,6 +114,8 @@ class _Run:
 
         keras.backend.clear_session()
         settings = {"seed": self.recipe.seed, **self.recipe.training, "variant": variant}
+        if variant == PRETRAINED:
+            settings["model"] = self.recipe.model
         train(
             TrainConfig(records=str(self.records), output=str(self.trained / variant), **settings)
         )
