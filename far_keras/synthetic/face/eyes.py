@@ -94,7 +94,7 @@ def paint_mouth(scene: Scene, fragments: Fragments) -> Surface:
         _fade(GUM_LINES[1] + scallop + 0.008, GUM_LINES[1] + scallop, y),
     )[:, None]
     enamel = TEETH[0] + (TEETH[1] - TEETH[0]) * scene.person.skin.teeth
-    between = 1 - 0.25 * np.exp(-((gap / 0.006) ** 2))
+    between = 1 - 0.12 * np.exp(-((gap / 0.006) ** 2))
     between -= 0.3 * np.exp(-(((y - UPPER_EDGE) / 0.006) ** 2))
     enamel = enamel * between[:, None]
     enamel = enamel + gums * (GUMS - enamel)

@@ -18,6 +18,7 @@ from far_keras.synthetic.stage.shading import Surface, tilt_normals
 __all__ = ["paint_skin"]
 
 BLOOD = np.array([0.03, 0.20, 0.18], np.float32)  # what blood under the skin takes from the light
+SEAM = 6.617  # height on the rest head where the lips meet
 STUBBLE = np.array([0.03, 0.035, 0.04], np.float32)
 
 
@@ -77,10 +78,21 @@ def _make_up(scene: Scene, albedo: np.ndarray, fragments: Fragments) -> None:
         _blend(albedo, np.full(3, 0.01), 0.9 * drawn * (rest[:, 2] > 1.0))
 
 
+def _creases(person: Person, albedo: np.ndarray, rest: np.ndarray) -> None:
+    """The fold of the upper lid, shallow in eyes of Asian form, and the moist rim of the lower."""
+    x = np.abs(rest[:, 0])
+    near = (x > 0.13) & (x < 0.55) & (rest[:, 2] > 1.0)
+    fold = np.interp(x, (0.17, 0.24, 0.33, 0.42, 0.52), (7.30, 7.362, 7.392, 7.375, 7.315))
+    line = np.exp(-(((rest[:, 1] - fold) / 0.014) ** 2)) * near
+    line *= np.clip((x - 0.15) / 0.06, 0, 1) * np.clip((0.54 - x) / 0.08, 0, 1)
+    depth = 0.42 * (1 - 0.7 * person.face.ancestry[2])
+    albedo *= 1 - (depth * line)[:, None] * np.array([0.75, 1.0, 1.0], np.float32)
+
+
 def _stubble(person: Person, albedo: np.ndarray, rest: np.ndarray, fine: np.ndarray) -> None:
     """The shade of shaved or short beard hair under the skin."""
     beard = person.beard
-    shaven = 0.13 * person.face.masculinity if person.male else 0.0
+    shaven = 0.24 * person.face.masculinity if person.male else 0.0
     strength = max(shaven, 0.62 * beard.shadow)
     if strength <= 0:
         return
@@ -101,7 +113,9 @@ def _spots(person: Person, albedo: np.ndarray, rest: np.ndarray, mottles: np.nda
         albedo *= 1 - red[:, None] * np.array([0.05, 0.38, 0.34], np.float32)
 
 
-def _lips(scene: Scene, surface: Surface, lips: np.ndarray, tone: np.ndarray) -> None:
+def _lips(
+    scene: Scene, surface: Surface, rest: np.ndarray, lips: np.ndarray, tone: np.ndarray
+) -> None:
     makeup, old = scene.shot.makeup, old_fraction(scene.person.age)
     natural = lip_color(tone, scene.person.skin.lip_depth)
     amount = np.clip(lips * 1.2, 0, 1) * (0.85 - 0.3 * min(old, 1.0))
@@ -113,6 +127,11 @@ def _lips(scene: Scene, surface: Surface, lips: np.ndarray, tone: np.ndarray) ->
         _blend(surface.albedo, color, np.clip(lips * 1.3, 0, 1) * 0.95 * makeup.lipstick)
         surface.gloss += 0.30 * makeup.lip_gloss * makeup.lipstick * lips
         surface.sharpness += 20 * makeup.lip_gloss * lips
+    # The upper lip is darker; where the lips meet, both are.
+    above = np.clip((rest[:, 1] - SEAM) / 0.03, 0, 1)
+    seam = np.exp(-(((rest[:, 1] - SEAM) / 0.014) ** 2))
+    dark = np.clip(lips * (0.12 * above + 0.45 * seam), 0, 1)
+    surface.albedo *= 1 - dark[:, None] * np.array([0.8, 1.0, 1.0], np.float32)
 
 
 def _openings(surface: Surface, fragments: Fragments) -> None:
@@ -171,14 +190,14 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     surface.albedo *= 1 - np.clip(under, 0, 1)[:, None] * np.array([0.45, 0.62, 0.52], np.float32)
     detail: DetailMap = detail_map(person, scene.shot.expression)
     relief = detail.at(rest)
-    grooves = np.clip(-relief[0] * 28, 0, 0.4)
+    grooves = np.clip(-relief[0] * 28, 0, 0.45)
     surface.albedo *= 1 - grooves[:, None] * np.array([0.75, 1.0, 1.0], np.float32)
     pigment = np.clip(relief[3] * (1 - 0.6 * makeup.foundation), 0, 0.85)
     surface.albedo *= 1 - pigment[:, None] * np.array([0.5, 0.72, 0.85], np.float32)
     oily = spot(rest, 0.0, 7.7, 0.4, 0.25, mirrored=False) + spot(rest, 0.0, 7.0, 0.09, 0.2)
     shine = (0.3 + 1.7 * person.skin.shine) * (1 - 0.35 * old)
     surface.gloss += (0.055 + 0.06 * oily) * shine * (1 - 0.3 * is_neck(rest))
-    surface.gloss *= np.clip(1 + 0.25 * mottles, 0.3, 1.8)
+    surface.gloss *= np.clip(1 + 0.12 * mottles, 0.3, 1.8)
     surface.sharpness += 4 * oily
     surface.scatter += 1.0
     _spots(person, surface.albedo, rest, mottles)
@@ -187,8 +206,9 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     hair = np.array(person.hair.color, np.float32)
     _blend(surface.albedo, 0.25 * tone + 0.35 * hair, (0.85 * scalp).astype(np.float32))
     surface.gloss *= (1 - 0.8 * scalp).astype(np.float32)
+    _creases(person, surface.albedo, rest)
     _make_up(scene, surface.albedo, fragments)
-    _lips(scene, surface, fragments.mask("lips"), tone)
+    _lips(scene, surface, rest, fragments.mask("lips"), tone)
     _relief(scene, surface, fragments, relief, fine)
     _openings(surface, fragments)
     for name in ("albedo", "normal", "gloss", "sharpness"):

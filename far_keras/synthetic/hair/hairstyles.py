@@ -227,18 +227,18 @@ def comb_loose(
     amplitude, frequency, flat = _waves(hair, look, owner, 0.8, rng)
     return Combing(
         directions=unit(np.where(long[:, None], aside + rng.normal(0, 0.2, (count, 3)), off)),
-        lengths=np.where(long, rng.uniform(0.5, 1.5, count), rng.uniform(0.12, 0.5, count)),
-        lifts=np.where(long, 0.05, 0.04 + 0.25 * rng.random(count) * (0.3 + hair.volume)),
+        lengths=np.where(long, rng.uniform(0.5, 1.5, count), rng.uniform(0.08, 0.3, count)),
+        lifts=np.where(long, 0.05, 0.03 + 0.12 * rng.random(count) * (0.3 + hair.volume)),
         cling=np.where(long, 0.2, 0.6),
         weight=np.where(long, 4.0, 0.8),
         face_edge=zero + 9,
         sideways=zero,
-        amplitude=amplitude + 0.01 + 0.03 * rng.random(count),
+        amplitude=amplitude + 0.005 + 0.015 * rng.random(count),
         frequency=frequency * rng.uniform(0.3, 1.0, count),
         cling_until=7.5,
         flat=flat,
         clump=0.6,
-        width=0.014,
+        width=0.010,
     )
 
 
@@ -250,7 +250,7 @@ def _tied(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Gene
     tangent = unit(towards - normals * np.sum(towards * normals, axis=1, keepdims=True))
     angle = np.arccos(np.clip(normals @ unit(knot), -1, 1))
     zero = np.zeros(count)
-    puff = (0.06 if hair.style == "updo" else 0.02) + 0.11 * hair.volume
+    puff = (0.08 if hair.style == "updo" else 0.04) + 0.14 * hair.volume
     amplitude, frequency, flat = _waves(hair, look, owner, 0.25, rng)
     return Combing(
         directions=unit(tangent + _jitter(owner, 0.03, 0.03, rng)),

@@ -56,7 +56,7 @@ def scalp_density(points: Array, hair: Hair, male: bool) -> Array:
     edge += 0.11 * hair.hairline * np.interp(azimuth, (0, 35, 60), (1.0, 0.8, 0.0))
     edge += hair.receding * np.interp(azimuth, _AZIMUTH, _RECESSION)
     corner = np.exp(-(((azimuth - 36) / 9) ** 2))
-    edge += corner * (0.05 if male else -0.05) - (0.0 if male else 0.03)
+    edge += corner * (0.05 if male else -0.05) - (0.05 if male else 0.09)
     if not male:  # no whiskers before the ears
         edge += 0.3 * np.exp(-(((azimuth - 71) / 7) ** 2))
     # An irregular edge: a few waves along the hairline that no comb would draw.

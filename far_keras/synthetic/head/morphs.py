@@ -62,7 +62,7 @@ Weights = defaultdict[str, float]
 
 def old_fraction(age: float) -> float:
     """How far a face of this age (years) has gone from 30 to a very old face, 0 .. 1.15."""
-    return min(max((age - 30.0) / 32.0, 0.0) ** 0.85, 1.15)
+    return min(max((age - 30.0) / 33.0, 0.0), 1.15)
 
 
 def _signed(weights: Weights, known: Mapping[str, int], name: str, strength: float) -> None:
@@ -110,18 +110,18 @@ def _base_shape(weights: Weights, face: Face, age: float) -> None:
 def _sex_traits(face: Face) -> dict[str, float]:
     """What makes a face a man's or a woman's beyond the macro targets; signed strengths."""
     m = 2 * face.masculinity - 1  # -1 feminine .. 1 masculine
-    man, woman = max(m, 0.0), 1.2 * max(-m, 0.0)
+    man, woman = max(m, 0.0), 1.35 * max(-m, 0.0)
     return {
         "chin-width": 0.5 * man - 0.7 * woman,
         "chin-prominent": 0.35 * man,
         "chin-bones": 0.6 * man - 0.6 * woman,
-        "forehead-nubian": -0.25 * man + 0.1 * woman,
+        "forehead-nubian": -0.25 * man + 0.25 * woman,
         "forehead-trans": -0.3 * man,
-        "eyebrows-trans": -0.6 * man + 0.5 * woman,
+        "eyebrows-trans": -0.3 * man + 0.4 * woman,
         # The mesh's men have longer faces and closer eyes than people have.
         "head-scale-vert": -0.22 * man,
         "eye-trans-out": 0.05 + 0.3 * man,
-        "chin-height": -0.45 * man,
+        "chin-height": -0.45 * man - 0.2 * woman,
         "mouth-trans": 0.05 + 0.3 * man,
         "eye-corner2": 0.25 * woman,
         "nose-scale-horiz": 0.35 * man - 0.7 * woman,
@@ -129,13 +129,15 @@ def _sex_traits(face: Face) -> dict[str, float]:
         "nose-scale-depth": 0.15 * man - 0.15 * woman,
         "nose-hump": 0.3 * man - 0.1 * woman,
         "nose-curve": 0.15 * man - 0.1 * woman,
-        "mouth-upperlip-height": -0.3 * man + 0.28 * woman,
-        "mouth-lowerlip-height": -0.25 * man + 0.28 * woman,
-        "cheek-bones": 0.15 * woman,
+        "mouth-upperlip-height": -0.3 * man + 0.36 * woman,
+        "mouth-lowerlip-height": -0.25 * man + 0.36 * woman,
+        "cheek-bones": 0.2 * woman,
         "cheek-volume": -0.3 * woman,
-        "mouth-scale-horiz": 0.2 * man + 0.05 * woman,
+        "mouth-scale-horiz": 0.2 * man - 0.1 * woman,
+        "nose-scale-vert": -0.3 * woman,
+        "ear-scale": -0.12 * woman,
         "measure-neck-height": -0.2 - 0.65 * man,
-        "neck-scale-horiz": 0.7 * man - 0.35 * woman,
+        "neck-scale-horiz": 0.7 * man - 0.5 * woman,
         "neck-scale-depth": 0.4 * man - 0.2 * woman,
     }
 
@@ -147,16 +149,16 @@ def _age_traits(face: Face, age: float) -> dict[str, float]:
     # second old woman for a man.
     coarse = old * (0.25 + 0.75 * face.masculinity)
     return {
-        "head-age": (1.6 - 0.35 * face.masculinity) * old - 0.15,
+        "head-age": 1.4 * old - 0.15,
         "mouth-upperlip-height": -0.25 * old - 0.2 * coarse,
         "mouth-lowerlip-height": -0.15 * old - 0.2 * coarse,
         "mouth-angles": -0.3 * old - 0.2 * coarse,
         "nose-scale-vert": 0.15 * coarse,
         "nose-point": -0.2 * coarse,
         "neck-double": 0.35 * old,
-        "cheek-trans": -0.7 * old,
+        "cheek-trans": -0.75 * old,
         "cheek-volume": -0.5 * old * (1 - face.weight),
-        "eye-bag": 1.0 * old,
+        "eye-bag": 0.6 * old,
         "eye-eyefold": -0.6 * old,
         "eyebrows-trans": -0.3 * coarse,
         "ear-scale": 0.35 * coarse,
@@ -222,7 +224,7 @@ def shape_weights(mesh: HeadMesh, person: Person) -> dict[str, float]:
             _signed(weights, known, side + name, strength)
     outline = "head-oval" if face.outline == "oval" else f"head-{face.outline}"
     # A woman's outline is softer.
-    weights[outline] += (0.25 + 0.2 * face.masculinity) if face.outline != "oval" else 0.0
+    weights[outline] += (0.2 + 0.12 * face.masculinity) if face.outline != "oval" else 0.0
     weights["head-oval"] += 0.9 * face.oval
     _asymmetry(weights, mesh, face)
     for name, value in fit_lids(mesh, weights, person).items():
@@ -237,11 +239,11 @@ def expression_weights(expression: Expression, opening: float = 0.15) -> dict[st
     """
     e = expression
     both = {
-        "mouthSmile": e.smile,
+        "mouthSmile": 0.88 * e.smile,
         "mouthDimple": 0.25 * e.smile,
-        "mouthStretch": 0.1 * e.smile + 0.2 * e.grin,
-        "mouthUpperUp": 0.1 * e.smile + 0.65 * e.grin,
-        "mouthLowerDown": 0.5 * e.grin,
+        "mouthStretch": 0.1 * e.smile + 0.1 * e.grin,
+        "mouthUpperUp": 0.1 * e.smile + 1.0 * e.grin,
+        "mouthLowerDown": 0.35 * e.grin,
         "cheekSquint": 0.3 * e.smile,
         "eyeLookDown": max(0.0, -e.gaze[1]) / 25,
         "eyeLookUp": max(0.0, e.gaze[1]) / 25,
@@ -256,8 +258,8 @@ def expression_weights(expression: Expression, opening: float = 0.15) -> dict[st
     weights["browInnerUp"] = 0.2 + 0.8 * max(0.0, e.brow_raise)
     weights["jawOpen"] = e.jaw_open
     # Drawn back, lips are stretched thin.
-    weights["mouthRollUpper"] = 0.3 * e.grin
-    weights["mouthRollLower"] = 0.25 * e.grin
+    weights["mouthRollUpper"] = 0.1 * e.grin
+    weights["mouthRollLower"] = 0.1 * e.grin
     weights["mouthPucker"] = e.pucker
     return {name: value for name, value in weights.items() if value}
 

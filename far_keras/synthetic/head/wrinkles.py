@@ -16,7 +16,7 @@ LEFT, TOP = -1.0, 8.5  # rest coordinates of the map's first texel
 TEXELS = 128  # texels a decimetre
 WIDTH, HEIGHT = 256, 384
 KNOTS = 24  # points of a stroke
-DEPTH = 1.5  # of all grooves
+DEPTH = 1.7  # of all grooves
 SOFTNESS = 1.45  # of all grooves' width
 
 
@@ -135,7 +135,7 @@ def _folds(
         bend = rng.uniform(0.0, 0.035)
         strokes.add(
             [(-half, y - tilt), (-half / 2, y + bend), (half / 2, y + bend), (half, y + tilt)],
-            0.0048 * max(old * rng.uniform(0.6, 1.2), 0.0) + 0.003 * raise_,
+            0.0056 * max(old * rng.uniform(0.6, 1.2), 0.0) + 0.003 * raise_,
             0.013,
         )
     for side in (-1, 1):
@@ -158,21 +158,21 @@ def _folds(
             0.009,
         )
     strokes.add_pair(
-        [(0.185, 7.22), (0.25, 7.165), (0.34, 7.14), (0.45, 7.19)], 0.0010 + 0.0038 * old, 0.010
+        [(0.185, 7.22), (0.25, 7.165), (0.34, 7.14), (0.45, 7.19)], 0.0010 + 0.0046 * old, 0.010
     )
     strokes.add_pair(
-        [(0.16, 7.19), (0.23, 7.10), (0.33, 7.055), (0.44, 7.09)], 0.0006 + 0.0052 * old, 0.015
+        [(0.16, 7.19), (0.23, 7.10), (0.33, 7.055), (0.44, 7.09)], 0.0006 + 0.0064 * old, 0.015
     )
     strokes.add_pair(
         [(0.195, 6.95), (0.26, 6.86), (0.32, 6.74), (0.35, 6.60)],
-        0.0008 + 0.0022 * cheek + 0.0095 * old + (0.003 + 0.005 * cheek) * smile,
+        0.0010 + 0.0024 * cheek + 0.0125 * old + (0.003 + 0.005 * cheek) * smile,
         0.022,
     )
     if cheek * smile > 0.3:  # the bracket beside the mouth's corner
         strokes.add_pair(
             [(0.36, 6.78), (0.42, 6.66), (0.41, 6.52)], 0.006 * (cheek * smile - 0.2), 0.022
         )
-    strokes.add_pair([(0.275, 6.60), (0.295, 6.50), (0.31, 6.38)], 0.0075 * old, 0.017)
+    strokes.add_pair([(0.275, 6.60), (0.295, 6.50), (0.31, 6.38)], 0.0095 * old, 0.019)
     strokes.add([(-0.16, 6.43), (0.0, 6.45), (0.16, 6.43)], 0.0012 + 0.003 * old, 0.016)
     if old > 0.25:
         for x in np.linspace(-0.21, 0.21, 11):

@@ -104,7 +104,7 @@ def draw_person(
     male = bool(drawn["Male"])
     age = _draw_age(rng, drawn, sure)
     ancestry: RGB = drawn["ancestry"]
-    melanin = float(np.clip(np.dot(ancestry, (0.24, 0.82, 0.40)) + rng.normal(0, 0.09), 0.12, 1))
+    melanin = float(np.clip(np.dot(ancestry, (0.24, 0.77, 0.40)) + rng.normal(0, 0.09), 0.12, 1))
     if drawn["Pale_Skin"]:
         melanin = MARGINS["Pale_Skin"].draw(rng, True)
     outlines = ("square", "round", "rectangular", "diamond", "triangular")

@@ -45,4 +45,6 @@ def lip_color(tone: np.ndarray, depth: float) -> np.ndarray:
         depth: 0 hardly redder than the skin .. 1 deep red.
     """
     faint, deep = np.array([0.90, 0.70, 0.69]), np.array([0.72, 0.36, 0.38])
-    return np.asarray(tone * (faint + (deep - faint) * depth), np.float32)
+    # Where melanin darkens the skin, lips are pinker than it.
+    pink = depth * max(0.0, 0.35 - float(tone[0])) * np.array([0.20, 0.06, 0.07])
+    return np.asarray(tone * (faint + (deep - faint) * depth) + pink, np.float32)

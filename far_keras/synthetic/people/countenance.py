@@ -27,7 +27,7 @@ def draw_skin(rng: np.random.Generator, male: bool) -> Skin:
         moles=float(rng.beta(1.0, 3.0)),
         blemishes=float(rng.uniform(0.3, 1.0)) if blemished else 0.0,
         mouth_shade=float(rng.uniform(0.3, 1.0)) if shaded else float(rng.uniform(0, 0.15)),
-        lip_depth=float(np.clip(rng.normal(0.3 if male else 0.5, 0.2), 0, 1)),
+        lip_depth=float(np.clip(rng.normal(0.2 if male else 0.62, 0.2), 0, 1)),
         smile_folds=float(rng.beta(1.3, 1.8 if male else 2.4)),
         teeth=float(rng.beta(3.0, 1.6)),
     )
@@ -47,7 +47,7 @@ def draw_expression(
     grin = jaw_open = 0.0
     if mouth_open and smile >= SMILING:
         grin = float(rng.uniform(0.55, 1.0))
-        jaw_open = float(0.06 + 0.34 * rng.beta(1.0, 3.0))
+        jaw_open = float(0.05 + 0.28 * rng.beta(1.0, 3.0))
     elif mouth_open:
         grin = float(rng.uniform(0.0, 0.5))
         jaw_open = float(0.10 + 0.33 * rng.beta(1.2, 2.4))
@@ -65,7 +65,7 @@ def draw_expression(
         grin=grin,
         jaw_open=jaw_open,
         brow_raise=float(np.clip(rng.normal(0.12, 0.16), -0.2, 0.6)),
-        squint=float(np.clip(0.4 * smile * rng.random() + rng.uniform(0, 0.15), 0, 1)),
+        squint=float(np.clip(0.3 * smile * rng.random() + rng.uniform(0, 0.15), 0, 1)),
         blink=float(blink),
         pucker=float(rng.uniform(0.2, 0.5)) if pouts else 0.0,
         gaze=(float(gaze[0]), float(gaze[1])),

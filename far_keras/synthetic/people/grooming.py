@@ -35,7 +35,7 @@ def draw_hair(
     color = palette.hair_color(rng, name, 0.0 if sure & set(HAIR_COLOR_NAMES) else DOUBTFUL)
     style = _draw_style(rng, drawn, sure)
     bangs = strength("Bangs")
-    high = rng.normal((0.2 if style in TIED else 0.0) - (0.0 if male else 0.1), 0.35)
+    high = rng.normal((0.1 if style in TIED else 0.0) - (0.0 if male else 0.1), 0.35)
     thin = rng.random() < 0.04 + (0.3 if male else 0.12) * old
     tips, streaks = _dye(rng, name, color, style, male, sure)
     pencilled = not male and rng.random() < 0.35

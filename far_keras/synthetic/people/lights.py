@@ -102,8 +102,8 @@ def _soft(rng: np.random.Generator) -> Light:
         key_direction=_unit(rng.normal(0, 0.6), rng.uniform(0.1, 0.8), rng.uniform(0.6, 1.0)),
         key_color=rgb(key),
         softness=rng.uniform(0.2, 0.9),
-        fill_color=rgb(key * rng.uniform(0.05, 0.4)),
-        ambient_color=rgb(_white(rng) * rng.uniform(0.15, 0.42)),
+        fill_color=rgb(key * rng.uniform(0.1, 0.45)),
+        ambient_color=rgb(_white(rng) * rng.uniform(0.25, 0.55)),
         rim_color=rgb(_rim(rng, 0.35, key)),
     )
 
@@ -115,7 +115,7 @@ def _flash(rng: np.random.Generator) -> Light:
         key_color=rgb(_white(rng, 0, 0.02)),
         softness=rng.uniform(0.0, 0.3),
         fill_color=rgb(room * rng.uniform(0.0, 0.15)),
-        ambient_color=rgb(room * rng.uniform(0.1, 0.28)),
+        ambient_color=rgb(room * rng.uniform(0.18, 0.38)),
         rim_color=rgb(_rim(rng, 0.25, room)),
     )
 
@@ -125,12 +125,12 @@ def _window(rng: np.random.Generator) -> Light:
     day, room = _white(rng, -0.05), _white(rng, 0.08)
     return Light(
         key_direction=_unit(
-            side * rng.uniform(0.6, 1.0), rng.uniform(0.05, 0.5), rng.uniform(0.1, 0.65)
+            side * rng.uniform(0.6, 1.0), rng.uniform(0.05, 0.5), rng.uniform(0.25, 0.8)
         ),
         key_color=rgb(day),
         softness=rng.uniform(0.75, 1.0),
-        fill_color=rgb(room * rng.uniform(0.02, 0.2)),
-        ambient_color=rgb(room * rng.uniform(0.06, 0.25)),
+        fill_color=rgb(room * rng.uniform(0.05, 0.25)),
+        ambient_color=rgb(room * rng.uniform(0.14, 0.36)),
     )
 
 
@@ -148,12 +148,12 @@ def _overcast(rng: np.random.Generator) -> Light:
 def _sun(rng: np.random.Generator) -> Light:
     sun, sky, ground = _white(rng, 0.08), _white(rng, -0.12), _white(rng, 0.06)
     return Light(
-        key_direction=_unit(rng.normal(0, 0.75), rng.uniform(0.4, 1.1), rng.uniform(0.2, 0.8)),
+        key_direction=_unit(rng.normal(0, 0.75), rng.uniform(0.4, 1.1), rng.uniform(0.35, 0.9)),
         key_color=rgb(sun),
         softness=rng.uniform(0.0, 0.08),
         fill_direction=_unit(rng.normal(0, 0.4), -0.6, 0.7),
-        fill_color=rgb(ground * rng.uniform(0.05, 0.3)),
-        ambient_color=rgb(sky * rng.uniform(0.1, 0.3)),
+        fill_color=rgb(ground * rng.uniform(0.1, 0.4)),
+        ambient_color=rgb(sky * rng.uniform(0.2, 0.45)),
     )
 
 
@@ -166,7 +166,7 @@ def _several(rng: np.random.Generator) -> Light:
         softness=rng.uniform(0.05, 0.5),
         fill_direction=_unit(-side * rng.uniform(0.5, 1.2), rng.uniform(0.1, 0.8), 0.6),
         fill_color=rgb(second * rng.uniform(0.4, 0.9)),
-        ambient_color=rgb(_white(rng) * rng.uniform(0.1, 0.3)),
+        ambient_color=rgb(_white(rng) * rng.uniform(0.18, 0.38)),
         rim_color=rgb(second * rng.uniform(0.3, 1.2)),
     )
 
@@ -181,7 +181,7 @@ def _mixed(rng: np.random.Generator) -> Light:
         softness=rng.uniform(0.1, 0.8),
         fill_direction=_unit(-side * rng.uniform(0.6, 1.2), rng.uniform(0.0, 0.4), 0.5),
         fill_color=rgb(fill * rng.uniform(0.35, 0.8)),
-        ambient_color=rgb((lamp + day) * rng.uniform(0.08, 0.16)),
+        ambient_color=rgb((lamp + day) * rng.uniform(0.12, 0.22)),
     )
 
 
@@ -205,7 +205,7 @@ def _dim(rng: np.random.Generator) -> Light:
         key_color=rgb(lamp),
         softness=rng.uniform(0.1, 0.7),
         fill_color=rgb(lamp * rng.uniform(0.0, 0.2)),
-        ambient_color=rgb(lamp * rng.uniform(0.1, 0.35)),
+        ambient_color=rgb(lamp * rng.uniform(0.2, 0.45)),
     )
 
 
@@ -219,7 +219,7 @@ def _coloured(rng: np.random.Generator) -> Light:
         softness=rng.uniform(0.1, 0.6),
         fill_direction=_unit(-side * rng.uniform(0.5, 1.2), rng.uniform(0.0, 0.5), 0.5),
         fill_color=rgb(second * rng.uniform(0.4, 0.9)),
-        ambient_color=rgb((first + second) * rng.uniform(0.05, 0.15)),
+        ambient_color=rgb((first + second) * rng.uniform(0.1, 0.2)),
         rim_color=rgb(second * rng.uniform(0.3, 1.5)),
     )
 

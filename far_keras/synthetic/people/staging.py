@@ -147,7 +147,7 @@ def _draw_finish(rng: np.random.Generator, light: str, sure: frozenset[str]) -> 
     if light == "backlit":
         fade = float(rng.uniform(0.0, 0.25))
     return Finish(
-        contrast=_normal(rng, 1.08, 0.13, 0.75, 1.4),
+        contrast=_normal(rng, 1.05, 0.12, 0.75, 1.35),
         saturation=saturation,
         toning=toning,
         fade=fade,

@@ -19,7 +19,7 @@ from far_keras.synthetic.parameters import Camera, Finish, Shot
 __all__ = ["develop"]
 
 # A lens is never perfectly sharp: standard deviation in final pixels.
-LENS_BLUR = 0.38
+LENS_BLUR = 0.46
 WARMTH = 0.22  # how far the strongest white balance moves red and blue
 SHOULDER = 0.22  # how gently highlights approach white
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
