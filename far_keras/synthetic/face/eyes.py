@@ -132,11 +132,11 @@ def draw_lashes(scene: Scene) -> None:
     rng = scene.person_rng("lashes")
     painted = max(makeup.eyeliner, makeup.lashes)
     color = 0.3 * np.array(person.hair.brow_color, np.float32) * (1 - painted) + 0.004
-    base = 0.8 - 0.55 * person.face.masculinity
+    base = 1.0 - 0.75 * person.face.masculinity
     t = np.linspace(0, 1, 4)[None, :, None]
     for eye, (upper, lower) in enumerate(lid_rims()):
         for rim, upward, length, alpha in (
-            (upper, 1.0, 0.044 + 0.04 * makeup.lashes, base + 0.4 * painted),
+            (upper, 1.0, 0.044 + 0.01 * base + 0.04 * makeup.lashes, base + 0.4 * painted),
             (lower, -1.0, 0.022 + 0.014 * makeup.lashes, 0.25 * base + 0.25 * painted),
         ):
             knots = head.vertices[rim]

@@ -106,7 +106,7 @@ def fit_lids(mesh: HeadMesh, weights: Mapping[str, float], person: Person) -> di
     opening = lid_opening(person) * distance
     own = np.random.default_rng([person.face.variation_seed, 3]).normal(0, 0.035)
     width = (
-        (WIDTH + 0.020 * (1 - person.face.masculinity))
+        (WIDTH + 0.035 * (1 - person.face.masculinity))
         * (1 + float(np.clip(own, -0.07, 0.07)))
         * distance
     )
