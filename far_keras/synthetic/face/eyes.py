@@ -20,7 +20,7 @@ SCLERA = np.array([0.60, 0.54, 0.51], np.float32)
 TEAR_DUCT = np.array([0.50, 0.22, 0.19], np.float32)
 LASHES = 46  # on a lid
 # Albedo of yellow and of white teeth; light that enamel lets through brightens both.
-TEETH = np.array([[0.66, 0.57, 0.42], [0.90, 0.88, 0.84]], np.float32)
+TEETH = np.array([[0.58, 0.49, 0.36], [0.78, 0.75, 0.70]], np.float32)
 GUMS = np.array([0.50, 0.20, 0.19], np.float32)
 GUM_LINES = (6.76, 6.49)  # height on the rest head above, below which the jaws show gums
 UPPER_EDGE = 6.597  # of the upper teeth
@@ -85,7 +85,7 @@ def paint_mouth(scene: Scene, fragments: Fragments) -> Surface:
     x, y, z = np.abs(fragments.rest[:, 0]), fragments.rest[:, 1], fragments.rest[:, 2]
     teeth = fragments.of(Material.TEETH)[:, None]
     depth = np.where(teeth[:, 0], _fade(0.95, 1.32, z), _fade(1.05, 1.46, z))[:, None]
-    side = 1 - 0.3 * _fade(0.16, 0.30, x)[:, None]
+    side = 1 - 0.2 * _fade(0.16, 0.30, x)[:, None]
     gap = np.abs(x[:, None] - TOOTH_EDGES).min(1)
     # Gums reach lower between teeth.
     scallop = 0.022 * np.clip(1 - gap / 0.025, 0, 1)
@@ -98,6 +98,11 @@ def paint_mouth(scene: Scene, fragments: Fragments) -> Surface:
     between -= 0.3 * np.exp(-(((y - UPPER_EDGE) / 0.006) ** 2))
     enamel = enamel * between[:, None]
     enamel = enamel + gums * (GUMS - enamel)
+    # The mesh's few triangles round the teeth's edges off; a row of teeth is an upright arch.
+    arch = np.stack([2.5 * fragments.rest[:, 0], 0 * z - 0.05, z - 0.95], axis=1)
+    arch = arch @ scene.head.pose.rotation.T
+    arch /= np.linalg.norm(arch, axis=1, keepdims=True)
+    surface.normal = np.where(teeth, arch, surface.normal).astype(np.float32)
     # Between closed lips it is dark.
     expression = scene.shot.expression
     open_ = min(1.0, 0.05 + 5 * expression.grin + 8 * expression.jaw_open)

@@ -157,7 +157,7 @@ def _relief(
 ) -> None:
     """Tilts the normals by wrinkles and pores."""
     person = scene.person
-    coarse = 0.5 + 0.5 * person.face.masculinity + 0.6 * old_fraction(person.age)
+    coarse = 0.5 + 0.5 * person.face.masculinity + 1.8 * old_fraction(person.age)
     pores = (0.012 + 0.04 * person.skin.pores) * coarse * (1 - 0.6 * scene.shot.makeup.foundation)
     tilt_normals(
         surface.normal,
@@ -175,7 +175,7 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     surface = Surface.matt(fragments)
     tone = skin_tone(person.melanin, person.skin_redness)
     clouds, mottles, fine = _noises(person, rest)
-    rough = (0.6 + 0.4 * person.face.masculinity + 0.8 * old) * (1 - 0.7 * makeup.foundation)
+    rough = (0.6 + 0.4 * person.face.masculinity + 1.6 * old) * (1 - 0.7 * makeup.foundation)
     shade = 1 + rough * (0.022 * clouds + 0.030 * mottles + 0.030 * fine)
     # Old skin is sallower and duller.
     tone = tone * np.array([1 - 0.06 * old, 1 - 0.07 * old, 1 - 0.10 * old], np.float32)

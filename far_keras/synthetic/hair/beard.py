@@ -53,12 +53,17 @@ def beard_region(rest: Array, kind: Kind, beard: Beard | None = None) -> Array:
             low = low - 0.03
         elif beard.mustache_style == "handlebar":
             end, low = 0.44, low - 0.02
-        inside = _soft(top - y, 0.045) * _soft(y - low, 0.03) * _soft(end - x, 0.08)
+        inside = _soft(top - y, 0.06) * _soft(y - low, 0.03) * _soft(end - x, 0.14)
         return np.asarray(inside * (z > 1.1))
     if kind == "goatee":
-        chin = _soft(0.3 - x, 0.09) * _soft(6.545 - 0.1 * x - y, 0.05) * _soft(y - 6.08, 0.08)
+        chin = _soft(0.32 - x, 0.17) * _soft(6.545 - 0.1 * x - y, 0.09) * _soft(y - 6.06, 0.14)
         patch = _soft(0.07 - x, 0.03) * _soft(6.585 - y, 0.03) * (y > 6.4)
-        ring = _soft(x - 0.24, 0.05) * _soft(0.375 - x, 0.06) * _soft(6.66 - y, 0.1) * (y > 6.3)
+        ring = (
+            _soft(x - 0.23, 0.07)
+            * _soft(0.385 - x, 0.1)
+            * _soft(6.66 - y, 0.1)
+            * _soft(y - 6.24, 0.12)
+        )
         if beard.goatee_style == "chin":
             ring = 0 * ring
         elif beard.goatee_style == "anchor":
@@ -68,10 +73,13 @@ def beard_region(rest: Array, kind: Kind, beard: Beard | None = None) -> Array:
     if kind == "cheeks":
         top = np.interp(z, (0.5, 0.68, 0.85, 1.05, 1.2, 1.4), (7.2, 7.1, 6.82, 6.66, 6.56, 6.5))
         low = np.interp(z, (0.4, 0.8, 1.1, 1.3), (6.5, 6.24, 6.1, 6.04))
-        return np.asarray(_soft(top - y, 0.13) * _soft(y - low, 0.12) * _soft(z - 0.62, 0.06))
-    front = np.interp(y, (6.85, 7.1, 7.3), (0.8, 0.86, 0.9))
-    before_ear = _soft(front - z, 0.06) * _soft(z - 0.64, 0.04) * _soft(x - 0.5, 0.05)
-    return np.asarray(before_ear * _soft(7.36 - y, 0.1) * _soft(y - 6.78, 0.1))
+        return np.asarray(
+            _soft(top + 0.03 - y, 0.22) * _soft(y - low + 0.04, 0.2) * _soft(z - 0.6, 0.12)
+        )
+    # Narrow before the ear, from the temple's hair down to the lobe, thinner towards the cheek.
+    front = np.interp(y, (6.8, 7.0, 7.3), (0.79, 0.85, 0.92))
+    before_ear = _soft(front - z, 0.13) * _soft(z - 0.62, 0.05) * _soft(x - 0.5, 0.05)
+    return np.asarray(before_ear * _soft(7.38 - y, 0.1) * _soft(y - 6.84, 0.22))
 
 
 def draw_beard(scene: Scene) -> None:
@@ -104,12 +112,15 @@ def draw_beard(scene: Scene) -> None:
     roots = samples[choose(density, MOST_HAIRS, rng)]
     if len(roots) == 0:
         return
-    strength = np.full(len(roots), 0.0)
+    strength, edge = np.zeros(len(roots)), np.zeros(len(roots))
     for kind, amount in amounts.items():
         if amount >= LEAST:
-            here = beard_region(roots.rest, kind, beard) > 0.02
-            strength = np.maximum(strength, amount * here)
+            here = beard_region(roots.rest, kind, beard)
+            strength = np.maximum(strength, amount * (here > 0.02))
+            edge = np.maximum(edge, here)
     lengths = _lengths(roots, length, beard.cheeks > 0.5) * (0.4 + 0.6 * strength)
+    # Borders are stubble: shorter and fainter hairs.
+    lengths = lengths * (0.3 + 0.7 * edge)
     draw_short_hairs(
         scene,
         roots,
@@ -119,7 +130,7 @@ def draw_beard(scene: Scene) -> None:
         Region.BEARD,
         rng,
         width=WIDTH,
-        alpha=0.6,
+        alpha=0.3 + 0.3 * edge,
         rise=0.35 + min(1.0, 3 * length),
         gravity=min(0.6, 2.5 * length),
         steps=5,

@@ -152,7 +152,7 @@ def _age_traits(face: Face, age: float) -> dict[str, float]:
         "head-age": 1.4 * old - 0.15,
         "mouth-upperlip-height": -0.25 * old - 0.2 * coarse,
         "mouth-lowerlip-height": -0.15 * old - 0.2 * coarse,
-        "mouth-angles": -0.3 * old - 0.2 * coarse,
+        "mouth-angles": 0.15 - 0.25 * old - 0.2 * coarse,
         "nose-scale-vert": 0.15 * coarse,
         "nose-point": -0.2 * coarse,
         "neck-double": 0.35 * old,
@@ -239,15 +239,14 @@ def expression_weights(expression: Expression, opening: float = 0.15) -> dict[st
     """
     e = expression
     both = {
-        "mouthSmile": 0.88 * e.smile,
-        "mouthDimple": 0.25 * e.smile,
-        "mouthStretch": 0.1 * e.smile + 0.1 * e.grin,
-        "mouthUpperUp": 0.1 * e.smile + 1.0 * e.grin,
-        "mouthLowerDown": 0.35 * e.grin,
-        "cheekSquint": 0.3 * e.smile,
+        "mouthSmile": e.smile,
+        "mouthDimple": 0.1 * e.smile,
+        "mouthUpperUp": 0.1 * e.smile + 0.95 * e.grin,
+        "mouthLowerDown": 0.5 * e.grin,
+        "cheekSquint": 0.5 * e.smile,
         "eyeLookDown": max(0.0, -e.gaze[1]) / 25,
         "eyeLookUp": max(0.0, e.gaze[1]) / 25,
-        "eyeSquint": 0.1 * e.smile + 0.5 * e.squint,
+        "eyeSquint": 0.18 * e.smile + 0.5 * e.squint,
         # Lids follow the gaze; the mesh turns no eyeballs.
         "eyeBlink": opening / 0.18 * min(1.0, e.blink + 0.025 * max(0.0, -e.gaze[1] - 4)),
         "eyeWide": 0.35 * max(0.0, e.brow_raise),
