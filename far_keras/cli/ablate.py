@@ -21,7 +21,11 @@ def add_command(commands) -> None:
     parser.add_argument("records", type=Path, help="folder that `far-keras annotate` wrote")
     parser.add_argument("--output", type=Path, required=True, help="folder for the study")
     parser.add_argument(
-        "--arms", nargs="+", metavar="ARM", help="such as baseline ones no_global; default: all"
+        "--arms",
+        nargs="+",
+        metavar="ARM",
+        help="such as baseline ones concat (default: all but those of docs/training.md that may "
+        "help with another kind of picture: ema smoothing ...)",
     )
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: %(default)s)"
@@ -48,6 +52,13 @@ def add_command(commands) -> None:
         "--focus", nargs="+", metavar="ATTRIBUTE", default=[], help="figures of their own for these"
     )
     parser.add_argument(
+        "--least",
+        type=int,
+        default=0,
+        help="labels of each class that an attribute needs in a test set to count in its means "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--workers", type=int, default=1, help="trainings at once (default: %(default)s)"
     )
 
@@ -68,6 +79,7 @@ def run(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         shifted=dict(options.shifted),
         focus=options.focus,
+        least=options.least,
         workers=options.workers,
         console=console_for_messages(),
     )

@@ -47,6 +47,17 @@ def add_command(commands) -> None:
     parser.add_argument("--image-size", type=int, help="pixels a side")
     parser.add_argument("--batch-size", type=int, help="pictures a step, over all devices")
     parser.add_argument("--learning-rate", type=float)
+    parser.add_argument(
+        "--ema", type=float, help="momentum of an average of the weights, such as 0.995"
+    )
+    parser.add_argument(
+        "--label-smoothing", type=float, help="0.1 makes the attributes' targets 0.05 and 0.95"
+    )
+    parser.add_argument(
+        "--backbone-rate",
+        type=float,
+        help="factor of the learning rate of an ImageNet backbone; 0 freezes it",
+    )
     parser.add_argument("--seed", type=int)
 
 
@@ -59,7 +70,8 @@ def run(options: argparse.Namespace) -> None:
         name: getattr(options, name)
         for name in (
             "variant", "task", "schema", "masks", "mask_mode", "mask_epochs", "masks_from",
-            "epochs", "image_size", "batch_size", "learning_rate", "seed",
+            "epochs", "image_size", "batch_size", "learning_rate", "ema", "label_smoothing",
+            "backbone_rate", "seed",
         )
         if getattr(options, name) is not None
     }  # fmt: skip

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from far_keras.datasets.manifest import Manifest
     from far_keras.models.storage import LoadedModel
 
-__all__ = ["Pictures", "Subject", "load_subjects", "open_pictures"]
+__all__ = ["Pictures", "Subject", "load_subjects", "open_pictures", "person_clusters"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def open_pictures(records: str | Path, split: str) -> Pictures:
     table = read_table_of_records(records, split)
     if not table.files:
         raise DatasetError(f"{records}: the split {split!r} has no pictures to measure on")
-    clusters, known = _clusters(table.identities)
+    clusters, known = person_clusters(table.identities)
     data = {
         "records": str(records),
         "name": manifest.name,
@@ -101,8 +101,16 @@ def open_pictures(records: str | Path, split: str) -> Pictures:
     return Pictures(manifest, clusters if known else None, data)
 
 
-def _clusters(identities: NDArray) -> tuple[NDArray[np.int64], int]:
-    """Cluster numbers, an unknown person being one of its own, and the number of known persons."""
+def person_clusters(identities: NDArray) -> tuple[NDArray[np.int64], int]:
+    """What is resampled together.
+
+    Args:
+        identities: (N,), below 0 where the person is not known.
+
+    Returns:
+        (N,) cluster numbers, an unknown person being one of its own, and the number of known
+        persons.
+    """
     unknown = identities < 0
     clusters = identities.astype(np.int64).copy()
     clusters[unknown] = -1 - np.arange(unknown.sum())

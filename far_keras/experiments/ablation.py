@@ -11,12 +11,14 @@ import numpy as np
 from rich.console import Console
 
 from far_keras.datasets.manifest import Manifest, read_manifest
-from far_keras.datasets.records import read_table_of_records
+from far_keras.datasets.records import RecordTable, read_table_of_records
 from far_keras.errors import DatasetError
+from far_keras.evaluation.subjects import person_clusters
 from far_keras.experiments.arms import ARMS, REFERENCE, Arm, ArmError, choose_arms
 from far_keras.experiments.comparison import ArmFigures, compare
 from far_keras.experiments.jobs import Job, load_answers, run_jobs
 from far_keras.schema import CELEBA, AttributeSchema
+from far_keras.training.config import TrainConfig
 
 __all__ = ["Ablation", "ablate"]
 
@@ -33,7 +35,9 @@ class Ablation:
             of the records that were trained on.
         focus: The attributes of the part ``"focus"``.
         pictures: By test set, the number of pictures.
-        persons: By test set, the number of persons in them.
+        persons: By test set, the number of persons in them; a picture of nobody known counts as
+            one.
+        attributes: By test set, by part of the attributes: the number that the means are over.
         synthetic: Whether the pictures are rendered.
     """
 
@@ -43,6 +47,7 @@ class Ablation:
     focus: tuple[str, ...]
     pictures: Mapping[str, int]
     persons: Mapping[str, int]
+    attributes: Mapping[str, Mapping[str, int]]
     synthetic: bool
 
 
@@ -59,6 +64,7 @@ def ablate(
     training: Mapping[str, Any] | None = None,
     shifted: Mapping[str, str | Path] | None = None,
     focus: Sequence[str] = (),
+    least: int = 0,
     workers: int = 1,
     resamples: int = 1000,
     console: Console | None = None,
@@ -71,7 +77,8 @@ def ablate(
         records: Folder that `annotate` wrote; its validation split chooses the best epoch and the
             thresholds, its test split is measured.
         output: Folder of the study.
-        arms: Names in `ARMS`; None for all. The reference is always among them.
+        arms: Names in `ARMS` and `TRANSFER_ARMS`; None for all of the former. The reference is
+            always among them.
         seeds: Of the trainings, at least one; three or more for a claim.
         sizes: Numbers of training pictures.
         backbone: Of all networks.
@@ -81,13 +88,16 @@ def ablate(
         shifted: By name, further folders of records to measure on, with all of their splits, such
             as faces whose attributes go together in another way.
         focus: Attributes to give figures of their own, beside those of the others.
+        least: Labels of each class that an attribute needs in a test set to count in its means.
         workers: Trainings at once.
         resamples: Bootstrap resamples.
         console: Where progress is shown.
 
     Raises:
         ArmError: An unknown arm, no seed or no size, or a seed or size given twice.
-        DatasetError: The records cannot be used, or have fewer training pictures than a size.
+        ConfigError: An arm that cannot be trained with these settings.
+        DatasetError: The records cannot be used, have fewer training pictures than a size, or
+            lack labels for any figure that is asked of them.
     """
     chosen = choose_arms(arms)
     for name, values in (("seeds", seeds), ("sizes", sizes)):
@@ -111,7 +121,16 @@ def ablate(
         "epochs": epochs,
         **(training or {}),
     }
-    parts = _parts(_schema(settings), focus)
+    schema = _schema(settings)
+    parts = _parts(schema, focus)
+    tables = {
+        name: [read_table_of_records(folder, split) for split in splits]
+        for name, (folder, splits) in tests.items()
+    }
+    columns = {
+        name: _counted(name, tables[name], folder, schema, parts, least)
+        for name, (folder, _) in tests.items()
+    }
     jobs = {
         (size, arm.name, seed): Job(
             f"{size}/{arm.name}-{seed}",
@@ -123,11 +142,13 @@ def ablate(
         for seed in seeds
         for arm in chosen
     }
+    for job in jobs.values():  # before the first is trained, not after hours
+        TrainConfig(output=str(job.model), **job.config)
     run_jobs(list(jobs.values()), workers=workers, console=console)
 
     persons = {
-        name: np.concatenate([read_table_of_records(folder, s).identities for s in splits])
-        for name, (folder, splits) in tests.items()
+        name: person_clusters(np.concatenate([table.identities for table in each]))[0]
+        for name, each in tables.items()
     }
     figures: dict[int, dict[str, dict[str, Sequence[ArmFigures]]]] = {}
     for size in sizes:
@@ -140,20 +161,24 @@ def ablate(
                     {arm: [one[test] for one in each] for arm, each in said.items()},
                     REFERENCE,
                     identities=persons[test],
-                    columns=columns,
+                    columns=columns[test][part],
                     resamples=resamples,
                 )
-                for part, columns in parts.items()
+                for part in parts
             }
             for test in tests
         }
     return Ablation(
-        {**settings, "seeds": list(seeds)},
+        {**settings, "seeds": list(seeds), "least": least},
         tuple(chosen),
         figures,
         tuple(focus),
         {name: len(numbers) for name, numbers in persons.items()},
         {name: len(set(numbers.tolist())) for name, numbers in persons.items()},
+        {
+            name: {part: len(chosen) for part, chosen in each.items()}
+            for name, each in columns.items()
+        },
         manifest.true_masks,
     )
 
@@ -181,6 +206,33 @@ def _splits(manifest: Manifest) -> tuple[str, ...]:
 
 def _schema(settings: Mapping[str, Any]) -> AttributeSchema:
     return AttributeSchema.from_file(settings["schema"]) if settings.get("schema") else CELEBA
+
+
+def _counted(
+    name: str,
+    tables: Sequence[RecordTable],
+    folder: str,
+    schema: AttributeSchema,
+    parts: Mapping[str, Sequence[int]],
+    least: int,
+) -> dict[str, list[int]]:
+    """Of each part the attributes with labels enough of both classes in a test set."""
+    known = read_manifest(folder).attributes
+    labels = np.concatenate([table.labels for table in tables])
+    if absent := sorted(set(schema.attributes) - set(known)):
+        raise DatasetError(
+            f"{folder}: expected all attributes of {schema.name!r}. Missing: {absent}"
+        )
+    labels = labels[:, [known.index(attribute) for attribute in schema.attributes]]
+    enough = np.minimum((labels == 1).sum(axis=0), (labels == 0).sum(axis=0)) >= least
+    counted = {part: [n for n in numbers if enough[n]] for part, numbers in parts.items()}
+    for part, numbers in counted.items():
+        if not numbers:
+            raise DatasetError(
+                f"{folder}: expected an attribute ({part}) with {least} or more labels of each "
+                f"class in the test set {name!r}. Received: none; lower least, or leave it out"
+            )
+    return counted
 
 
 def _parts(schema: AttributeSchema, focus: Sequence[str]) -> dict[str, list[int]]:

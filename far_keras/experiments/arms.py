@@ -8,7 +8,7 @@ from typing import Any
 
 from far_keras.errors import FarError
 
-__all__ = ["ARMS", "REFERENCE", "Arm", "ArmError", "choose_arms"]
+__all__ = ["ARMS", "REFERENCE", "TRANSFER_ARMS", "Arm", "ArmError", "choose_arms"]
 
 REFERENCE = "mgmtn"
 
@@ -87,19 +87,39 @@ ARMS: dict[str, Arm] = {
 }
 """By name, in the order of the tables."""
 
+TRANSFER_ARMS: dict[str, Arm] = {
+    arm.name: arm
+    for arm in (
+        Arm("ema", "averaged weights", training={"ema": 0.99}),
+        Arm("smoothing", "targets of 0.05 and 0.95", training={"label_smoothing": 0.1}),
+        Arm(
+            "slow_backbone",
+            "a tenth of the learning rate for the backbone",
+            training={"backbone_rate": 0.1},
+        ),
+        Arm("frozen_backbone", "the backbone as ImageNet left it", training={"backbone_rate": 0.0}),
+        Arm("larger_input", "160 pixels a side", training={"image_size": 160}),
+    )
+}
+"""By name: what may help a network to answer pictures of another kind than it learned from.
+
+They are trained when they are asked for by name.
+"""
+
 
 def choose_arms(names: Iterable[str] | None) -> list[Arm]:
-    """The arms of these names, in the order of `ARMS`, the reference always among them.
+    """The arms of these names, in the order of `ARMS` and `TRANSFER_ARMS`.
 
     Args:
-        names: None for all.
+        names: The reference is always among them; None for all of `ARMS`.
 
     Raises:
         ArmError: An unknown name.
     """
     if names is None:
         return list(ARMS.values())
+    known = ARMS | TRANSFER_ARMS
     wanted = {REFERENCE, *names}
-    if unknown := sorted(wanted - set(ARMS)):
-        raise ArmError(f"arms: unknown {unknown}; known are {', '.join(ARMS)}")
-    return [arm for arm in ARMS.values() if arm.name in wanted]
+    if unknown := sorted(wanted - set(known)):
+        raise ArmError(f"arms: unknown {unknown}; known are {', '.join(known)}")
+    return [arm for arm in known.values() if arm.name in wanted]

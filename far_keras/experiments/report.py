@@ -43,7 +43,7 @@ def ablation_table(ablation: Ablation) -> str:
                 lines += [
                     "",
                     f"**{size:,} training pictures, test set {test!r} ({ablation.pictures[test]:,} "
-                    f"pictures of {ablation.persons[test]:,} persons)"
+                    f"pictures of {ablation.persons[test]:,} persons{_means(ablation, test, part)})"
                     f"{which.get(part, ', the other attributes')}**",
                     "",
                     "| arm | what changes | ROC AUC | difference | balanced accuracy | difference "
@@ -52,6 +52,13 @@ def ablation_table(ablation: Ablation) -> str:
                 ]
                 lines += [_row(arm, row) for arm, row in zip(ablation.arms, figures, strict=True)]
     return "\n".join(lines) + "\n"
+
+
+def _means(ablation: Ablation, test: str, part: str) -> str:
+    """How many attributes the means are over, where those with few labels are left out."""
+    if not ablation.settings["least"]:
+        return ""
+    return f"; means over {ablation.attributes[test][part]} attributes"
 
 
 def difference_plot(ablation: Ablation, path: str | Path) -> Path:
@@ -108,6 +115,7 @@ def _plain(ablation: Ablation) -> dict[str, object]:
         "focus": list(ablation.focus),
         "pictures": dict(ablation.pictures),
         "persons": dict(ablation.persons),
+        "attributes": {test: dict(parts) for test, parts in ablation.attributes.items()},
         "synthetic": ablation.synthetic,
         "figures": {
             str(size): {

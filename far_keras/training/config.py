@@ -63,6 +63,14 @@ class TrainConfig:
             falls as a half cosine to 0. Each stage has a warm-up and a decay of its own.
         weight_decay: AdamW's, multiplied with the learning rate; biases and normalisations are
             exempt.
+        ema: Momentum of an exponential moving average of the weights, in [0, 1), see
+            `far_keras.training.weight_average.WeightAverage`. The averaged weights are what is
+            validated and saved; 0 is the weights themselves.
+        label_smoothing: How far the attributes' targets are pulled to one half, in [0, 0.5]: 0.1
+            makes them 0.05 and 0.95. It counts in the losses, not in the other figures.
+        backbone_rate: Factor of the backbone's learning rate, in [0, 1], to keep more of what it
+            knows from ImageNet; 0 freezes it, weights and batch statistics. Without ImageNet
+            weights it must be 1.
         precision: Keras dtype policy; ``"mixed_float16"`` is faster on recent GPUs.
         seed: Of weights, order, augmentation and dropout.
 
@@ -95,6 +103,9 @@ class TrainConfig:
     learning_rate: float = 2e-3
     warmup: float = 0.05
     weight_decay: float = 0.01
+    ema: float = 0.0
+    label_smoothing: float = 0.0
+    backbone_rate: float = 1.0
     precision: str = "float32"
     seed: int = 0
 
@@ -130,6 +141,11 @@ class TrainConfig:
         self._check("learning_rate", 0 < self.learning_rate < 10, "expected above 0, below 10")
         self._check("warmup", 0 <= self.warmup < 1, "expected a share in [0, 1)")
         self._check("weight_decay", 0 <= self.weight_decay < 10, "expected in [0, 10)")
+        self._check("ema", 0 <= self.ema < 1, "expected in [0, 1)")
+        self._check("label_smoothing", 0 <= self.label_smoothing <= 0.5, "expected in [0, 0.5]")
+        self._check("backbone_rate", 0 <= self.backbone_rate <= 1, "expected in [0, 1]")
+        if self.backbone_rate != 1 and not self.imagenet:
+            self._refuse("backbone_rate", "expected 1 for a backbone without ImageNet weights")
         precisions = ("float32", "mixed_float16", "mixed_bfloat16")
         self._check("precision", self.precision in precisions, f"expected one of {precisions}")
         self._check("seed", 0 <= self.seed < 2**31, "expected in [0, 2^31)")

@@ -21,6 +21,7 @@ from far_keras.training.interruption import StopAtStep
 from far_keras.training.progress import TrainingProgress
 from far_keras.training.stages import Stage
 from far_keras.training.state import TrainingState
+from far_keras.training.weight_average import WeightAverage
 
 __all__ = ["best_weights", "load_split", "run_epoch"]
 
@@ -60,6 +61,7 @@ def best_weights(partial: Path, stage: Stage) -> Path:
 
 def run_epoch(
     model: keras.Model,
+    average: WeightAverage,
     stage: Stage,
     training: tf.data.Dataset | None,
     validation: tf.data.Dataset,
@@ -69,16 +71,22 @@ def run_epoch(
     stop: StopAtStep,
     bar: TrainingProgress,
 ) -> None:
-    """Trains and validates the rest of one epoch, and brings `state` up to date."""
+    """Trains and validates the rest of one epoch, and brings `state` up to date.
+
+    Validated, and kept if they are the best, are the averaged weights.
+    """
     started = time.monotonic()
     stop.steps_done = 0
     row: dict[str, Any] = {"epoch": len(state.history) + 1}
     if config.mask_mode == "two_stage":
         row["stage"] = stage.name
     if training is not None:
-        log = model.fit(training, verbose=0, shuffle=False, callbacks=[bar, stop]).history
+        # `stop` is the last, since what comes after it would miss the step it stops at.
+        callbacks = [bar, average, stop]
+        log = model.fit(training, verbose=0, shuffle=False, callbacks=callbacks).history
         row |= _named({key: values[-1] for key, values in log.items()})
-    scores = model.evaluate(validation, verbose=0, callbacks=[stop], return_dict=True)
+    with average.in_place():
+        scores = model.evaluate(validation, verbose=0, callbacks=[stop], return_dict=True)
     row |= _named(scores, "val_")
     row["seconds"] = round(time.monotonic() - started, 1)
     if not all(math.isfinite(row.get(key, 0.0)) for key in ("loss", "val_loss")):
@@ -98,7 +106,8 @@ def run_epoch(
         state.best_epoch = row["epoch"]
         path = best_weights(partial, stage)
         temporary = path.with_name(f"new-{path.name}")
-        model.save_weights(temporary)
+        with average.in_place():
+            model.save_weights(temporary)
         os.replace(temporary, path)
     bar.show_epoch(row, is_best)
     state.history.append(row)

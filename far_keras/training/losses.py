@@ -24,6 +24,8 @@ class AttributeLoss(keras.losses.Loss):
     Labels that are `MISSING` (-1) weigh nothing; a batch without any known label gives 0.
 
     Args:
+        label_smoothing: How far the targets are pulled to one half (C. Szegedy et al., arXiv
+            1512.00567), in [0, 0.5]: 0.1 makes them 0.05 and 0.95.
         name: Name of the loss.
 
     Call arguments:
@@ -31,15 +33,24 @@ class AttributeLoss(keras.losses.Loss):
         y_pred: Logits (B, A).
     """
 
-    def __init__(self, name: str = "attribute_loss", **kwargs: Any) -> None:
+    def __init__(
+        self, label_smoothing: float = 0.0, name: str = "attribute_loss", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
+        if not 0 <= label_smoothing <= 0.5:
+            raise ValueError(f"label_smoothing must be in [0, 0.5]. Received: {label_smoothing!r}")
+        self.label_smoothing = label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         logits = ops.cast(y_pred, "float32")
         labels = ops.cast(y_true, "float32")
         known = ops.cast(ops.not_equal(labels, MISSING), "float32")
-        losses = ops.mean(_cross_entropy(labels * known, logits) * known, axis=1)  # (B,)
+        targets = labels * known * (1 - self.label_smoothing) + self.label_smoothing / 2
+        losses = ops.mean(_cross_entropy(targets, logits) * known, axis=1)  # (B,)
         return losses / ops.maximum(ops.mean(known), 1e-7)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
 @keras.saving.register_keras_serializable(package="far_keras")

@@ -1,14 +1,72 @@
-"""The optimiser: AdamW with a linear warm-up and a cosine decay."""
+"""The optimiser: AdamW with a linear warm-up, a cosine decay, and slower weights if wanted."""
 
 from __future__ import annotations
 
-import keras
+from collections.abc import Iterable
+from typing import Any
 
-__all__ = ["build_optimizer"]
+import keras
+from keras import ops
+
+__all__ = ["MultiRateAdamW", "build_optimizer"]
+
+# Names of the variables whose size is no sign of overfitting.
+_NO_DECAY = ("bias", "gamma", "beta")
+
+
+class MultiRateAdamW(keras.optimizers.Adam):
+    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) that moves some weights less than others.
+
+    The rate of a weight multiplies the whole step: Adam's and the decay's. A factor of its
+    gradient would do nothing, since Adam divides by the gradient's size.
+
+    Args:
+        learning_rate: A number or a schedule.
+        decay: Decoupled decay, multiplied with the learning rate; biases and the normalisations'
+            gamma and beta are exempt.
+        slow: The weights that have the rate `slow_rate`; all others have 1.
+        slow_rate: Factor of the learning rate of `slow`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        decay: float,
+        slow: Iterable[keras.Variable] = (),
+        slow_rate: float = 1.0,
+    ) -> None:
+        super().__init__(learning_rate)
+        self._decay = decay
+        self._slow = {id(variable) for variable in slow}
+        self._slow_rate = slow_rate
+        self._factors: list[tuple[float, float]] = []
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        super().build(variables)
+        # Of each variable, the rate and the decay.
+        self._factors = [
+            (
+                self._slow_rate if id(variable) in self._slow else 1.0,
+                0.0 if variable.name in _NO_DECAY else self._decay,
+            )
+            for variable in variables
+        ]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rate, decay = self._factors[self._get_variable_index(variable)]
+        learning_rate = ops.cast(learning_rate, variable.dtype) * rate
+        if decay:
+            self.assign_sub(variable, variable * decay * learning_rate)
+        super().update_step(gradient, variable, learning_rate)
 
 
 def build_optimizer(
-    learning_rate: float, weight_decay: float, total_steps: int, warmup: float
+    learning_rate: float,
+    weight_decay: float,
+    total_steps: int,
+    warmup: float,
+    slow: Iterable[keras.Variable] = (),
+    slow_rate: float = 1.0,
 ) -> keras.optimizers.Optimizer:
     """AdamW whose learning rate rises linearly to its peak and falls as a half cosine to 0.
 
@@ -18,6 +76,8 @@ def build_optimizer(
             normalisations' gamma and beta are exempt.
         total_steps: Steps of the whole training.
         warmup: Share of `total_steps` in which the learning rate rises.
+        slow: Weights with a learning rate of their own.
+        slow_rate: Its factor.
     """
     warmup_steps = round(warmup * total_steps)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -26,7 +86,4 @@ def build_optimizer(
         warmup_target=learning_rate if warmup_steps else None,
         warmup_steps=warmup_steps,
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
-    # Keras matches either a variable's name, "bias", or TensorFlow's, "dense/bias:0".
-    optimizer.exclude_from_weight_decay(var_names=[r"(^|/)(bias|gamma|beta)(:\d+)?$"])
-    return optimizer
+    return MultiRateAdamW(schedule, weight_decay, slow, slow_rate)

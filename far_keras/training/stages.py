@@ -25,6 +25,8 @@ __all__ = ["MASK_NETWORK", "Stage", "compile_stage", "plan_stages", "start_masks
 MASK_NETWORK = "mask_network"
 """Name of the layer that is a mask network of its own, see `far_keras.models.unet`."""
 
+_BACKBONE = "backbone"  # see `far_keras.models.backbones.build_backbone`
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -61,7 +63,7 @@ def compile_stage(
 
     Args:
         model: The whole network. The stage "attributes" freezes its mask network, weights and
-            batch statistics.
+            batch statistics; `config.backbone_rate` slows the backbone down, or freezes it.
         stage: Which stage.
         config: The training.
         schema: The attributes and groups.
@@ -75,11 +77,16 @@ def compile_stage(
         model = keras.Model(model.input, {"masks": model.output["masks"]}, name=model.name)
     elif stage.name == "attributes":
         model.get_layer(MASK_NETWORK).trainable = False
+    slow = []
+    if config.backbone_rate != 1 and _BACKBONE in (layer.name for layer in model.layers):
+        backbone = model.get_layer(_BACKBONE)
+        backbone.trainable = config.backbone_rate > 0  # frozen, its batch statistics are too
+        slow = backbone.trainable_variables
     losses: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     weights: dict[str, float] = {}
     if "attributes" in model.output:
-        losses["attributes"] = AttributeLoss()
+        losses["attributes"] = AttributeLoss(config.label_smoothing)
         metrics["attributes"] = [AttributeAccuracy(), MeanAUC(schema.num_attributes)]
         weights["attributes"] = 1.0
     if "masks" in model.output:
@@ -89,7 +96,12 @@ def compile_stage(
         joint = config.mask_weight if stage.name == "joint" else 1.0
         weights["masks"] = joint if "masks" in stage.learns else 0.0
     optimizer = build_optimizer(
-        config.learning_rate, config.weight_decay, steps * stage.epochs, config.warmup
+        config.learning_rate,
+        config.weight_decay,
+        steps * stage.epochs,
+        config.warmup,
+        slow=slow,
+        slow_rate=config.backbone_rate,
     )
     # Without jit_compile=False Keras may choose XLA, which does not finish a step on a CPU.
     model.compile(optimizer, loss=losses, loss_weights=weights, metrics=metrics, jit_compile=False)

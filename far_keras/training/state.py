@@ -13,6 +13,7 @@ import numpy as np
 
 from far_keras.atomic import atomic_path
 from far_keras.errors import ModelError
+from far_keras.training.weight_average import WeightAverage
 
 __all__ = ["TrainingState", "read_state", "restore_state", "write_state"]
 
@@ -39,11 +40,13 @@ class TrainingState:
     seconds: float = 0.0
 
 
-def write_state(path: str | Path, state: TrainingState, model: keras.Model) -> None:
-    """Writes the state with the model's, the optimiser's and the dropouts' variables."""
+def write_state(
+    path: str | Path, state: TrainingState, model: keras.Model, average: WeightAverage
+) -> None:
+    """Writes the state with the variables of model, optimiser, dropouts and average."""
     arrays: dict[str, Any] = {
         f"{index:05d}": keras.ops.convert_to_numpy(variable.value)
-        for index, variable in enumerate(_variables(model))
+        for index, variable in enumerate(_variables(model, average))
     }
     with atomic_path(path) as temporary:
         np.savez(temporary, state=json.dumps(asdict(state)), **arrays)
@@ -58,13 +61,13 @@ def read_state(path: str | Path) -> TrainingState:
     return _read(path)[0]
 
 
-def restore_state(path: str | Path, model: keras.Model) -> TrainingState:
-    """Reads what `write_state` wrote into a model that was built and compiled alike.
+def restore_state(path: str | Path, model: keras.Model, average: WeightAverage) -> TrainingState:
+    """Reads what `write_state` wrote into a model that was built, compiled and averaged alike.
 
     Raises:
         ModelError: The file is damaged, or is of another network or optimiser.
     """
-    variables = _variables(model)
+    variables = _variables(model, average)
     state, arrays = _read(path)
     if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
         raise ModelError(
@@ -86,5 +89,5 @@ def _read(path: str | Path) -> tuple[TrainingState, list[np.ndarray]]:
         ) from error
 
 
-def _variables(model: keras.Model) -> list[Any]:
-    return [*model.variables, *model.optimizer.variables]
+def _variables(model: keras.Model, average: WeightAverage) -> list[Any]:
+    return [*model.variables, *model.optimizer.variables, *average.variables]

@@ -27,6 +27,7 @@ from far_keras.training.result import TrainResult
 from far_keras.training.stages import compile_stage, plan_stages, start_masks_from
 from far_keras.training.state import TrainingState, read_state, restore_state, write_state
 from far_keras.training.thresholds import fit_thresholds
+from far_keras.training.weight_average import WeightAverage
 
 __all__ = ["TrainResult", "train"]
 
@@ -86,11 +87,12 @@ def _train(
     with strategy.scope():
         model = build_model(config.model_config, schema)
         learner = compile_stage(model, stages[state.stage], config, schema, steps)
+        average = WeightAverage(learner, config.ema)
         # A state holds all variables of its stage's network: none of the others.
         if config.imagenet and (learner is not model or not file.exists()):
             load_imagenet_weights(model.get_layer("backbone"))
         if file.exists():
-            state = restore_state(file, learner)
+            state = restore_state(file, learner, average)
         elif config.masks_from is not None:
             start_masks_from(model, config.masks_from, schema)
     validation = load_split(config, schema, learner, "valid")
@@ -114,10 +116,19 @@ def _train(
                         training = load_split(config, schema, learner, "train", epoch)
                         training = training.skip(state.step)
                     run_epoch(
-                        learner, stage, training, validation, state, config, partial, stop, bar
+                        learner,
+                        average,
+                        stage,
+                        training,
+                        validation,
+                        state,
+                        config,
+                        partial,
+                        stop,
+                        bar,
                     )
                     state.seconds = round(time.monotonic() - started, 1)
-                    write_state(file, state, learner)
+                    write_state(file, state, learner, average)
                 learner.load_weights(best_weights(partial, stage))
                 if state.stage + 1 == len(stages):
                     break
@@ -125,6 +136,7 @@ def _train(
                 state.stage, state.epoch, state.best_epoch = state.stage + 1, 0, 0
                 with strategy.scope():
                     learner = compile_stage(model, stages[state.stage], config, schema, steps)
+                    average = WeightAverage(learner, config.ema)
                 validation = load_split(config, schema, learner, "valid")
                 stop.steps_done = 0
         except (StopRequestedError, KeyboardInterrupt) as error:
@@ -133,7 +145,7 @@ def _train(
             ):  # else a step may be half done: keep the old state
                 state.step += stop.steps_done
                 state.seconds = round(time.monotonic() - started, 1)
-                write_state(file, state, learner)
+                write_state(file, state, learner, average)
             bar.console.print(
                 f"stopped in epoch {len(state.history) + 1}; the state is in {partial}: "
                 "run the same command again to continue",

@@ -28,6 +28,9 @@ OTHER = {
     "learning_rate": 0.01,
     "warmup": 0.1,
     "weight_decay": 0.2,
+    "ema": 0.99,
+    "label_smoothing": 0.1,
+    "backbone_rate": 0.1,
     "precision": "mixed_float16",
     "seed": 9,
 }
@@ -43,7 +46,13 @@ def test_every_field_is_tested():
     [
         {},
         {"mask_epochs": None, "masks_from": "m"},
-        {"task": "masks", "mask_mode": "joint", "mask_epochs": None, "imagenet": False},
+        {
+            "task": "masks",
+            "mask_mode": "joint",
+            "mask_epochs": None,
+            "imagenet": False,
+            "backbone_rate": 1.0,
+        },
     ],
     ids=["two stages", "masks from a folder", "masks alone"],
 )
@@ -77,6 +86,10 @@ def test_overrides_win_and_the_rest_keeps_its_default(tmp_path):
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"warmup": 1.0}, "warmup"),
         ({"weight_decay": -1}, "weight_decay"),
+        ({"ema": 1.0}, r"ema: expected in \[0, 1\). Received: 1.0"),
+        ({"label_smoothing": 0.6}, "label_smoothing: expected in"),
+        ({"backbone_rate": 1.1}, "backbone_rate: expected in"),
+        ({"backbone_rate": 0.5, "imagenet": False}, "backbone_rate: expected 1 for a backbone"),
         ({"mask_weight": -0.1}, "mask_weight"),
         ({"precision": "float64"}, "precision"),
         ({"seed": -1}, "seed"),

@@ -27,6 +27,15 @@ def test_attribute_loss_is_the_mean_over_known_labels():
     np.testing.assert_allclose(AttributeLoss()(LABELS, LOGITS), expected, rtol=1e-5)  # float32
 
 
+def test_smoothed_targets_are_nearer_to_one_half():
+    known = LABELS >= 0
+    expected = cross_entropy(np.where(LABELS == 1, 0.95, 0.05), LOGITS)[known].mean()
+    result = AttributeLoss(label_smoothing=0.1)(LABELS, LOGITS)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 0.5\]"):
+        AttributeLoss(label_smoothing=0.6)
+
+
 def test_attribute_loss_takes_int8_labels():
     np.testing.assert_allclose(
         AttributeLoss()(LABELS.astype("int8"), LOGITS), AttributeLoss()(LABELS, LOGITS)
@@ -42,7 +51,9 @@ def test_missing_labels_have_no_gradient():
 
 
 @pytest.mark.parametrize(
-    "loss, logits", [(AttributeLoss(), LOGITS), (MaskLoss(), MASK_LOGITS)], ids=["labels", "masks"]
+    "loss, logits",
+    [(AttributeLoss(0.1), LOGITS), (MaskLoss(), MASK_LOGITS)],
+    ids=["labels", "masks"],
 )
 def test_nothing_known_gives_zero_and_a_zero_gradient(loss, logits):
     logits = tf.Variable(logits)
@@ -89,8 +100,8 @@ def test_losses_reload_from_their_config():
     loss = MaskLoss(dice_weight=0.25, name="mine")
     copy = keras.losses.deserialize(keras.losses.serialize(loss))
     assert isinstance(copy, MaskLoss) and copy.dice_weight == 0.25 and copy.name == "mine"
-    copy = keras.losses.deserialize(keras.losses.serialize(AttributeLoss()))
-    assert isinstance(copy, AttributeLoss)
+    copy = keras.losses.deserialize(keras.losses.serialize(AttributeLoss(0.2)))
+    assert isinstance(copy, AttributeLoss) and copy.label_smoothing == 0.2
 
 
 @pytest.mark.parametrize(

@@ -32,3 +32,26 @@ def test_decay_moves_kernels_but_no_bias_or_normalisation():
     assert {weight.name for weight in model.trainable_variables} == set(factors)
     for weight, old, new in zip(model.trainable_variables, before, after, strict=True):
         np.testing.assert_allclose(new, old * factors[weight.name], rtol=1e-6)
+
+
+def test_a_slow_weight_takes_adamw_steps_of_its_rate():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 5))
+    variables = [keras.Variable(value, dtype="float32", name="kernel") for value in values]
+    optimizer = build_optimizer(
+        0.1, 0.3, total_steps=10, warmup=0.0, slow=variables[1:], slow_rate=0.25
+    )
+    optimizer.build(variables)
+    schedule = optimizer._learning_rate
+    mean, square = np.zeros((2, 5)), np.zeros((2, 5))
+    for step in range(1, 5):
+        gradients = rng.normal(size=(2, 5))
+        optimizer.apply(list(gradients.astype("float32")))
+        mean = 0.9 * mean + 0.1 * gradients
+        square = 0.999 * square + 0.001 * gradients**2
+        adam = (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-7)
+        rates = float(schedule(step - 1)) * np.array([[1.0], [0.25]])
+        values = values - rates * 0.3 * values
+        values = values - rates * adam
+    for variable, expected in zip(variables, values, strict=True):
+        np.testing.assert_allclose(np.asarray(variable), expected, rtol=1e-4, atol=1e-5)

@@ -125,8 +125,8 @@ def test_killed_and_resumed_equals_uninterrupted(
         VARIANTS["mgmtn_small"] = ("mgmtn", "small")
         write = trainer.write_state
 
-        def write_and_die(path, state, model):
-            write(path, state, model)
+        def write_and_die(path, state, *variables):
+            write(path, state, *variables)
             if len(state.history) == {epochs_done}:
                 os.kill(os.getpid(), signal.SIGKILL)
 
