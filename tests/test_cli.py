@@ -51,6 +51,14 @@ def test_no_command_is_a_usage_error(capsys):
     assert "COMMAND" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["predict", ""], ["predict", "a.jpg", "--out", ""]])
+def test_an_empty_path_is_not_the_current_folder(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert "expected a path. Received: an empty text" in capsys.readouterr().err
+
+
 def test_a_known_error_is_one_line_and_status_1(tmp_path):
     done = run("annotate", tmp_path / "nowhere", tmp_path / "records")
     assert done.returncode == 1

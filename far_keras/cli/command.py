@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,8 +40,15 @@ def command(
         help=text.replace("%", "%%"),
         description=text[0].upper() + text[1:] + ".",
     )
+    parser.register("type", Path, _path)
     parser.set_defaults(run=run, when_interrupted=when_interrupted)
     return parser
+
+
+def _path(text: str) -> Path:
+    if not text:  # which Path takes for the current folder; often a variable that is not set
+        raise argparse.ArgumentTypeError("expected a path. Received: an empty text")
+    return Path(text)
 
 
 def console_for_tables() -> Console:

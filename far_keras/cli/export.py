@@ -94,6 +94,7 @@ def _tflite(options: argparse.Namespace, rendered: bool) -> None:
         PRECISIONS,
         calibration_pictures,
         export_tflite,
+        name_of_records,
         training_records,
     )
     from far_keras.models.storage import load_model
@@ -113,7 +114,7 @@ def _tflite(options: argparse.Namespace, rendered: bool) -> None:
             name,
             precisions=PRECISIONS[:-1] if pictures is None else PRECISIONS,
             pictures=pictures,
-            pictures_from=str(records or "rendered faces"),
+            pictures_from="rendered faces" if records is None else name_of_records(records),
             licence=options.licence,
         )
     for path in files.values():

@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> None:
     from far_keras.recognition.pictures import list_photographs
     from far_keras.recognition.video.reader import is_video
 
-    options.model = options.model or pretrained_folder()
+    if options.model is None:
+        options.model = pretrained_folder()
     if any(map(is_video, options.photographs)):
         _answer_video(options)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 
 import far_keras
 from far_keras.atomic import atomic_path
-from far_keras.datasets.manifest import MANIFEST_FILE
+from far_keras.datasets.manifest import MANIFEST_FILE, read_manifest
 from far_keras.errors import ModelError
 from far_keras.export.conversion import convert
 from far_keras.export.description import describe
@@ -29,6 +30,7 @@ __all__ = [
     "PRECISIONS",
     "calibration_pictures",
     "export_tflite",
+    "name_of_records",
     "training_records",
 ]
 
@@ -151,6 +153,16 @@ def calibration_pictures(
     )
     for images, _ in batches.unbatch().take(count):
         yield images.numpy()
+
+
+def name_of_records(records: str | Path) -> str:
+    """Which pictures a folder of records holds, wherever it lies: for ``pictures_from``.
+
+    The hash is that of ``manifest_sha256`` in the provenance of a model trained on them.
+    """
+    manifest = Path(records) / MANIFEST_FILE
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    return f"{read_manifest(records).name}, training split, manifest_sha256 {digest}"
 
 
 def training_records(loaded: LoadedModel) -> Path | None:

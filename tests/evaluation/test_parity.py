@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import shutil
@@ -8,14 +9,14 @@ import pytest
 from PIL import Image
 
 from far_keras.cli import main
-from far_keras.datasets.manifest import Manifest, Shard
+from far_keras.datasets.manifest import Manifest, Shard, read_manifest
 from far_keras.datasets.records import FaceRecord, write_shard
 from far_keras.errors import DatasetError, ModelError
 from far_keras.evaluation.answers import answer_split
 from far_keras.evaluation.evaluate import evaluate
 from far_keras.evaluation.parity import measure_parity
 from far_keras.export.tflite import export_tflite
-from far_keras.export.tflite_runner import load_tflite
+from far_keras.export.tflite_metadata import read_metadata
 from far_keras.models.calibration import Calibration
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
@@ -156,7 +157,7 @@ def test_a_split_without_pictures_is_refused(folder, files, records):
         measure_parity(loaded, files, records, "valid", progress=False)
 
 
-def test_the_command_writes_all_files_and_compares_them(folder, tmp_path, capsys):
+def test_the_command_writes_all_files_and_compares_them(folder, records, tmp_path, capsys):
     # The records are found where the training left them.
     more = ["--name", "c", "--licence", "CC0-1.0"]
     assert main(["export", str(folder), "--tflite", str(tmp_path), *more]) == 0
@@ -168,7 +169,13 @@ def test_the_command_writes_all_files_and_compares_them(folder, tmp_path, capsys
     assert [file["name"] for file in report["files"]] == ["float32", "float16", "dynamic", "int8"]
     assert report["files"][0]["difference"] < 1e-4
     assert report["files"][3]["path"] == str(tmp_path / "c-int8.tflite")
-    assert load_tflite(tmp_path / "c-int8.tflite").description.licence == "CC0-1.0"
+    description, facts, _ = read_metadata(tmp_path / "c-int8.tflite")
+    assert description.licence == "CC0-1.0"
+    # Which pictures, but not where they lie on this machine.
+    manifest = hashlib.sha256((records / "manifest.json").read_bytes()).hexdigest()
+    name = read_manifest(records).name
+    said = f"{name}, training split, manifest_sha256 {manifest}"
+    assert facts["calibrated_on"]["from"] == said
 
 
 @pytest.mark.slow

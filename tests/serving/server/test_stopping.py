@@ -43,7 +43,10 @@ def waiting(server):
 
 def test_sigterm_finishes_what_was_taken(models, start_server):
     with (
-        start_server(models, "--parallel-runs", 1, "--metrics-port", 0) as server,
+        # A grace that is enough where other programs take the processor.
+        start_server(
+            models, "--parallel-runs", 1, "--metrics-port", 0, "--grace-seconds", 80
+        ) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
