@@ -159,7 +159,7 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
         combing = comb_tail(count, hair, look, locks, rng)
         grown.append(_grow(scene, skull, roots, combing, locks, 20, rng))
     if hair.loose > 0.05:
-        lost = samples[choose(density, int(170 * hair.loose), rng)]
+        lost = samples[choose(density, int(110 * hair.loose), rng)]
         if len(lost) > 1:
             locks = nearest_guide(lost.rest.astype(float), min(60, len(lost)))
             combing = comb_loose(lost.rest.astype(float), hair, look, locks, rng)

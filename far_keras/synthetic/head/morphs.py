@@ -56,13 +56,15 @@ OPPOSITES = (
 )
 ASYMMETRIES = ("brown", "cheek", "eye", "jaw", "mouth", "nose")
 ASYMMETRY = 0.25
+# Years, and how far a face has gone from a young to a very old one.
+AGING = ((30, 39, 48, 58, 75), (0.0, 0.15, 0.55, 0.88, 1.15))
 
 Weights = defaultdict[str, float]
 
 
 def old_fraction(age: float) -> float:
     """How far a face of this age (years) has gone from 30 to a very old face, 0 .. 1.15."""
-    return min(max((age - 30.0) / 33.0, 0.0), 1.15)
+    return float(np.interp(age, *AGING))
 
 
 def _signed(weights: Weights, known: Mapping[str, int], name: str, strength: float) -> None:

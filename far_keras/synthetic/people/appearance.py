@@ -111,7 +111,7 @@ def draw_person(
     outline = "oval" if drawn["Oval_Face"] else str(rng.choice(outlines))
     high = drawn["High_Cheekbones"]
     face = Face(
-        masculinity=float(np.clip(rng.normal(0.97 if male else 0.08, 0.05), 0, 1)),
+        masculinity=float(np.clip(rng.normal(0.97 if male else 0.03, 0.05), 0, 1)),
         ancestry=ancestry,
         weight=strength("Chubby"),
         nose_size=strength("Big_Nose"),

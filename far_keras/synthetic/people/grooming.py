@@ -59,7 +59,7 @@ def draw_hair(
         sides=float(rng.beta(1.2, 1.6)),
         hairline=float(np.clip(high, -1, 1)),
         thinning=float(rng.uniform(0.3, 1.0)) if thin else 0.0,
-        fall=float(rng.beta(1.2, 2.0)),
+        fall=float(rng.beta(1.2, 2.0) if male else rng.beta(1.6, 1.8)),
         loose=float(rng.beta(1.0, 2.2)),
         tips=tips,
         streaks=streaks,
