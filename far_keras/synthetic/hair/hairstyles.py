@@ -309,7 +309,7 @@ def comb_fringe(
     aim = np.stack([0.35 * x + aside, -0.1 + 0 * x, 1 + 0 * x], 1)
     directions = unit(aim + _jitter(owner, 0.09, 0.04, rng))
     # Ends over the brows in the middle, beside the eyes at the outer ends.
-    end = eye_height + 0.30 - 0.1 * np.clip(np.abs(x) / 0.5, 0, 1) ** 2
+    end = eye_height + 0.24 - 0.1 * np.clip(np.abs(x) / 0.5, 0, 1) ** 2
     end = end + 0.12 * (1 - hair.bangs) + look.fringe_trim
     reach = (y - end) + 0.28 * np.clip((1.35 - z) / 0.5, 0, 1) + 0.05
     lengths = reach * (1 + 0.25 * abs(sweep)) * rng.uniform(0.82, 1.05, count)
