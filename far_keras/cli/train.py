@@ -58,6 +58,12 @@ def add_command(commands) -> None:
         type=float,
         help="factor of the learning rate of an ImageNet backbone; 0 freezes it",
     )
+    parser.add_argument(
+        "--mix-style",
+        type=float,
+        metavar="PROBABILITY",
+        help="of a picture to be given another one's style in the backbone",
+    )
     parser.add_argument("--seed", type=int)
 
 
@@ -71,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
         for name in (
             "variant", "task", "schema", "masks", "mask_mode", "mask_epochs", "masks_from",
             "epochs", "image_size", "batch_size", "learning_rate", "ema", "label_smoothing",
-            "backbone_rate", "seed",
+            "backbone_rate", "mix_style", "seed",
         )
         if getattr(options, name) is not None
     }  # fmt: skip

@@ -98,6 +98,11 @@ TRANSFER_ARMS: dict[str, Arm] = {
             training={"backbone_rate": 0.1},
         ),
         Arm("frozen_backbone", "the backbone as ImageNet left it", training={"backbone_rate": 0.0}),
+        Arm(
+            "mix_style",
+            "styles mixed in the backbone, of half of the pictures",
+            training={"mix_style": 0.5},
+        ),
         Arm("larger_input", "160 pixels a side", training={"image_size": 160}),
     )
 }

@@ -46,7 +46,8 @@ def build_backbone(
 
     Returns:
         A model named "backbone" from images (B, image_size, image_size, 3) to a dict of features
-        (B, h, w, C) by level.
+        (B, h, w, C) by level. Its attribute ``pyramid_level_inputs`` names the layers of all the
+        levels that the whole backbone has.
 
     Raises:
         ModelError: An unknown name, an image too small, or a model that lacks such pyramid levels,
@@ -79,7 +80,9 @@ def build_backbone(
             # Keras' own function computes the same, relu6(x + 3) / 6.
             layer.excite_activation = "hard_sigmoid"
             layer.excite_conv.activation = keras.activations.hard_sigmoid
-    return keras.Model(pixels, features, name="backbone")
+    extractor = keras.Model(pixels, features, name="backbone")
+    extractor.pyramid_level_inputs = dict(network.pyramid_level_inputs)
+    return extractor
 
 
 def pyramid(network: keras.Model, levels: Sequence[str]) -> dict[str, keras.KerasTensor]:

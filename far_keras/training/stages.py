@@ -14,6 +14,7 @@ import keras
 
 from far_keras.errors import ModelError
 from far_keras.models.storage import load_model
+from far_keras.models.style_mixing import mix_styles
 from far_keras.schema import AttributeSchema
 from far_keras.training.config import TrainConfig
 from far_keras.training.losses import AttributeLoss, MaskLoss
@@ -70,18 +71,22 @@ def compile_stage(
         steps: Of one epoch.
 
     Returns:
-        `model`, or for the stage "masks" a network with its mask layers alone: the others are
-        neither run nor changed.
+        `model`, or a network over its layers: for the stage "masks" one with the mask layers
+        alone, so that the others are neither run nor changed; with `config.mix_style` one that
+        mixes styles.
     """
     if stage.name == "masks":
         model = keras.Model(model.input, {"masks": model.output["masks"]}, name=model.name)
     elif stage.name == "attributes":
         model.get_layer(MASK_NETWORK).trainable = False
     slow = []
-    if config.backbone_rate != 1 and _BACKBONE in (layer.name for layer in model.layers):
-        backbone = model.get_layer(_BACKBONE)
-        backbone.trainable = config.backbone_rate > 0  # frozen, its batch statistics are too
-        slow = backbone.trainable_variables
+    if _BACKBONE in (layer.name for layer in model.layers):
+        if config.backbone_rate != 1:
+            backbone = model.get_layer(_BACKBONE)
+            backbone.trainable = config.backbone_rate > 0  # frozen, its batch statistics are too
+            slow = backbone.trainable_variables
+        if config.mix_style:
+            model = mix_styles(model, config.mix_style)
     losses: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     weights: dict[str, float] = {}

@@ -156,7 +156,7 @@ def _train(
         calibration: Calibration | None = None
         thresholds: dict[str, float] = {}
         if "attributes" in model.output:
-            calibration, thresholds = _calibrate(model, validation, schema)
+            calibration, thresholds = _calibrate(learner, validation, schema)
     provenance = {
         **training_provenance(config),
         "epochs_trained": len(state.history),
