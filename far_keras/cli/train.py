@@ -48,6 +48,11 @@ def add_command(commands) -> None:
     parser.add_argument("--batch-size", type=int, help="pictures a step, over all devices")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument(
+        "--photometric",
+        choices=("standard", "strong"),
+        help="how far the look of training pictures is changed",
+    )
+    parser.add_argument(
         "--ema", type=float, help="momentum of an average of the weights, such as 0.995"
     )
     parser.add_argument(
@@ -76,8 +81,8 @@ def run(options: argparse.Namespace) -> None:
         name: getattr(options, name)
         for name in (
             "variant", "task", "schema", "masks", "mask_mode", "mask_epochs", "masks_from",
-            "epochs", "image_size", "batch_size", "learning_rate", "ema", "label_smoothing",
-            "backbone_rate", "mix_style", "seed",
+            "epochs", "image_size", "batch_size", "learning_rate", "photometric",
+            "ema", "label_smoothing", "backbone_rate", "mix_style", "seed",
         )
         if getattr(options, name) is not None
     }  # fmt: skip

@@ -1,8 +1,8 @@
 """Random changes of training pictures that leave their labels true; masks move along.
 
-All 40 attributes of CelebA are symmetric, so mirroring is safe. Pictures are neither blurred nor
-turned grey: that would falsify Blurry and the hair colours. For the same reason changes of colour
-are small.
+All 40 attributes of CelebA are symmetric, so mirroring is safe. Unless it is asked for (`strong`),
+pictures are neither blurred nor turned grey: that would falsify Blurry and the hair colours. For
+the same reason changes of colour are small.
 
 Everything works on a whole batch and draws from a stateless seed: the same seed gives the same
 pictures.
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+
+from far_keras.datasets.degradation import degrade
 
 __all__ = ["Augmentation", "affine", "augment", "color_jitter"]
 
@@ -39,6 +41,7 @@ class Augmentation:
         contrast: Relative, about the picture's mean.
         saturation: Relative.
         hue: In turns of the colour circle.
+        strong: Whether `far_keras.datasets.degradation.degrade` comes after all this.
     """
 
     flip: float = 0.5
@@ -49,6 +52,7 @@ class Augmentation:
     contrast: float = 0.15
     saturation: float = 0.2
     hue: float = 0.01
+    strong: bool = False
 
 
 def augment(
@@ -86,6 +90,8 @@ def augment(
         saturation=1.0 + signed[7] * amounts.saturation,
         hue=signed[8] * amounts.hue,
     )
+    if amounts.strong:
+        images = degrade(images, seed)
     if masks.shape[-1] != 0:
         missing = tf.reduce_all(masks < 0.0, axis=(1, 2, 3), keepdims=True)
         moved = tf.clip_by_value(affine(masks, matrix, shift), 0.0, 1.0)

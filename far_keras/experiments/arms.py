@@ -103,6 +103,7 @@ TRANSFER_ARMS: dict[str, Arm] = {
             "styles mixed in the backbone, of half of the pictures",
             training={"mix_style": 0.5},
         ),
+        Arm("strong", "the look of pictures changed further", training={"photometric": "strong"}),
         Arm("larger_input", "160 pixels a side", training={"image_size": 160}),
     )
 }

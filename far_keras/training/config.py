@@ -16,6 +16,7 @@ from far_keras.models.variants import TASKS, VARIANTS, ModelConfig, Variant
 __all__ = ["MASK_MODES", "ConfigError", "TrainConfig"]
 
 MASK_MODES = ("joint", "two_stage", "given")
+PHOTOMETRIC = ("standard", "strong")
 
 
 class ConfigError(FarError, ValueError):
@@ -53,6 +54,9 @@ class TrainConfig:
         mask_weight: Weight of the mask loss beside the attribute loss, where both are learned at
             once.
         augment: Whether training pictures are flipped, moved and recoloured.
+        photometric: ``"strong"`` to change the look of augmented pictures further, as of other
+            cameras, lights and files (see `far_keras.datasets.degradation.degrade`), at the price
+            of some false labels; ``"standard"`` not to.
         region_swap: Share of the training pictures that get facial regions of others, see
             `far_keras.datasets.region_swap.swap_regions`.
         limit: Train on the split's first so many pictures only.
@@ -98,6 +102,7 @@ class TrainConfig:
     masks_from: str | None = None
     mask_weight: float = 1.0
     augment: bool = True
+    photometric: str = "standard"
     region_swap: float = 0.0
     limit: int | None = None
     batch_size: int = 32
@@ -138,6 +143,8 @@ class TrainConfig:
         self._check("image_size", (self.image_size or 0) >= 32, "expected at least 32")
         self._check("mask_weight", self.mask_weight >= 0, "expected at least 0")
         self._check("region_swap", 0 <= self.region_swap <= 1, "expected a share in [0, 1]")
+        looks = PHOTOMETRIC if self.augment else ("standard",)
+        self._check("photometric", self.photometric in looks, f"expected one of {looks}")
         self._check("limit", self.limit is None or self.limit >= 1, "expected at least 1")
         self._check("batch_size", self.batch_size >= 1, "expected at least 1")
         self._check("epochs", self.epochs >= 1, "expected at least 1")

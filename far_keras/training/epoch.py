@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from far_keras.datasets.augmentation import Augmentation
 from far_keras.datasets.pipeline import MaskSource, load_records
 from far_keras.errors import DatasetError, ModelError
 from far_keras.models.inputs import given_mask_size, mask_size
@@ -41,7 +42,7 @@ def load_split(
         training=split == "train",
         masks=cast(MaskSource, config.masks) if side else None,
         masks_as="input" if given_mask_size(model) else "target",
-        augment=config.augment,
+        augment=config.augment and Augmentation(strong=config.photometric == "strong"),
         region_swap=config.region_swap,
         limit=config.limit if split == "train" else None,
         # A seed for each epoch, instead of one shuffling on and on: then an epoch can be repeated,
