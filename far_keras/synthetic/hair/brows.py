@@ -37,7 +37,7 @@ def brow_line(x: Array, hair: Hair, male: bool) -> Array:
 def brow_density(rest: Array, hair: Hair, male: bool) -> Array:
     """How densely brows grow at points (N, 3) of the rest head: (N,) in [0, 1], soft edges."""
     x = np.abs(rest[:, 0])
-    thickness = (0.018 + 0.036 * hair.brow_thickness) * (1.2 if male else 0.68)
+    thickness = (0.018 + 0.036 * hair.brow_thickness) * (1.12 if male else 0.68)
     half = thickness * np.interp(x, (INNER, 0.17, 0.3, 0.43, OUTER), (0.7, 1.0, 1.0, 0.7, 0.3))
     offset = np.abs(rest[:, 1] - brow_line(x, hair, male)) / half
     across = np.clip((1.4 - offset) / 0.9, 0, 1)
@@ -79,7 +79,7 @@ def draw_brows(scene: Scene) -> None:
         Region.BROW,
         rng,
         width=0.0075,
-        alpha=((0.58 if male else 0.42) + 0.3 * hair.brow_fill)
+        alpha=((0.52 if male else 0.42) + 0.3 * hair.brow_fill)
         * np.interp(x, (INNER, 0.2, 0.4, OUTER), FADE),
         rise=0.12,
     )

@@ -63,11 +63,11 @@ def hair_color(rng: np.random.Generator, name: str, doubtful: float) -> RGB:
 
 
 def brow_color(rng: np.random.Generator, name: str, hair: RGB) -> RGB:
-    """Brows are darker than the hair, those of blond people browner too."""
+    """Brows are darker than the hair, but for black hair; those of blond people browner too."""
     brown = np.array(linear(np.array((72, 50, 36))))
     if name == "dyed":
         return rgb(brown * rng.uniform(0.3, 1.0))
-    factor = {"Gray_Hair": 0.45, "Blond_Hair": 0.35}.get(name, 0.75)
+    factor = {"Gray_Hair": 0.5, "Blond_Hair": 0.42, "Black_Hair": 1.2}.get(name, 0.8)
     mixed = factor * np.array(hair)
     if name == "Blond_Hair":
         mixed = 0.5 * mixed + 0.5 * brown
