@@ -149,7 +149,7 @@ def explain(
         data={
             **pictures.data,
             "pictures": len(kept),
-            "identities": 0 if clusters is None else len(np.unique(clusters[clusters >= 0])),
+            "identities": 0 if clusters is None else len(np.unique(clusters)),
             "without_masks": len(rows) - len(kept),
             "resamples": resamples,
             "seed": seed,

@@ -86,19 +86,19 @@ def open_pictures(records: str | Path, split: str) -> Pictures:
     table = read_table_of_records(records, split)
     if not table.files:
         raise DatasetError(f"{records}: the split {split!r} has no pictures to measure on")
-    clusters, known = person_clusters(table.identities)
+    clusters, persons = person_clusters(table.identities)
     data = {
         "records": str(records),
         "name": manifest.name,
         "split": split,
         "pictures": len(table.files),
         "pictures_without_labels": int((table.labels == MISSING).all(axis=1).sum()),
-        "identities": known,
+        "identities": persons,
         # Only rendered sets have true regions.
         "synthetic": manifest.true_masks,
-        "resampled": "identities" if known else "pictures",
+        "resampled": "identities" if persons else "pictures",
     }
-    return Pictures(manifest, clusters if known else None, data)
+    return Pictures(manifest, clusters if persons else None, data)
 
 
 def person_clusters(identities: NDArray) -> tuple[NDArray[np.int64], int]:
@@ -108,13 +108,13 @@ def person_clusters(identities: NDArray) -> tuple[NDArray[np.int64], int]:
         identities: (N,), below 0 where the person is not known.
 
     Returns:
-        (N,) cluster numbers, an unknown person being one of its own, and the number of known
-        persons.
+        (N,) cluster numbers, and how many persons that makes: whoever is not known is a person
+        of their own. 0 if nobody is known.
     """
     unknown = identities < 0
     clusters = identities.astype(np.int64).copy()
     clusters[unknown] = -1 - np.arange(unknown.sum())
-    return clusters, len(np.unique(identities[~unknown]))
+    return clusters, 0 if unknown.all() else len(np.unique(clusters))
 
 
 def _names(folders: Sequence[str | Path], variants: Sequence[str]) -> list[str]:
