@@ -79,7 +79,7 @@ def _make_up(scene: Scene, albedo: np.ndarray, fragments: Fragments) -> None:
 
 
 def _creases(person: Person, albedo: np.ndarray, rest: np.ndarray) -> None:
-    """The fold of the upper lid, shallow in eyes of Asian form, and the moist rim of the lower."""
+    """The fold of the upper lid, shallow in eyes of Asian form."""
     x = np.abs(rest[:, 0])
     near = (x > 0.13) & (x < 0.55) & (rest[:, 2] > 1.0)
     fold = np.interp(x, (0.17, 0.24, 0.33, 0.42, 0.52), (7.30, 7.362, 7.392, 7.375, 7.315))
