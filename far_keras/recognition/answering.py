@@ -13,7 +13,7 @@ from far_keras.faces.alignment import AlignedFace
 from far_keras.faces.detector import DetectedFace
 from far_keras.recognition.engines.engine import Answers, Engine
 from far_keras.recognition.results import FaceResult
-from far_keras.recognition.visibility import TOLD_UNSEEN, unseen_groups
+from far_keras.recognition.visibility import can_be_told, unseen_groups
 
 __all__ = ["FaceAnswerer", "FoundFace"]
 
@@ -78,8 +78,8 @@ class FaceAnswerer:
         )
         decisions: dict[str, bool | None] = {}
         for name, probability in said.items():
-            hidden = self._group_of[name] in unseen and name not in TOLD_UNSEEN
-            decisions[name] = None if hidden else probability >= self._thresholds[name]
+            told = can_be_told(name, self._group_of[name], unseen, self._groups)
+            decisions[name] = probability >= self._thresholds[name] if told else None
         return FaceResult(
             box=np.asarray(detected.box, np.float64),
             confidence=float(detected.confidence),

@@ -132,7 +132,7 @@ class Person:
 
     identity: int
     male: bool
-    age: float  # years, 18 .. 85
+    age: float  # years, 18 .. 85; a child's face from 6 on, which no population draws
     face: Face
     melanin: float  # 0 very pale .. 1 very dark
     skin_redness: float  # 0 sallow .. 1 ruddy

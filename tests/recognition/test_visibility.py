@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from far_keras.recognition.answering import FaceAnswerer
 from far_keras.recognition.engines.opening import open_engine
@@ -25,8 +26,9 @@ def test_the_rule_follows_the_area_not_the_resolution():
     assert unseen_groups(masks_with([1], size=16), ("Ear",)) == ()
 
 
-def test_what_is_told_by_absence_is_always_decided(celeba_model, found_face):
-    """The untrained network's masks are replaced by empty ones."""
+@pytest.mark.parametrize("seen", [None, "Nose"])
+def test_what_is_told_by_absence_is_decided_where_there_is_somebody(celeba_model, found_face, seen):
+    """The untrained network's masks are replaced by ones that are empty, but for one perhaps."""
     engine = open_engine(celeba_model)
 
     class Blind:
@@ -35,13 +37,16 @@ def test_what_is_told_by_absence_is_always_decided(celeba_model, found_face):
         def __call__(self, images):
             answers = engine(images)
             answers.masks[...] = 0
+            if seen is not None:
+                answers.masks[..., CELEBA.group_names.index(seen)] = 1
             return answers
 
         def close(self):
             pass
 
     (face,) = FaceAnswerer(Blind(), sensitive=True).answer([found_face])
-    assert face.not_visible == CELEBA.group_names
+    assert face.not_visible == tuple(name for name in CELEBA.group_names if name != seen)
     decided = {name for name, decision in face.decisions.items() if decision is not None}
-    assert decided == set(TOLD_UNSEEN) < set(CELEBA.attributes)
+    of_nose = {name for name in face.decisions if face.group_of[name] == "Nose"}
+    assert decided == (set() if seen is None else of_nose | TOLD_UNSEEN)
     assert set(face.probabilities) == {*CELEBA.attributes} - {"Attractive"}  # never taught

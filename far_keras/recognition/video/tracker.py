@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from far_keras.recognition.results import FaceResult
-from far_keras.recognition.visibility import TOLD_UNSEEN, unseen_groups
+from far_keras.recognition.visibility import can_be_told, unseen_groups
 
 __all__ = ["FaceTracker"]
 
@@ -97,9 +97,9 @@ class FaceTracker:
             masks = (masks + (1 - share) * (old.masks - masks)).astype(np.float32)
             unseen = unseen_groups(np.moveaxis(masks, 0, -1), face.groups)
         decisions: dict[str, bool | None] = {
-            name: None
-            if face.group_of[name] in unseen and name not in TOLD_UNSEEN
-            else value >= face.thresholds[name]
+            name: value >= face.thresholds[name]
+            if can_be_told(name, face.group_of[name], unseen, face.groups)
+            else None
             for name, value in probabilities.items()
         }
         return replace(

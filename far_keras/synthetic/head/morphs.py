@@ -168,6 +168,23 @@ def _age_traits(face: Face, age: float) -> dict[str, float]:
     }
 
 
+def _childhood(age: float) -> dict[str, float]:
+    """Large eyes and forehead, small nose and chin: below 18 years, whom no population draws."""
+    young = min(max((18.0 - age) / 12.0, 0.0), 1.0)
+    return {
+        "head-age": -0.8 * young,
+        "head-fat": 0.35 * young,
+        "eye-scale": 0.6 * young,
+        "forehead-scale-vert": 0.4 * young,
+        "nose-scale-vert": -0.5 * young,
+        "nose-volume": -0.4 * young,
+        "chin-height": -0.7 * young,
+        "chin-width": -0.4 * young,
+        "cheek-volume": 0.5 * young,
+        "neck-scale-horiz": -0.6 * young,
+    }
+
+
 def _stated_traits(face: Face) -> dict[str, float]:
     """The parameters of `Face` that stand for attributes."""
     return {
@@ -215,6 +232,7 @@ def shape_weights(mesh: HeadMesh, person: Person) -> dict[str, float]:
     for traits in (
         _sex_traits(face),
         _age_traits(face, person.age),
+        _childhood(person.age),
         _stated_traits(face),
         _variation(face),
     ):
