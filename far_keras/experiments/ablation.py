@@ -94,7 +94,8 @@ def ablate(
         console: Where progress is shown.
 
     Raises:
-        ArmError: An unknown arm, no seed or no size, or a seed or size given twice.
+        ArmError: An unknown arm, no seed or no size, a seed or size given twice, or an arm that
+            is given true masks and a test set without them.
         ConfigError: An arm that cannot be trained with these settings.
         DatasetError: The records cannot be used, have fewer training pictures than a size, or
             lack labels for any figure that is asked of them.
@@ -143,7 +144,7 @@ def ablate(
         for arm in chosen
     }
     for job in jobs.values():  # before the first is trained, not after hours
-        TrainConfig(output=str(job.model), **job.config)
+        _check(job)
     run_jobs(list(jobs.values()), workers=workers, console=console)
 
     persons = {
@@ -243,3 +244,15 @@ def _parts(schema: AttributeSchema, focus: Sequence[str]) -> dict[str, list[int]
         return {"all": list(numbers)}
     wanted = [schema.index(name) for name in focus]
     return {"focus": wanted, "others": [n for n in numbers if n not in wanted]}
+
+
+def _check(job: Job) -> None:
+    """Refuses what cannot be trained, or cannot answer one of the test sets."""
+    config = TrainConfig(output=str(job.model), **job.config)
+    if config.mask_mode == "given" and config.masks == "true":
+        for name, (folder, _) in job.tests.items():
+            if not read_manifest(Path(folder)).true_masks:
+                raise ArmError(
+                    f"arms: {job.name!r} is given the true regions, which the test set {name!r} "
+                    f"({folder}) does not have; only rendered sets do. Leave out this arm"
+                )

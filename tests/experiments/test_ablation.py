@@ -56,18 +56,27 @@ def test_studies_that_cannot_be_are_refused_before_training(
     assert not (tmp_path / "study").exists()
 
 
+def test_given_true_masks_are_refused_where_a_test_set_has_none(records, photographs, tmp_path):
+    with pytest.raises(ArmError, match=r"given_true.* test set 'photographs' .* does not have"):
+        ablate(
+            records, tmp_path / "study", arms=["given_true"], sizes=[32], least=1,
+            shifted={"photographs": photographs},
+        )  # fmt: skip
+    assert not (tmp_path / "study").exists()
+
+
 @pytest.mark.slow
 def test_a_study_is_written_down_and_goes_on_where_it_stopped(records, photographs, tmp_path):
     command = [
         sys.executable, "-m", "far_keras.cli", "ablate", records, "--output", tmp_path / "study",
-        "--arms", "baseline", "given_true", "--seeds", "0", "--sizes", "32",
+        "--arms", "baseline", "given_landmarks", "--seeds", "0", "--sizes", "32",
         "--backbone", "mobilenetv3small", "--image-size", "32", "--epochs", "1", "--workers", "2",
         "--shifted", f"again={records}", "--shifted", f"photographs={photographs}",
         "--focus", "Smiling", "Young", "--least", "1",
     ]  # fmt: skip
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "| `given_true` |" in done.stdout
+    assert "| `given_landmarks` |" in done.stdout
     assert "Synthetic (rendered) faces" in done.stdout
     study = json.loads((tmp_path / "study" / "ablation.json").read_text())
     figures = study["figures"]["32"]
@@ -80,17 +89,21 @@ def test_a_study_is_written_down_and_goes_on_where_it_stopped(records, photograp
     assert high - low > 0.05  # pictures of unknown persons are resampled one by one
     assert list(figures["again"]) == ["focus", "others"]
     figures = figures["again"]["others"]
-    assert [row["name"] for row in figures] == ["mgmtn", "baseline", "given_true"]
+    assert [row["name"] for row in figures] == ["mgmtn", "baseline", "given_landmarks"]
     assert all(0.2 < row["means"]["roc_auc"] < 0.9 for row in figures)
     assert np.asarray(Image.open(tmp_path / "study" / "ablation.png")).std() > 10
     answers = sorted((tmp_path / "study" / "answers").rglob("*.npz"))
-    assert [path.name for path in answers] == ["baseline-0.npz", "given_true-0.npz", "mgmtn-0.npz"]
+    assert [path.name for path in answers] == [
+        "baseline-0.npz",
+        "given_landmarks-0.npz",
+        "mgmtn-0.npz",
+    ]
     assert not list((tmp_path / "study" / "models").rglob("*.h5"))
 
     times = [path.stat().st_mtime_ns for path in answers]
     answers[0].unlink()
     again = ablate(
-        records, tmp_path / "study", arms=["baseline", "given_true"], seeds=[0],
+        records, tmp_path / "study", arms=["baseline", "given_landmarks"], seeds=[0],
         shifted={"again": records}, focus=["Smiling", "Young"], least=1, **SMALL,
     )  # fmt: skip
     assert [path.stat().st_mtime_ns for path in answers[1:]] == times[1:]
