@@ -108,7 +108,7 @@ def test_masks_at_another_size(faces):
     small = region_masks(landmarks, image=rendering.image).repeat(2, 0).repeat(2, 1)
     large = region_masks(double.astype(np.float32), (436, 356), image)
     for region in (MOUTH, LOWER_FACE, CHEEKS, NOSE, EYES, HAIR, OBJECT):
-        assert overlap(small[..., region], large[..., region]) > 0.78, REGIONS[region]  # a mouth is few pixels high
+        assert overlap(small[..., region], large[..., region]) > 0.78, REGIONS[region]
 
 
 def test_wrong_arguments(faces):
