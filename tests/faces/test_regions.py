@@ -102,13 +102,13 @@ def test_masks_turn_with_the_head(render_face, landmarker):
 
 
 def test_masks_at_another_size(faces):
-    rendering, landmarks = faces[0]
+    rendering, landmarks = faces[1]  # whose mouth is open: closed ones are 3 rows high
     double = landmarks * 2 + (0.5, 0.5, 0)  # pixel centres
     image = rendering.image.repeat(2, 0).repeat(2, 1)
     small = region_masks(landmarks, image=rendering.image).repeat(2, 0).repeat(2, 1)
     large = region_masks(double.astype(np.float32), (436, 356), image)
     for region in (MOUTH, LOWER_FACE, CHEEKS, NOSE, EYES, HAIR, OBJECT):
-        assert overlap(small[..., region], large[..., region]) > 0.78, REGIONS[region]
+        assert overlap(small[..., region], large[..., region]) > 0.9, REGIONS[region]
 
 
 def test_wrong_arguments(faces):
