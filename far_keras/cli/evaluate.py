@@ -29,6 +29,13 @@ def add_command(commands) -> None:
         "--output", type=Path, help="folder for the figures; default: the first model's"
     )
     parser.add_argument(
+        "--least",
+        type=int,
+        default=0,
+        help="labels of each class that an attribute needs to count in the means "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, help="of the resampling (default: %(default)s)"
     )
 
@@ -43,7 +50,12 @@ def run(options: argparse.Namespace) -> None:
         _measure_masks(options)
         return
     evaluation = evaluate(
-        options.models, options.records, options.split, options.baseline, seed=options.seed
+        options.models,
+        options.records,
+        options.split,
+        options.baseline,
+        least=options.least,
+        seed=options.seed,
     )
     console = console_for_tables()
     for table in tables(evaluation):

@@ -129,7 +129,10 @@ def _again(facts: Mapping[str, Any]) -> str:
 
 
 def _settings(config: Mapping[str, Any]) -> str:
-    keys = ("variant", "image_size", "epochs", "batch_size", "learning_rate", "weight_decay")
+    keys = (
+        *("variant", "model", "image_size", "masks", "epochs", "batch_size", "learning_rate"),
+        "weight_decay",
+    )
     return ", ".join(f"{key} {config[key]}" for key in keys)
 
 

@@ -17,7 +17,7 @@ LEAST_PICTURES = 200
 class Recipe:
     """Data and training of the model that comes with the package.
 
-    The defaults are what did best on photographs that no training saw, see docs/transfer.md.
+    Why the defaults are these: docs/transfer.md.
 
     Args:
         pictures: How many faces are rendered, at least 200.

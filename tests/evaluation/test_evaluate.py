@@ -1,12 +1,14 @@
 import io
 import itertools
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from far_keras.cli import main
 from far_keras.datasets.manifest import Manifest, Shard
-from far_keras.datasets.records import FaceRecord, read_shard, write_shard
+from far_keras.datasets.records import FaceRecord, read_shard, read_table_of_records, write_shard
 from far_keras.errors import DatasetError, ModelError
 from far_keras.evaluation.answers import answer_split
 from far_keras.evaluation.calibration import brier_score
@@ -108,6 +110,17 @@ def test_answers_are_in_the_order_of_records_and_schema(records, models):
     np.testing.assert_allclose(said.masks["landmarks"][1], expected, atol=0.02)
     np.testing.assert_array_equal(said.iou, said.masks["landmarks"][:, 0])
     assert np.isnan(said.iou[::5]).all() and np.isfinite(said.iou[1]).any()
+
+
+def test_the_command_leaves_scarce_attributes_out_of_the_means(records, models, tmp_path):
+    labels = read_table_of_records(records, "test").labels
+    assert [(labels[:, COLUMNS.index(n)] == 1).sum() for n in SCHEMA.attributes] == [15, 15]
+    command = ["evaluate", str(models[0]), "--records", str(records), "--output", str(tmp_path)]
+    for least, counted in (("15", True), ("16", False)):  # more say no
+        assert main([*command, "--least", least]) == 0
+        said = json.loads((tmp_path / "evaluation.json").read_text())["models"]
+        mean = said["mgmtn_efficientnetlite0"]["mean"]["roc_auc"]["value"]
+        assert (mean is not None) == counted
 
 
 def test_an_evaluation_of_saved_models(records, models):

@@ -103,7 +103,7 @@ def test_a_study_is_written_down_and_goes_on_where_it_stopped(records, photograp
     times = [path.stat().st_mtime_ns for path in answers]
     answers[0].unlink()
     again = ablate(
-        records, tmp_path / "study", arms=["baseline", "given_landmarks"], seeds=[0],
+        records, tmp_path / "study", arms=["baseline", "given_landmarks", "given_true"], seeds=[0],
         shifted={"again": records}, focus=["Smiling", "Young"], least=1, **SMALL,
     )  # fmt: skip
     assert [path.stat().st_mtime_ns for path in answers[1:]] == times[1:]

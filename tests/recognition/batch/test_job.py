@@ -148,8 +148,8 @@ def test_every_picture_is_answered_once_whatever_kills_it(
         time.sleep(0.01)
     family = children(process.pid)
     os.kill(process.pid, how)
-    process.communicate(timeout=60)
-    assert process.returncode != 0 and not out.exists()
+    told = process.communicate(timeout=60)
+    assert process.returncode != 0 and not out.exists(), told
     before = partial.read_bytes().count(b"\n") - 1
     assert 5 <= before < 60
     while any(map(is_alive, family)):  # workers end with their parent
