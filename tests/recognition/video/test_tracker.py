@@ -7,7 +7,7 @@ from far_keras.recognition.video.tracker import FaceTracker
 TAU = 0.5
 
 
-def face(x, probability=0.5, mask=1.0, size=100):
+def face(x, probability=0.5, hair=1.0, mouth=1.0, size=100):
     return FaceResult(
         box=np.array([x, 50, x + size, 50 + size], float),
         confidence=0.9,
@@ -15,9 +15,9 @@ def face(x, probability=0.5, mask=1.0, size=100):
         probabilities={"Smiling": probability, "Bald": probability},
         thresholds={"Smiling": 0.6, "Bald": 0.6},
         decisions={"Smiling": probability >= 0.6, "Bald": probability >= 0.6},
-        masks=np.full((1, 8, 8), mask, np.float32),
-        groups=("All",),
-        group_of={"Smiling": "All", "Bald": "All"},
+        masks=np.stack([np.full((8, 8), value, np.float32) for value in (hair, mouth)]),
+        groups=("Hair", "Mouth"),
+        group_of={"Smiling": "Mouth", "Bald": "Hair"},
         matrix=np.eye(2, 3),
         aligned=np.zeros((218, 178, 3), np.uint8),
     )
@@ -77,12 +77,27 @@ def test_one_bad_frame_neither_turns_a_decision_nor_hides_a_group():
     tracker = FaceTracker()
     for step in range(20):
         tracker.update([face(0, 0.9)], step / 25)
-    (smooth,) = tracker.update([face(0, 0.0, mask=0.0)], 20 / 25)
+    (smooth,) = tracker.update([face(0, 0.0, mouth=0.0)], 20 / 25)
     assert smooth.decisions["Smiling"] is True and smooth.not_visible == ()
     for step in range(21, 60):
-        (smooth,) = tracker.update([face(0, 0.0, mask=0.0)], step / 25)
-    assert smooth.not_visible == ("All",)
-    assert smooth.decisions == {"Smiling": None, "Bald": False}  # Bald is told by absence
+        (smooth,) = tracker.update([face(0, 0.0, mouth=0.0)], step / 25)
+    assert smooth.not_visible == ("Mouth",)
+    assert smooth.decisions == {"Smiling": None, "Bald": False}
+
+
+@pytest.mark.parametrize(
+    ("hair", "mouth", "decisions"),
+    [
+        (0.0, 1.0, {"Smiling": True, "Bald": True}),  # told by what is not there
+        (1.0, 0.0, {"Smiling": None, "Bald": True}),
+        (0.0, 0.0, {"Smiling": None, "Bald": None}),  # nobody there
+    ],
+)
+def test_smoothed_masks_tell_what_can_be_decided(hair, mouth, decisions):
+    tracker = FaceTracker()
+    for step in range(10):
+        (smooth,) = tracker.update([face(0, 0.9, hair, mouth)], step / 25)
+    assert smooth.decisions == decisions
 
 
 def test_a_model_without_masks_is_smoothed():
