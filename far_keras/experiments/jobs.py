@@ -153,6 +153,7 @@ def _train_and_answer(job: Job) -> None:
                 records,
                 split,
                 given_masks=config.masks,  # type: ignore[arg-type]
+                calibration=loaded.calibration,  # the thresholds are of calibrated probabilities
             )
             for split in splits
         ]
