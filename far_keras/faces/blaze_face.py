@@ -20,9 +20,9 @@ SIGHT = 128
 """Side in pixels of what the model was made for; larger faces are not found."""
 
 _KEY_POINTS = 6
-# Sides of what is looked at are multiples of the cell up to the block: nine shapes, which stay
-# prepared in some 100 MB.
-_CELL, _BLOCK = 128, 384
+# Of what is looked at, in pixels: sixteen shapes, which stay prepared once they were needed, all of
+# them in some 250 MB.
+_SIDES = (128, 256, 320, 384)
 _OVERLAP = 64  # of neighbouring blocks; faces that are larger are found at a coarser scale
 _SAME = 0.3  # intersection over union from which on two detections are of one face
 
@@ -61,11 +61,9 @@ class BlazeFace:
         return _merge(np.concatenate(found))
 
     def _detect_block(self, image: np.ndarray) -> np.ndarray:
-        height, width = (-(-side // _CELL) * _CELL for side in image.shape[:2])
-        padded = np.full((1, height, width, 3), -1, np.float32)  # black, as MediaPipe pads
-        padded[0, : image.shape[0], : image.shape[1]] = image / np.float32(127.5) - 1
+        height, width = map(_side, image.shape[:2])
         interpreter = self._prepared((height, width))
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], padded)
+        _fill(interpreter.tensor(interpreter.get_input_details()[0]["index"])()[0], image)
         interpreter.invoke()
         boxes, logits = sorted(
             (
@@ -103,13 +101,32 @@ class BlazeFace:
         return self._interpreters[shape]
 
 
+def _fill(pixels: np.ndarray, image: np.ndarray) -> None:
+    """Writes a picture into the model's float32 input in [-1, 1], black around, as MediaPipe does.
+
+    The input is not kept: the model does not run while anyone refers to it.
+    """
+    height, width = image.shape[:2]
+    pixels[height:] = pixels[:height, width:] = -1
+    inner = pixels[:height, :width]
+    np.multiply(image, np.float32(1 / 127.5), out=inner)
+    inner -= 1
+
+
+def _side(length: int) -> int:
+    """The smallest of `_SIDES` that has room for `length` pixels."""
+    return next(side for side in _SIDES if side >= length)
+
+
 def _blocks(length: int) -> list[tuple[int, int]]:
-    """Starts and lengths of overlapping parts that cover `length` pixels."""
-    if length <= _BLOCK:
+    """Starts and lengths of the fewest overlapping parts that cover `length` pixels."""
+    largest = _SIDES[-1]
+    if length <= largest:
         return [(0, length)]
-    count = -(-(length - _OVERLAP) // (_BLOCK - _OVERLAP))
-    starts = np.linspace(0, length - _BLOCK, count).astype(int)
-    return [(int(start), _BLOCK) for start in starts]
+    count = -(-(length - _OVERLAP) // (largest - _OVERLAP))
+    side = _side(-(-(length + (count - 1) * _OVERLAP) // count))
+    starts = np.linspace(0, length - side, count).astype(int)
+    return [(int(start), side) for start in starts]
 
 
 def _anchors(height: int, width: int) -> np.ndarray:
