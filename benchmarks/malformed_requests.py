@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from PIL import Image
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
@@ -30,6 +30,13 @@ METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 
+_MESSAGES: dict[str, type[Message]] = {
+    PREDICT: predict_pb2.PredictRequest,
+    CLASSIFY: classification_pb2.ClassificationRequest,
+    METADATA: get_model_metadata_pb2.GetModelMetadataRequest,
+    STATUS: get_model_status_pb2.GetModelStatusRequest,
+    RELOAD: model_management_pb2.ReloadConfigRequest,
+}
 _HUGE = (2**31 - 1, 2**31, 2**33, 2**40, 2**62, 2**63 - 1)
 
 
@@ -98,21 +105,22 @@ class _Maker:
     # Bytes ---------------------------------------------------------------------------------
 
     def noise(self) -> Malformed:
-        data = self.rng.bytes(int(self.rng.integers(1, 2000)))
-        return Malformed("noise", PREDICT, data, self._codes_of_bytes(data))
+        method, _ = self._any_request()
+        return self._of_bytes("noise", method, self.rng.bytes(int(self.rng.integers(1, 2000))))
 
     def flipped(self) -> Malformed:
-        data = bytearray(self._images_request().SerializeToString())
+        method, request = self._any_request()
+        data = bytearray(request.SerializeToString())
         # Mostly near the front, where names, dtypes and shapes are.
         for _ in range(int(self.rng.integers(1, 8))):
             position = int(self.rng.integers(0, min(len(data), 120)))
             data[position] ^= 1 << int(self.rng.integers(0, 8))
-        return Malformed("bits flipped", PREDICT, bytes(data), self._codes_of_bytes(bytes(data)))
+        return self._of_bytes("bits flipped", method, bytes(data))
 
     def cut(self) -> Malformed:
-        data = self._images_request().SerializeToString()
-        data = data[: int(self.rng.integers(1, len(data)))]
-        return Malformed("cut off", PREDICT, data, self._codes_of_bytes(data))
+        method, request = self._any_request()
+        data = request.SerializeToString()
+        return self._of_bytes("cut off", method, data[: int(self.rng.integers(1, len(data)))])
 
     def large(self) -> Malformed:
         request = self._request("serve_uint8")
@@ -257,22 +265,47 @@ class _Maker:
         data = request.SerializeToString()
         return Malformed(what, method, data, frozenset({"INVALID_ARGUMENT"}))
 
-    def _codes_of_bytes(self, data: bytes) -> frozenset[str]:
+    def _any_request(self) -> tuple[str, Message]:
+        """A method and a request of it that is right, but for the one that changes the models."""
+        status = get_model_status_pb2.GetModelStatusRequest()
+        metadata = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        status.model_spec.name = metadata.model_spec.name = self.model
+        reload = model_management_pb2.ReloadConfigRequest()
+        reload.config.model_config_list.config.add(name=self.model, base_path="relative")
+        requests = (
+            (PREDICT, self._images_request()),
+            (CLASSIFY, self._example_request(self._encoded("JPEG"))),
+            (METADATA, metadata),
+            (STATUS, status),
+            (RELOAD, reload),
+        )
+        return requests[int(self.rng.integers(len(requests)))]
+
+    def _of_bytes(self, what: str, method: str, data: bytes) -> Malformed:
+        if method == RELOAD and _names_no_model(data):
+            method = STATUS  # it would be right, and leave no model to ask
+        what = f"{what}, {method.rpartition('/')[2]}"
+        return Malformed(what, method, data, self._codes(method, data))
+
+    def _codes(self, method: str, data: bytes) -> frozenset[str]:
         """What chance made of a request may be many things, but bytes that are none are one."""
         try:
-            request = predict_pb2.PredictRequest.FromString(data)
+            request = _MESSAGES[method].FromString(data)
         except DecodeError:
             return frozenset({"INTERNAL"})
+        if method == RELOAD:
+            return frozenset({"INVALID_ARGUMENT"})
         spec = request.model_spec
-        if not spec.name:
-            return frozenset({"INVALID_ARGUMENT"})
-        if spec.WhichOneof("version_choice") == "version_label":
-            return frozenset({"INVALID_ARGUMENT"})
-        if spec.name != self.model or spec.HasField("version"):
-            return frozenset({"NOT_FOUND"})
-        if spec.signature_name != "serve_uint8":
-            return frozenset({"FAILED_PRECONDITION", "INVALID_ARGUMENT"})
-        return frozenset({"INVALID_ARGUMENT", "OK"})
+        codes = {"OK", "INVALID_ARGUMENT"}
+        if not spec.name or spec.WhichOneof("version_choice") == "version_label":
+            codes = {"INVALID_ARGUMENT"}
+        elif spec.name != self.model or spec.HasField("version"):
+            codes = {"NOT_FOUND"}
+        elif method == PREDICT and spec.signature_name != "serve_uint8":
+            codes = {"FAILED_PRECONDITION", "INVALID_ARGUMENT"}
+        if method == METADATA and set(request.metadata_field) != {"signature_def"}:
+            codes = {"INVALID_ARGUMENT"}
+        return frozenset(codes)
 
     def _request(self, signature: str) -> predict_pb2.PredictRequest:
         request = predict_pb2.PredictRequest()
@@ -315,6 +348,15 @@ class _Maker:
         jpeg = self._encoded("JPEG")
         position = jpeg.index(b"\xff\xc0") + 5
         return jpeg[:position] + struct.pack(">HH", 65_500, 65_500) + jpeg[position + 4 :]
+
+
+def _names_no_model(data: bytes) -> bool:
+    try:
+        config = model_management_pb2.ReloadConfigRequest.FromString(data).config
+    except DecodeError:
+        return False
+    is_list = config.WhichOneof("config") == "model_config_list"
+    return is_list and not config.model_config_list.config
 
 
 @cache

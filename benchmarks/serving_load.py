@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-__all__ = ["kill", "malformed", "reload", "soak"]
+__all__ = ["OPTIONS", "kill", "malformed", "reload", "send_malformed", "soak"]
 
 DEADLINE = 10.0
 OPTIONS = [
@@ -151,7 +151,7 @@ def malformed(models: Path, options: argparse.Namespace) -> list[str]:
             requests = malformed_requests(models.name, options.size, options.count)
             warm = memory = server.memory()
             for index, request in enumerate(requests):
-                code, problem = _send(channel, request)
+                code, problem = send_malformed(channel, request)
                 counts[code] += 1
                 problems += [problem] if problem else []
                 if index == options.count // 10:
@@ -172,7 +172,8 @@ def malformed(models: Path, options: argparse.Namespace) -> list[str]:
     return problems
 
 
-def _send(channel: grpc.Channel, request: Malformed) -> tuple[str, str]:
+def send_malformed(channel: grpc.Channel, request: Malformed) -> tuple[str, str]:
+    """The status of the answer, and what is wrong with status or text; nothing if both are fit."""
     call = channel.unary_unary(request.method)
     try:
         call(request.data, timeout=60)
@@ -283,7 +284,7 @@ def soak(models: Path, options: argparse.Namespace) -> list[str]:
         start = time.monotonic()
         requests = malformed_requests(models.name, options.size, 10**9, large_every=10**9)
         while time.monotonic() < start + 60 * options.minutes:
-            _send(channel, next(requests))
+            send_malformed(channel, next(requests))
             time.sleep(0.2)
             samples.append((time.monotonic() - start, server.memory()))
     total = samples[-1][0]

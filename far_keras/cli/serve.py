@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["add_command", "run"]
 
 _EXIT_SECONDS = 15  # beyond those that calls are given
+_MAX_GRACE = 86_400  # seconds
 
 
 def add_command(commands) -> None:
@@ -104,6 +105,11 @@ def run(options: argparse.Namespace) -> None:
     tls_words = (options.tls_cert, options.tls_key)
     if None in tls_words and any([*tls_words, options.tls_client_ca]):
         raise ServerError("TLS: expected both --tls-cert and --tls-key. Received: not both")
+    if not 0 <= options.grace_seconds <= _MAX_GRACE:
+        raise ServerError(
+            f"--grace-seconds: expected 0 to {_MAX_GRACE}, a day. "
+            f"Received: {options.grace_seconds:g}"
+        )
     from far_keras.serving.server import Limits, ServerConfig, TlsFiles, VersionPolicy
 
     config = ServerConfig(

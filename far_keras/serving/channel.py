@@ -115,8 +115,9 @@ def channel_options(tls: bool | str | Path | Tls | None) -> list[tuple[str, int 
     options: list[tuple[str, int | str]] = [
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        # A connection that died without a word is noticed while a call waits on it.
-        ("grpc.keepalive_time_ms", 30_000),
+        # A connection that died without a word is noticed while a call waits on it. Servers with
+        # gRPC's defaults take pings more often than every 5 minutes for an attack and hang up.
+        ("grpc.keepalive_time_ms", 300_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         # gRPC waits up to 2 minutes before it tries a lost server again.
         ("grpc.initial_reconnect_backoff_ms", 100),

@@ -208,6 +208,32 @@ def test_kubernetes_manifests_would_be_refused_for_a_wrong_key():
         kubernetes_validate.validate(resource, "1.29", strict=True)
 
 
+@pytest.mark.parametrize("version", ["1.29", kubernetes_validate.latest_version()])
+def test_certificates_in_pods(version):
+    pods = yaml.safe_load((SERVING / "kubernetes" / "deployment.yaml").read_text())
+    before = str(pods)
+    for step in yaml.safe_load((SERVING / "tls" / "kubernetes.patch.yaml").read_text()):
+        *path, last = step["path"].strip("/").split("/")
+        assert (step["op"], last) == ("add", "-")
+        place = pods
+        for key in path:
+            place = place[int(key) if isinstance(place, list) else key]
+        place.append(step["value"])
+    kubernetes_validate.validate(pods, version, strict=True)
+    spec = pods["spec"]["template"]["spec"]
+    container, volume = spec["containers"][0], spec["volumes"][-1]
+    assert container["args"][-1] == "--ssl_config_file=/tls/ssl.config"
+    assert container["volumeMounts"][-1] == {
+        "name": volume["name"],
+        "mountPath": "/tls",
+        "readOnly": True,
+    }
+    assert "/tls" not in before
+    page = (SERVING / "README.md").read_text()
+    assert f"secret generic {volume['secret']['secretName']} " in page
+    assert f"patch deployment {pods['metadata']['name']} " in page
+
+
 def test_dockerfile():
     done = program("hadolint", SERVING / "Dockerfile")
     assert done.returncode == 0, done.stdout

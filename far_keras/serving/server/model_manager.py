@@ -216,7 +216,8 @@ class ModelManager:
         Returns:
             What is wrong: versions that do not load, folders without any, labels of versions that
             are not there. What can be served is served nevertheless; but nothing is changed if a
-            label is to move to a version that is not loaded yet, as in TensorFlow Serving.
+            label is to move to a version that is not loaded yet, as in TensorFlow Serving, and a
+            model stays as it was if nothing loads from the folder that it is to move to.
         """
         with self._loading:
             refused = [problem for one in settings for problem in self._moved_too_early(one)]
@@ -246,16 +247,20 @@ class ModelManager:
     def _configure(self, settings: ModelSettings) -> list[RpcError]:
         """First the new versions, then the labels, then no old ones: no request falls between."""
         previous = self._models.get(settings.name)
-        model = previous
-        if model is None or model.settings.folder != settings.folder:
+        if previous is not None and previous.settings.folder == settings.folder:
+            model = previous
+        else:
             model = _Model(settings)
         model.settings = settings
         self._load_wanted(model)
         problems = model.set_labels()
-        self._models[settings.name] = model
         if previous is not None and previous is not model:
+            if not model.in_state(State.AVAILABLE) and previous.in_state(State.AVAILABLE):
+                _logger.warning("%s: stays with %s", settings.name, previous.settings.folder)
+                return problems
             for servable in previous.in_state(State.AVAILABLE):
                 servable.retire()
+        self._models[settings.name] = model
         self._unload_unwanted(model)
         return problems
 

@@ -136,6 +136,11 @@ def test_only_one_of_certificate_and_key(models, tmp_path, refused):
     assert "both --tls-cert and --tls-key" in refused(models, "--tls-cert", tmp_path / "a.pem")
 
 
+@pytest.mark.parametrize("seconds", ["-20", "inf", "1e10", "nan"])
+def test_a_grace_out_of_range(models, refused, seconds):
+    assert "--grace-seconds: expected 0 to 86400" in refused(models, f"--grace-seconds={seconds}")
+
+
 def test_open_to_others_without_encryption_is_warned_of(server, models, capfd):
     port = server.address.rpartition(":")[2]  # in use: the server does not come so far as to open
     assert main(["serve", str(models), "--host", "0.0.0.0", "--port", port]) == 1

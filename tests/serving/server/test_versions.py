@@ -220,18 +220,26 @@ def test_a_version_on_its_way_out_can_be_called_back(models, serve, write_sums):
         assert answered(caller) == 1
 
 
-def test_a_wrong_reload_changes_nothing(models, serve):
+def test_a_wrong_reload_changes_nothing(models, tmp_path, serve):
     folder = models / "sums"
-    with serve(models=models, poll_seconds=0) as (_, caller):
+    damaged = tmp_path / "damaged"
+    (damaged / "2").mkdir(parents=True)
+    (damaged / "2" / "saved_model.pb").write_bytes(b"no model")
+    (tmp_path / "empty").mkdir()
+    with serve(models=models, poll_seconds=0.05) as (_, caller):
         for message, code, says in (
             (model_management_pb2.ReloadConfigRequest(), "INVALID_ARGUMENT", "ModelConfigList"),
             (reload_request("sums"), "INVALID_ARGUMENT", "absolute base_path"),
             (reload_request(folder, labels={"new": 7}), "FAILED_PRECONDITION", "version 7"),
+            (reload_request(tmp_path / "empty"), "UNKNOWN", "no version of sums"),
+            (reload_request(tmp_path / "nowhere"), "UNKNOWN", "nowhere"),
+            (reload_request(damaged), "UNKNOWN", "damaged"),
         ):
             received, text = caller.refusal(caller.models.HandleReloadConfigRequest, message)
             assert received == code
             assert says in text
             assert answered(caller) == 1
+            assert states(caller) == {1: ("AVAILABLE", "")}
 
 
 def test_a_reload_may_add_and_remove_models(models, tmp_path, serve, write_sums):
