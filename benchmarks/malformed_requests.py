@@ -301,7 +301,7 @@ class _Maker:
             codes = {"INVALID_ARGUMENT"}
         elif spec.name != self.model or spec.HasField("version"):
             codes = {"NOT_FOUND"}
-        elif method == PREDICT and spec.signature_name != "serve_uint8":
+        elif spec.signature_name != {PREDICT: "serve_uint8", CLASSIFY: "classify"}.get(method, ""):
             codes = {"FAILED_PRECONDITION", "INVALID_ARGUMENT"}
         if method == METADATA and set(request.metadata_field) != {"signature_def"}:
             codes = {"INVALID_ARGUMENT"}
