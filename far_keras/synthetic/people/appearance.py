@@ -31,13 +31,15 @@ __all__ = ["HAIR_COLOR_NAMES", "draw_ancestry_and_color", "draw_person", "draw_s
 
 COLOR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "auburn")
 DYED = (0.03, 0.005)  # pink, blue, violet or green hair among women, men
+SKIN_OF_SEX = (-0.04, 0.03)  # women are lighter than men of their ancestry
 ANCESTRIES = ("caucasian", "african", "asian")
 ANCESTRY_SHARES = (0.5, 0.25, 0.25)  # our choice: no group is rare
 
-# Within what counts as a no, women and men differ: fuller lips, wider eyes, thinner brows.
+# Within what counts as a no, women and men differ: fuller lips, wider eyes, thinner brows, a
+# smaller nose.
 TYPICAL = {
     "Big_Lips": ((-0.3, 0.2), (-0.8, 0.0)),
-    "Big_Nose": ((-0.8, -0.1), (-0.5, 0.2)),
+    "Big_Nose": ((-1.0, -0.3), (-0.5, 0.2)),
     "Arched_Eyebrows": ((0.1, 0.3), (0.0, 0.2)),
     "Bushy_Eyebrows": ((0.1, 0.38), (0.28, 0.5)),
     "Narrow_Eyes": ((0.1, 0.6), (-0.2, 0.35)),
@@ -104,7 +106,8 @@ def draw_person(
     male = bool(drawn["Male"])
     age = _draw_age(rng, drawn, sure)
     ancestry: RGB = drawn["ancestry"]
-    melanin = float(np.clip(np.dot(ancestry, (0.24, 0.77, 0.40)) + rng.normal(0, 0.09), 0.12, 1))
+    melanin = float(np.dot(ancestry, (0.24, 0.77, 0.40)) + SKIN_OF_SEX[male] + rng.normal(0, 0.09))
+    melanin = float(np.clip(melanin, 0.12, 1))
     if drawn["Pale_Skin"]:
         melanin = MARGINS["Pale_Skin"].draw(rng, True)
     outlines = ("square", "round", "rectangular", "diamond", "triangular")

@@ -27,7 +27,7 @@ def draw_skin(rng: np.random.Generator, male: bool) -> Skin:
         moles=float(rng.beta(1.0, 3.0)),
         blemishes=float(rng.uniform(0.3, 1.0)) if blemished else 0.0,
         mouth_shade=float(rng.uniform(0.3, 1.0)) if shaded else float(rng.uniform(0, 0.15)),
-        lip_depth=float(np.clip(rng.normal(0.2 if male else 0.62, 0.2), 0, 1)),
+        lip_depth=float(np.clip(rng.normal(0.15 if male else 0.75, 0.2), 0, 1)),
         smile_folds=float(rng.beta(1.3, 1.8 if male else 2.4)),
         teeth=float(rng.beta(3.0, 1.6)),
     )
@@ -84,6 +84,9 @@ def draw_makeup(
     light = rng.uniform(0.0, 0.6) if drawn["Wearing_Lipstick"] else 0.0
     tone = skin_tone(person.melanin, person.skin_redness)
     lips = palette.rgb(lip_color(tone, person.skin.lip_depth))
+    # Women's own lashes are darker and longer, too: eyes and lips stand out more from their skin
+    # than men's (Russell, Perception 38, 2009).
+    own = 0.0 if person.male else rng.uniform(0.1, 0.5)
     winged = drawn["Heavy_Makeup"] and rng.random() < 0.4
     return Makeup(
         lipstick=strength("Wearing_Lipstick"),
@@ -93,7 +96,7 @@ def draw_makeup(
         eyeshadow_color=palette.tone(rng, palette.EYESHADOWS),
         eyeliner=float(np.clip(max(heavy * rng.uniform(0.5, 1.2), light), 0, 1)),
         wing=float(rng.uniform(0.3, 1.0)) if winged else 0.0,
-        lashes=float(np.clip(max(heavy * rng.uniform(0.4, 1.2), light), 0, 1)),
+        lashes=float(np.clip(max(heavy * rng.uniform(0.4, 1.2), light, own), 0, 1)),
         blush=strength("Rosy_Cheeks"),
         foundation=float(np.clip(heavy * rng.uniform(0.6, 1.1), 0, 1)),
         contour=float(heavy * rng.uniform(0.0, 1.0)),

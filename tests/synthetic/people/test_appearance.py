@@ -80,6 +80,24 @@ def test_men_wear_no_trace_of_makeup():
     assert np.mean(np.array(unforced) > 0.1) < 0.03
 
 
+def test_eyes_and_lips_of_women_stand_out_more():
+    people = {}
+    for male in (0, 1):
+        population = Population(seed=3, force={"Male": male, "Pale_Skin": 0})
+        people[male] = [population.subject(identity) for identity in range(1, 400)]
+    women, men = people[0], people[1]
+
+    def difference(measure):
+        return np.mean([measure(one) for one in women]) - np.mean([measure(one) for one in men])
+
+    # The standard error of the mean melanin's difference is 0.016.
+    assert -0.13 < difference(lambda one: one.person.melanin) < -0.02
+    assert 0.5 < difference(lambda one: one.person.skin.lip_depth) < 0.65
+    assert difference(lambda one: one.person.face.nose_size) < -0.2
+    assert min(shot.makeup.lashes for one in women for shot in one.shots) >= 0.1
+    assert np.median([shot.makeup.lashes for one in men for shot in one.shots]) < 0.08
+
+
 def test_most_strengths_are_clear_and_some_are_doubtful():
     doubtful = [
         0.1 < shot.expression.smile < 0.5
