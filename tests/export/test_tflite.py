@@ -61,7 +61,7 @@ def test_there_is_a_file_for_each_precision(files):
 def test_answers_are_those_of_keras(loaded, files, pictures, precision, tolerance):
     images = pictures(6, 64)
     expected = probabilities(loaded, images)
-    assert expected["attributes"].std(axis=0).mean() > 0.03  # the pictures are told apart
+    assert expected["attributes"].std(axis=0).mean() > 0.05  # the pictures are told apart
     answers = load_tflite(files[precision])(images)
     assert list(answers) == ["attributes", "masks"]
     for name, values in expected.items():
