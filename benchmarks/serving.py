@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -207,23 +208,18 @@ def measure_decoding() -> None:
 
 def measure_import(rounds: int) -> list[str]:
     """A new process that imports the client, against one that imports what the client needs."""
-    imports = (
+    codes = (
+        "",
         "import grpc, numpy, google.protobuf.message",
         "from far_keras.serving import FarClient",
     )
-    command = [sys.executable, "-c"]
-    empty, needed, client = zip(
-        *[
-            [
-                seconds(lambda code=code: subprocess.run([*command, code], check=True))
-                for code in ("", *imports)
-            ]
-            for _ in range(rounds + 1)
-        ][1:],
-        strict=True,
-    )
-    took = [whole - start for whole, start in zip(client, empty, strict=True)]
-    alone = [whole - start for whole, start in zip(needed, empty, strict=True)]
+
+    def run(code: str) -> None:
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    times = [[seconds(partial(run, code)) for code in codes] for _ in range(rounds + 1)][1:]
+    alone = [needed - empty for empty, needed, _ in times]
+    took = [client - empty for empty, _, client in times]
     print(
         f"\nimporting FarClient takes {statistics.median(took):.2f} s {interval(took, 2)} "
         f"(wanted: at most {MAX_IMPORT_SECONDS}), "

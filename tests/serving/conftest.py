@@ -10,8 +10,10 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
 
 from far_keras.export.description import ModelDescription
 from far_keras.schema import CELEBA
@@ -200,6 +202,19 @@ def write_sums():
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def sums_request():
+    """A function from a number of rows, and a model's name, to a request to `Sums`."""
+
+    def make(rows=1, model="sums"):
+        message = predict_pb2.PredictRequest()
+        message.model_spec.name = model
+        message.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((rows, 3), np.float32)))
+        return message
+
+    return make
 
 
 @pytest.fixture(scope="session")

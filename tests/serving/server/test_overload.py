@@ -3,10 +3,7 @@
 import collections
 
 import grpc
-import numpy as np
 import pytest
-import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2
 
 
 @pytest.fixture(scope="module")
@@ -16,16 +13,11 @@ def models(tmp_path_factory, write_sums):
     return folder
 
 
-def request(rows=1):
-    message = predict_pb2.PredictRequest()
-    message.model_spec.name = "sums"
-    message.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((rows, 3), np.float32)))
-    return message
-
-
-def test_a_full_queue_refuses(models, serve):
+def test_a_full_queue_refuses(models, serve, sums_request):
     with serve(models=models, max_queue=0, parallel_runs=1) as (_, caller):
-        calls = [caller.prediction.Predict.future(request(100_000), timeout=60) for _ in range(40)]
+        calls = [
+            caller.prediction.Predict.future(sums_request(100_000), timeout=60) for _ in range(40)
+        ]
         codes = collections.Counter(call.code().name for call in calls)
         assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
         assert codes["OK"] >= 1
@@ -35,11 +27,12 @@ def test_a_full_queue_refuses(models, serve):
         for call in calls:
             if call.code().name == "OK":
                 assert len(call.result().outputs["sum"].float_val) == 100_000
-        assert caller.prediction.Predict(request(), timeout=20).outputs["sum"].float_val == [3.0]
+        answer = caller.prediction.Predict(sums_request(), timeout=20)
+        assert answer.outputs["sum"].float_val == [3.0]
 
 
-def test_requests_at_hand_fill_no_more_than_their_memory(models, serve):
-    large, small = request(100_000), request(1000)
+def test_requests_at_hand_fill_no_more_than_their_memory(models, serve, sums_request):
+    large, small = sums_request(100_000), sums_request(1000)
     with serve(models=models, max_queue_bytes=1_000_000) as (_, caller):
         assert large.ByteSize() > 1_000_000
         code, text = caller.refusal(caller.prediction.Predict, large)
@@ -53,14 +46,16 @@ def test_requests_at_hand_fill_no_more_than_their_memory(models, serve):
         for _ in range(200):
             with pytest.raises(grpc.RpcError, match="Servable not found"):
                 caller.prediction.Predict(small, timeout=20)
-        fits = request(80_000)
+        fits = sums_request(80_000)
         assert 900_000 < fits.ByteSize() < 1_000_000
         assert len(caller.prediction.Predict(fits, timeout=20).outputs["sum"].float_val) == 80_000
 
 
-def test_requests_that_fit_one_by_one_are_too_much_together(models, serve):
+def test_requests_that_fit_one_by_one_are_too_much_together(models, serve, sums_request):
     with serve(models=models, max_queue_bytes=1_000_000, parallel_runs=1) as (_, caller):
-        calls = [caller.prediction.Predict.future(request(80_000), timeout=60) for _ in range(40)]
+        calls = [
+            caller.prediction.Predict.future(sums_request(80_000), timeout=60) for _ in range(40)
+        ]
         codes = collections.Counter(call.code().name for call in calls)
         assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
-        assert caller.prediction.Predict(request(80_000), timeout=20)
+        assert caller.prediction.Predict(sums_request(80_000), timeout=20)

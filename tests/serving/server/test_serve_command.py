@@ -5,12 +5,10 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-import numpy as np
 import pytest
-import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from far_keras.cli import main
 
@@ -26,13 +24,6 @@ def models(tmp_path_factory, write_sums):
 def server(models, start_server):
     with start_server(models, "--metrics-port", 0) as server:
         yield server
-
-
-def request(rows=1):
-    message = predict_pb2.PredictRequest()
-    message.model_spec.name = "sums"
-    message.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((rows, 3), np.float32)))
-    return message
 
 
 @pytest.fixture
@@ -55,17 +46,17 @@ def test_it_says_what_it_is(server):
     assert "for laptops and tests" in first
 
 
-def test_it_answers(server):
+def test_it_answers(server, sums_request):
     with grpc.insecure_channel(server.address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        assert list(stub.Predict(request(), timeout=20).outputs["sum"].float_val) == [3.0]
+        assert list(stub.Predict(sums_request(), timeout=20).outputs["sum"].float_val) == [3.0]
 
 
-def test_metrics_are_what_prometheus_reads(server):
+def test_metrics_are_what_prometheus_reads(server, sums_request):
     with grpc.insecure_channel(server.address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        stub.Predict(request(), timeout=20)
-        message = request()
+        stub.Predict(sums_request(), timeout=20)
+        message = sums_request()
         message.model_spec.name = "invented"
         with pytest.raises(grpc.RpcError):
             stub.Predict(message, timeout=20)

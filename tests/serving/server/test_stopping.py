@@ -9,12 +9,11 @@ import urllib.request
 from pathlib import Path
 
 import grpc
-import numpy as np
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +21,6 @@ def models(tmp_path_factory, write_sums):
     folder = tmp_path_factory.mktemp("served")
     write_sums(folder / "sums" / "1", 1)
     return folder
-
-
-def request(rows=1, model="sums"):
-    message = predict_pb2.PredictRequest()
-    message.model_spec.name = model
-    message.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((rows, 3), np.float32)))
-    return message
 
 
 def waiting(server):
@@ -41,7 +33,7 @@ def waiting(server):
         )
 
 
-def test_sigterm_finishes_what_was_taken(models, start_server):
+def test_sigterm_finishes_what_was_taken(models, start_server, sums_request):
     with (
         # A grace that is enough where other programs take the processor.
         start_server(
@@ -50,7 +42,7 @@ def test_sigterm_finishes_what_was_taken(models, start_server):
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        calls = [stub.Predict.future(request(200_000), timeout=120) for _ in range(30)]
+        calls = [stub.Predict.future(sums_request(200_000), timeout=120) for _ in range(30)]
         deadline = time.monotonic() + 60
         while waiting(server) + sum(call.done() for call in calls) < 10:
             assert time.monotonic() < deadline
@@ -62,7 +54,9 @@ def test_sigterm_finishes_what_was_taken(models, start_server):
     assert server.lines[-1] == "stopped"
 
 
-def test_sigterm_tells_callers_that_never_pause_and_those_who_watch(models, start_server):
+def test_sigterm_tells_callers_that_never_pause_and_those_who_watch(
+    models, start_server, sums_request
+):
     server = start_server(models, "--grace-seconds", 600)
     codes, stop = [], threading.Event()
 
@@ -72,7 +66,7 @@ def test_sigterm_tells_callers_that_never_pause_and_those_who_watch(models, star
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             while not stop.is_set():
                 try:
-                    stub.Predict(request(), timeout=20)
+                    stub.Predict(sums_request(), timeout=20)
                     codes.append(grpc.StatusCode.OK)
                 except grpc.RpcError as error:
                     codes.append(error.code())
@@ -96,7 +90,7 @@ def test_sigterm_tells_callers_that_never_pause_and_those_who_watch(models, star
     assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
 
 
-def test_a_killed_server_leaves_no_call_hanging(models, start_server):
+def test_a_killed_server_leaves_no_call_hanging(models, start_server, sums_request):
     server = start_server(models)
     outcomes, stop = [], threading.Event()
 
@@ -107,7 +101,7 @@ def test_a_killed_server_leaves_no_call_hanging(models, start_server):
             while not stop.is_set():
                 start = time.monotonic()
                 try:
-                    stub.Predict(request(20_000), timeout=5)
+                    stub.Predict(sums_request(20_000), timeout=5)
                     code = grpc.StatusCode.OK
                 except grpc.RpcError as error:
                     code = error.code()
@@ -173,13 +167,13 @@ class Endless(tf.Module):
         return {"sum": total}
 
 
-def test_a_run_without_an_end_is_cut_off(tmp_path, start_server):
+def test_a_run_without_an_end_is_cut_off(tmp_path, start_server, sums_request):
     model = Endless()
     tf.saved_model.save(model, str(tmp_path / "endless" / "1"), {"serving_default": model.__call__})
     server = start_server(tmp_path / "endless", "--grace-seconds", 1, "--metrics-port", 0)
     with grpc.insecure_channel(server.address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        call = stub.Predict.future(request(model="endless"), timeout=120)
+        call = stub.Predict.future(sums_request(model="endless"), timeout=120)
         with pytest.raises(grpc.FutureTimeoutError):
             call.result(2)
         assert server.stop() == 0, server.lines
