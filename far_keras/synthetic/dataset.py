@@ -52,7 +52,7 @@ from far_keras.synthetic.people.population import Correlations
 __all__ = ["Synthesis", "synthesize"]
 
 _PROVENANCE = "synthesis.json"
-RENDERER = 5
+RENDERER = 6
 """Raised whenever the same settings give other pictures: no folder mixes two renderers."""
 # What folders were made with that do not say it.
 _BEFORE = {"agreements": {}, "renderer": 1}

@@ -16,7 +16,7 @@ __all__ = ["draw_lashes", "paint_eyes", "paint_mouth"]
 
 EYEBALL = 0.138  # radius, decimetres
 IRIS, PUPIL = 0.060, 0.023
-SCLERA = np.array([0.60, 0.54, 0.51], np.float32)
+SCLERA = np.array([0.41, 0.37, 0.35], np.float32)
 TEAR_DUCT = np.array([0.50, 0.22, 0.19], np.float32)
 LASHES = 46  # on a lid
 # Albedo of yellow and of white teeth; light that enamel lets through brightens both.
@@ -141,7 +141,7 @@ def draw_lashes(scene: Scene) -> None:
     t = np.linspace(0, 1, 4)[None, :, None]
     for eye, (upper, lower) in enumerate(lid_rims()):
         for rim, upward, length, alpha in (
-            (upper, 1.0, 0.044 + 0.01 * base + 0.04 * makeup.lashes, base + 0.4 * painted),
+            (upper, 1.0, 0.052 + 0.035 * base + 0.04 * makeup.lashes, base + 0.4 * painted),
             (lower, -1.0, 0.022 + 0.014 * makeup.lashes, 0.25 * base + 0.25 * painted),
         ):
             knots = head.vertices[rim]

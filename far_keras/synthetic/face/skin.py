@@ -78,6 +78,18 @@ def _make_up(scene: Scene, albedo: np.ndarray, fragments: Fragments) -> None:
         _blend(albedo, np.full(3, 0.01), 0.9 * drawn * (rest[:, 2] > 1.0))
 
 
+def _facial_contrast(person: Person, albedo: np.ndarray, rest: np.ndarray) -> None:
+    """Women's eyes stand out darker from their skin than men's (Russell, Perception 38, 2009).
+
+    A man's upper lip is darker than the skin around it even when shaved, a woman's is not.
+    """
+    m = person.face.masculinity
+    lids = spot(rest, 0.31, 7.30, 0.2, 0.1)
+    over_lip = spot(rest, 0.0, 6.78, 0.15 + 0.1 * m, 0.05 + 0.02 * m, mirrored=False)
+    albedo *= 1 - ((0.38 - 0.3 * m) * lids)[:, None]
+    albedo *= 1 + ((0.2 - 0.55 * m) * over_lip)[:, None]
+
+
 def _creases(person: Person, albedo: np.ndarray, rest: np.ndarray) -> None:
     """The fold of the upper lid, shallow in eyes of Asian form."""
     x = np.abs(rest[:, 0])
@@ -92,8 +104,8 @@ def _creases(person: Person, albedo: np.ndarray, rest: np.ndarray) -> None:
 def _stubble(person: Person, albedo: np.ndarray, rest: np.ndarray, fine: np.ndarray) -> None:
     """The shade of shaved or short beard hair under the skin."""
     beard = person.beard
-    shaven = 0.24 * person.face.masculinity if person.male else 0.0
-    strength = max(shaven, 0.62 * beard.shadow)
+    shaven = 0.3 * person.face.masculinity if person.male else 0.0
+    strength = shaven + (0.62 - 0.6 * shaven) * beard.shadow
     if strength <= 0:
         return
     hairs = strength * beard_zone(rest) * np.clip(0.8 + 0.35 * fine, 0, 1.4)
@@ -139,7 +151,7 @@ def _openings(surface: Surface, fragments: Fragments) -> None:
     rest = fragments.rest
     nostril = spot(rest, 0.095, 6.848, 0.055, 0.026) * (rest[:, 2] > 1.15)
     ear = spot(rest, 0.755, 7.03, 0.03, 0.05)
-    dark = np.clip(0.92 * nostril + 0.6 * ear, 0, 0.95)
+    dark = np.clip(0.4 * nostril + 0.6 * ear, 0, 0.95)
     surface.albedo *= (1 - dark)[:, None]
     surface.gloss *= 1 - dark
     inside = np.clip(1.5 * fragments.mask("inside_mouth"), 0, 1)
@@ -190,7 +202,7 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     surface.albedo *= 1 - np.clip(under, 0, 1)[:, None] * np.array([0.45, 0.62, 0.52], np.float32)
     detail: DetailMap = detail_map(person, scene.shot.expression)
     relief = detail.at(rest)
-    grooves = np.clip(-relief[0] * 28, 0, 0.45)
+    grooves = np.clip(-relief[0] * 45, 0, 0.6)
     surface.albedo *= 1 - grooves[:, None] * np.array([0.75, 1.0, 1.0], np.float32)
     pigment = np.clip(relief[3] * (1 - 0.6 * makeup.foundation), 0, 0.85)
     surface.albedo *= 1 - pigment[:, None] * np.array([0.5, 0.72, 0.85], np.float32)
@@ -206,6 +218,7 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     hair = np.array(person.hair.color, np.float32)
     _blend(surface.albedo, 0.25 * tone + 0.35 * hair, (0.85 * scalp).astype(np.float32))
     surface.gloss *= (1 - 0.8 * scalp).astype(np.float32)
+    _facial_contrast(person, surface.albedo, rest)
     _creases(person, surface.albedo, rest)
     _make_up(scene, surface.albedo, fragments)
     _lips(scene, surface, rest, fragments.mask("lips"), tone)

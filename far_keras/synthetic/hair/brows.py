@@ -79,7 +79,7 @@ def draw_brows(scene: Scene) -> None:
         Region.BROW,
         rng,
         width=0.0075,
-        alpha=((0.52 if male else 0.42) + 0.3 * hair.brow_fill)
+        alpha=((0.75 if male else 0.42) + 0.3 * hair.brow_fill)
         * np.interp(x, (INNER, 0.2, 0.4, OUTER), FADE),
         rise=0.12,
     )

@@ -57,13 +57,13 @@ OPPOSITES = (
 ASYMMETRIES = ("brown", "cheek", "eye", "jaw", "mouth", "nose")
 ASYMMETRY = 0.25
 # Years, and how far a face has gone from a young to a very old one.
-AGING = ((30, 39, 48, 58, 75), (0.0, 0.15, 0.55, 0.88, 1.15))
+AGING = ((30, 39, 48, 58, 75), (0.0, 0.1, 0.65, 1.0, 1.3))
 
 Weights = defaultdict[str, float]
 
 
 def old_fraction(age: float) -> float:
-    """How far a face of this age (years) has gone from 30 to a very old face, 0 .. 1.15."""
+    """How far a face of this age (years) has gone from 30 to a very old face, 0 .. 1.3."""
     return float(np.interp(age, *AGING))
 
 
@@ -119,11 +119,11 @@ def _sex_traits(face: Face) -> dict[str, float]:
         "chin-bones": 0.6 * man - 0.6 * woman,
         "forehead-nubian": -0.25 * man + 0.25 * woman,
         "forehead-trans": -0.3 * man,
-        "eyebrows-trans": -0.3 * man + 0.4 * woman,
+        "eyebrows-trans": -0.6 * man - 0.4 * woman,
         # The mesh's men have longer faces and closer eyes than people have.
         "head-scale-vert": -0.22 * man,
         "eye-trans-out": 0.05 + 0.3 * man,
-        "chin-height": -0.45 * man - 0.2 * woman,
+        "chin-height": 0.05 * man,
         "mouth-trans": 0.05 + 0.3 * man,
         "eye-corner2": 0.25 * woman,
         "nose-scale-horiz": 0.35 * man - 0.7 * woman,

@@ -124,7 +124,7 @@ class _Strokes:
 def _folds(
     strokes: _Strokes, old: float, smile: float, raise_: float, lower: float, cheek: float
 ) -> None:
-    """Grooves of a face; `old` from 0 to 1.15 says how deep and how many they are.
+    """Grooves of a face; `old` from 0 to about 2 says how deep and how many they are.
 
     `cheek` is how readily the cheeks fold in a smile, whatever the age.
     """

@@ -106,7 +106,7 @@ def draw_person(
     male = bool(drawn["Male"])
     age = _draw_age(rng, drawn, sure)
     ancestry: RGB = drawn["ancestry"]
-    melanin = float(np.dot(ancestry, (0.24, 0.77, 0.40)) + SKIN_OF_SEX[male] + rng.normal(0, 0.09))
+    melanin = float(np.dot(ancestry, (0.24, 0.70, 0.40)) + SKIN_OF_SEX[male] + rng.normal(0, 0.09))
     melanin = float(np.clip(melanin, 0.12, 1))
     if drawn["Pale_Skin"]:
         melanin = MARGINS["Pale_Skin"].draw(rng, True)

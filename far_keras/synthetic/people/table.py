@@ -131,12 +131,12 @@ HAIR_STYLES: dict[str, dict[str, float]] = {
         "afro": 0.01,
     },
     "men": {
-        "short": 0.64,
+        "short": 0.74,
         "buzzed": 0.17,
-        "medium": 0.11,
-        "long": 0.04,
-        "bun": 0.02,
-        "ponytail": 0.02,
+        "medium": 0.05,
+        "long": 0.02,
+        "bun": 0.01,
+        "ponytail": 0.01,
         "afro": 0.005,
     },
 }
