@@ -86,8 +86,8 @@ def _facial_contrast(person: Person, albedo: np.ndarray, rest: np.ndarray) -> No
     m = person.face.masculinity
     lids = spot(rest, 0.31, 7.30, 0.2, 0.1)
     over_lip = spot(rest, 0.0, 6.78, 0.15 + 0.1 * m, 0.05 + 0.02 * m, mirrored=False)
-    albedo *= 1 - ((0.38 - 0.3 * m) * lids)[:, None]
-    albedo *= 1 + ((0.2 - 0.55 * m) * over_lip)[:, None]
+    albedo *= 1 - ((0.50 - 0.40 * m) * lids)[:, None]
+    albedo *= 1 + ((0.25 - 0.65 * m) * over_lip)[:, None]
 
 
 def _creases(person: Person, albedo: np.ndarray, rest: np.ndarray) -> None:
@@ -130,7 +130,9 @@ def _lips(
 ) -> None:
     makeup, old = scene.shot.makeup, old_fraction(scene.person.age)
     natural = lip_color(tone, scene.person.skin.lip_depth)
-    amount = np.clip(lips * 1.2, 0, 1) * (0.85 - 0.3 * min(old, 1.0))
+    amount = np.clip(lips * 1.2, 0, 1) * (
+        0.85 - 0.3 * scene.person.face.masculinity * min(old, 1.0)
+    )
     _blend(surface.albedo, natural, amount)
     surface.gloss += 0.06 * lips
     surface.sharpness += 22 * lips
@@ -151,7 +153,7 @@ def _openings(surface: Surface, fragments: Fragments) -> None:
     rest = fragments.rest
     nostril = spot(rest, 0.095, 6.848, 0.055, 0.026) * (rest[:, 2] > 1.15)
     ear = spot(rest, 0.755, 7.03, 0.03, 0.05)
-    dark = np.clip(0.4 * nostril + 0.6 * ear, 0, 0.95)
+    dark = np.clip(0.35 * nostril + 0.6 * ear, 0, 0.95)
     surface.albedo *= (1 - dark)[:, None]
     surface.gloss *= 1 - dark
     inside = np.clip(1.5 * fragments.mask("inside_mouth"), 0, 1)
@@ -189,8 +191,8 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     clouds, mottles, fine = _noises(person, rest)
     rough = (0.6 + 0.4 * person.face.masculinity + 1.6 * old) * (1 - 0.7 * makeup.foundation)
     shade = 1 + rough * (0.022 * clouds + 0.030 * mottles + 0.030 * fine)
-    # Old skin is sallower and duller.
-    tone = tone * np.array([1 - 0.06 * old, 1 - 0.07 * old, 1 - 0.10 * old], np.float32)
+    # Old skin is sallower.
+    tone = tone * np.array([1 + 0.04 * old, 1 + 0.03 * old, 1.0], np.float32)
     surface.albedo = (tone * shade[:, None]).astype(np.float32)
     ears = fragments.mask("ears")
     red = _blood(person, rest, ears) + rough * 0.10 * np.clip(mottles, -1, 2)

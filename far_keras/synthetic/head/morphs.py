@@ -147,21 +147,21 @@ def _sex_traits(face: Face) -> dict[str, float]:
 def _age_traits(face: Face, age: float) -> dict[str, float]:
     """Sagging, thinner lips, longer nose and ears: what years do beyond the macro targets."""
     old = old_fraction(age)
-    # Noses, ears and brows coarsen less in women; else a model trained on photographs takes every
+    # Noses, ears and brows coarsen in men alone; else a model trained on photographs takes every
     # second old woman for a man.
-    coarse = old * (0.25 + 0.75 * face.masculinity)
+    coarse = old * face.masculinity
     return {
         "head-age": 1.4 * old - 0.15,
-        "mouth-upperlip-height": -0.25 * old - 0.2 * coarse,
-        "mouth-lowerlip-height": -0.15 * old - 0.2 * coarse,
+        "mouth-upperlip-height": -0.1 * old - 0.3 * coarse,
+        "mouth-lowerlip-height": -0.05 * old - 0.3 * coarse,
         "mouth-angles": 0.15 - 0.25 * old - 0.2 * coarse,
         "nose-scale-vert": 0.15 * coarse,
         "nose-point": -0.2 * coarse,
         "neck-double": 0.35 * old,
-        "cheek-trans": -0.75 * old,
-        "cheek-volume": -0.5 * old * (1 - face.weight),
-        "eye-bag": 0.6 * old,
-        "eye-eyefold": -0.6 * old,
+        "cheek-trans": -1.0 * old,
+        "cheek-volume": -1.0 * old * (1 - face.weight),
+        "eye-bag": (0.2 + 0.4 * face.masculinity) * old,
+        "eye-eyefold": -0.2 * old,
         "eyebrows-trans": -0.3 * coarse,
         "ear-scale": 0.35 * coarse,
         "ear-lobe": 0.5 * coarse,

@@ -223,7 +223,7 @@ def detail_map(person: Person, expression: Expression) -> DetailMap:
     _folds(
         strokes,
         # Finer skin folds more.
-        old_fraction(person.age) * (1.7 - 0.4 * person.face.masculinity),
+        old_fraction(person.age) * (2.1 - 0.8 * person.face.masculinity),
         expression.smile,
         max(0.0, expression.brow_raise),
         lower,

@@ -27,7 +27,7 @@ def draw_skin(rng: np.random.Generator, male: bool) -> Skin:
         moles=float(rng.beta(1.0, 3.0)),
         blemishes=float(rng.uniform(0.3, 1.0)) if blemished else 0.0,
         mouth_shade=float(rng.uniform(0.3, 1.0)) if shaded else float(rng.uniform(0, 0.15)),
-        lip_depth=float(np.clip(rng.normal(0.15 if male else 0.75, 0.2), 0, 1)),
+        lip_depth=float(np.clip(rng.normal(0.15 if male else 0.85, 0.2), 0, 1)),
         smile_folds=float(rng.beta(1.3, 1.8 if male else 2.4)),
         teeth=float(rng.beta(3.0, 1.6)),
     )
@@ -86,7 +86,7 @@ def draw_makeup(
     lips = palette.rgb(lip_color(tone, person.skin.lip_depth))
     # Women's own lashes are darker and longer, too: eyes and lips stand out more from their skin
     # than men's (Russell, Perception 38, 2009).
-    own = 0.0 if person.male else rng.uniform(0.1, 0.5)
+    own = 0.0 if person.male else rng.uniform(0.35, 0.75)
     winged = drawn["Heavy_Makeup"] and rng.random() < 0.4
     return Makeup(
         lipstick=strength("Wearing_Lipstick"),
