@@ -37,7 +37,7 @@ RENDERER = [
     {"worn"},
     {"hair", "props"},
     {"renderer", "labels", "sheet"},
-    {"likenesses"},
+    {"children", "likenesses"},
     {"negatives"},
     {"dataset_worker", "variety"},
     {"dataset"},

@@ -13,8 +13,9 @@ import numpy as np
 from far_keras.atomic import atomic_path
 from far_keras.recognition.recognizer import Recognizer
 from far_keras.recognition.results import FaceResult
+from far_keras.synthetic.children import as_child
 from far_keras.synthetic.likenesses import DRAWINGS, STATUES, drawing, statue
-from far_keras.synthetic.parameters import Beard, Makeup, Occluder, Person, Shot, Skin
+from far_keras.synthetic.parameters import Occluder, Person, Shot
 from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.renderer import render
 
@@ -63,25 +64,7 @@ def _profile(person: Person, shot: Shot) -> np.ndarray:
 
 
 def _child(person: Person, shot: Shot) -> np.ndarray:
-    face = replace(
-        person.face, masculinity=0.2, weight=0.5, nose_size=-0.5, eye_bags=0.0, double_chin=0.0
-    )
-    hair = person.hair
-    style = "short" if hair.style in ("bald", "afro", "updo") else hair.style
-    brown = (0.07, 0.035, 0.017)
-    color = brown if person.age > 40 else hair.color  # no grey
-    hair = replace(
-        hair,
-        style=style,
-        color=color,
-        brow_color=color,
-        receding=0.0,
-        thinning=0.0,
-        sideburns=0.0,
-        brow_thickness=0.2,
-    )
-    child = replace(person, age=6.0, face=face, hair=hair, beard=Beard(), skin=Skin(pores=0.0))
-    return render(child, replace(shot, makeup=Makeup())).image
+    return render(*as_child(person, shot)).image
 
 
 def _statue(person: Person, shot: Shot) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""Pictures that show nobody: textures, blurred surroundings, plain things, statues, drawings."""
+"""Pictures that are not to be answered: textures, surroundings, things, likenesses, children."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
+from far_keras.synthetic.children import OLDEST, YOUNGEST, as_child
 from far_keras.synthetic.likenesses import DRAWINGS, STATUES, drawing, statue
 from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.regions import Region
@@ -12,16 +13,16 @@ from far_keras.synthetic.renderer import render
 
 __all__ = ["render_without_face"]
 
-LIKENESSES = 0.4
+LIKENESSES, CHILDREN = 0.4, 0.2  # shares
 
 
 def render_without_face(
     seed: int | list[int], size: tuple[int, int] = (218, 178)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A picture without anybody's face, and its region map.
+    """A picture without a face that attributes describe, and its region map.
 
     Two fifths are statues and drawings of people: what shows no living face is to be told from what
-    does.
+    does. One fifth are children, to whom the attributes of grown-ups do not apply.
 
     Args:
         seed: The same seed gives the same picture.
@@ -32,8 +33,11 @@ def render_without_face(
     """
     rng = np.random.default_rng(seed)
     regions = np.full(size, Region.BACKGROUND, np.uint8)
-    if rng.random() < LIKENESSES:
+    kind = rng.random()
+    if kind < LIKENESSES:
         return _likeness(rng, size), regions
+    if kind < LIKENESSES + CHILDREN:
+        return _child(rng, size), regions
     kinds = (_texture, _surroundings, _stripes, _things)
     picture = kinds[int(rng.integers(len(kinds)))](rng, size)
     picture = gaussian_filter(picture, (*(2 * (rng.uniform(0.3, 2.0),)), 0))
@@ -50,6 +54,13 @@ def _likeness(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     if rng.random() < 0.5:
         return statue(rendering, str(rng.choice(list(STATUES))), rng)
     return drawing(rendering, str(rng.choice(DRAWINGS)), rng)
+
+
+def _child(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    subject = Population(int(rng.integers(2**31))).subject(1)
+    assert subject.person is not None
+    child = as_child(subject.person, subject.shots[0], float(rng.uniform(YOUNGEST, OLDEST)))
+    return render(*child, size).image
 
 
 def _texture(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

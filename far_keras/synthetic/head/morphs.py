@@ -172,15 +172,15 @@ def _childhood(age: float) -> dict[str, float]:
     """Large eyes and forehead, small nose and chin: below 18 years, whom no population draws."""
     young = min(max((18.0 - age) / 12.0, 0.0), 1.0)
     return {
-        "head-age": -0.8 * young,
+        "head-age": -1.1 * young,
         "head-fat": 0.35 * young,
-        "eye-scale": 0.6 * young,
-        "forehead-scale-vert": 0.4 * young,
-        "nose-scale-vert": -0.5 * young,
+        "eye-scale": 1.0 * young,
+        "forehead-scale-vert": 0.6 * young,
+        "nose-scale-vert": -0.8 * young,
         "nose-volume": -0.4 * young,
-        "chin-height": -0.7 * young,
+        "chin-height": -0.9 * young,
         "chin-width": -0.4 * young,
-        "cheek-volume": 0.5 * young,
+        "cheek-volume": 0.8 * young,
         "neck-scale-horiz": -0.6 * young,
     }
 
