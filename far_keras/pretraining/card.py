@@ -76,9 +76,9 @@ def model_card(
         "![Rendered test pictures that it is surest and wrong about](mistakes.jpg)",
         "### Faces that it was not made for",
         f"Rendered stand-ins, {stand_ins[0].pictures} of each kind, the same people. How bold "
-        "answers are runs from 0 (undecided) to 1 (sure). Statues, drawings, masked faces of "
-        "this make were among its training pictures, statues and drawings as what shows nobody; "
-        "children and profiles were not.",
+        "answers are runs from 0 (undecided) to 1 (sure). Masked faces, statues, drawings and "
+        "children of this make were among its training pictures, the latter three as what is not "
+        "to be answered; profiles were not.",
         _table(
             ("kind", "found", "decided", "how bold", "most often not visible"), _unlike(stand_ins)
         ),

@@ -100,6 +100,19 @@ def test_shadow_of_a_beard_darkens_the_jaw(make_person, make_shot):
     assert stubbly < shaven - 15
 
 
+def test_womens_eyes_and_mens_upper_lips_are_darker_than_the_skin_around(make_person, make_shot):
+    def contrast(masculinity, place, around):
+        person = make_person(style="bald", brow_thickness=0.0)
+        person = replace(person, face=replace(person.face, masculinity=masculinity))
+        image = render(person, make_shot()).image
+        return _mean(image, place).mean() / _mean(image, around).mean()
+
+    lids, brow_bone = (slice(101, 106), slice(62, 76)), (slice(90, 94), slice(62, 76))
+    lip, cheek = (slice(141, 146), slice(78, 99)), (slice(136, 144), slice(60, 68))
+    assert contrast(0.0, lids, brow_bone) < contrast(1.0, lids, brow_bone) - 0.03
+    assert contrast(1.0, lip, cheek) < contrast(0.0, lip, cheek) - 0.05
+
+
 def test_shade_over_the_lip_is_no_beard_and_darkens_it(bald, make_shot):
     lip = (slice(141, 146), slice(78, 99))
     clear, shaded = (
