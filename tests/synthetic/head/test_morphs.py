@@ -101,4 +101,4 @@ def test_old_fraction_rises_from_30_and_saturates():
     values = [old_fraction(age) for age in (18, 30, 40, 50, 60, 99)]
     assert values[0] == values[1] == 0
     assert all(a < b for a, b in pairwise(values[1:]))
-    assert values[-1] == 1.15
+    assert values[-1] == 1.3
