@@ -81,6 +81,12 @@ ARMS: dict[str, Arm] = {
             "P3 to P5 with global feature and shortcut, as the paper draws it",
             model=_FUSED | {"levels": ["P3", "P4", "P5"]},
         ),
+        Arm(
+            "p345_taught_true",
+            "P3 to P5, masks taught by the true regions: the shipped model's recipe",
+            model={"levels": ["P3", "P4", "P5"]},
+            training={"masks": "true"},
+        ),
         # Training.
         Arm("swap", "regions swapped in half of the pictures", training={"region_swap": 0.5}),
     )
