@@ -24,6 +24,7 @@ def as_child(person: Person, shot: Shot, age: float = YOUNGEST) -> tuple[Person,
         person.face, masculinity=0.2, weight=0.5, nose_size=-0.5, eye_bags=0.0, double_chin=0.0
     )
     style = "short" if person.hair.style in ("bald", "afro", "updo") else person.hair.style
+    # Grey is what has hardly a colour and is not black.
     grey = min(person.hair.color) > 0.6 * max(person.hair.color) > 0.06
     color = _BROWN if grey else person.hair.color
     hair = replace(

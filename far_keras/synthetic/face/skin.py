@@ -191,7 +191,7 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     clouds, mottles, fine = _noises(person, rest)
     rough = (0.6 + 0.4 * person.face.masculinity + 1.6 * old) * (1 - 0.7 * makeup.foundation)
     shade = 1 + rough * (0.022 * clouds + 0.030 * mottles + 0.030 * fine)
-    # Old skin is sallower.
+    # Old skin is a little lighter and yellower.
     tone = tone * np.array([1 + 0.04 * old, 1 + 0.03 * old, 1.0], np.float32)
     surface.albedo = (tone * shade[:, None]).astype(np.float32)
     ears = fragments.mask("ears")

@@ -178,7 +178,7 @@ def _childhood(age: float) -> dict[str, float]:
         "forehead-scale-vert": 0.6 * young,
         "nose-scale-vert": -0.8 * young,
         "nose-volume": -0.4 * young,
-        "chin-height": -0.9 * young,
+        "chin-height": -0.7 * young,
         "chin-width": -0.4 * young,
         "cheek-volume": 0.8 * young,
         "neck-scale-horiz": -0.6 * young,
