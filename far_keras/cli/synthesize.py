@@ -23,8 +23,9 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--negatives",
         type=float,
-        default=0.03,
-        help="share of pictures without a face (default: %(default)s)",
+        default=0.05,
+        help="share of pictures not to be answered: things, statues, children "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--correlations",

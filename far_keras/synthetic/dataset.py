@@ -52,7 +52,7 @@ from far_keras.synthetic.people.population import Correlations
 __all__ = ["Synthesis", "synthesize"]
 
 _PROVENANCE = "synthesis.json"
-RENDERER = 6
+RENDERER = 7
 """Raised whenever the same settings give other pictures: no folder mixes two renderers."""
 # What folders were made with that do not say it.
 _BEFORE = {"agreements": {}, "renderer": 1}
@@ -77,7 +77,7 @@ def synthesize(
     *,
     workers: int | None = None,
     force: Mapping[str, int] | None = None,
-    negatives: float = 0.03,
+    negatives: float = 0.05,
     correlations: Correlations = "people",
     agreements: Mapping[str, tuple[str, float]] | None = None,
     console: Console | None = None,
@@ -95,7 +95,7 @@ def synthesize(
         seed: At least 0; another seed, other people.
         workers: Number of processes; by default one for every core that this process may use.
         force: Attributes that every face has (1) or lacks (0), such as ``{"Smiling": 1}``.
-        negatives: Share of pictures without a face, 0 .. 1.
+        negatives: Share of pictures that are not to be answered (`render_without_face`), 0 .. 1.
         correlations: How attributes go together; see `Population`.
         agreements: Further ties between attributes; see `Population`.
         console: Where progress is shown; standard error by default.

@@ -13,7 +13,7 @@ from far_keras.synthetic.renderer import render
 
 __all__ = ["render_without_face"]
 
-LIKENESSES, CHILDREN = 0.4, 0.2  # shares
+LIKENESSES, CHILDREN = 0.25, 0.4  # shares
 
 
 def render_without_face(
@@ -21,8 +21,8 @@ def render_without_face(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A picture without a face that attributes describe, and its region map.
 
-    Two fifths are statues and drawings of people: what shows no living face is to be told from what
-    does. One fifth are children, to whom the attributes of grown-ups do not apply.
+    One quarter are statues and drawings of people: what shows no living face is to be told from
+    what does. Two fifths are children, to whom the attributes of grown-ups do not apply.
 
     Args:
         seed: The same seed gives the same picture.
