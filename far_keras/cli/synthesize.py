@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
     )
     print(
         f"{done.count} pictures of {done.identities} persons in {done.directory} "
-        f"({done.without_face} without a face); {done.rendered} rendered in {done.seconds:.0f} s"
+        f"({done.negatives} not to be answered); {done.rendered} rendered in {done.seconds:.0f} s"
     )
     if options.sheet is not None:
         print(f"contact sheet: {contact_sheet(done.directory, options.sheet)}")

@@ -32,7 +32,7 @@ class Row:
 
     number: int  # counted from 1
     identity: int
-    has_face: bool
+    negative: bool  # not to be answered
     labels: np.ndarray  # (40,) int8: 1, 0, MISSING
 
 
@@ -59,7 +59,7 @@ def write_lists(directory: Path, rows: Sequence[Row]) -> None:
         attributes.append(f"{name} " + " ".join(f"{sign:2d}" for sign in signs))
         partition.append(f"{name} {split_of(row.identity)}")
         identities.append(f"{name} {row.identity}")
-        if not row.has_face:
+        if row.negative:
             no_face.append(name)
     for file, lines in (
         ("list_eval_partition.txt", partition),

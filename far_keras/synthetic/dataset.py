@@ -5,7 +5,7 @@ img_align_celeba/000001.jpg   178x218, aligned like CelebA's
 list_attr_celeba.txt          1 yes, -1 no, 0 missing
 list_eval_partition.txt       0 train, 1 valid, 2 test; identities are in one of them only
 identity_CelebA.txt
-list_no_face.txt              names of the pictures that show no face; all their labels are 0
+list_no_face.txt              names of the negatives, which are not to be answered: no labels (0)
 regions/000001.png            what each pixel shows: ids of `regions.Region`
 synthesis.json                the settings that made it
 ```
@@ -65,7 +65,7 @@ class Synthesis:
     directory: Path
     count: int
     rendered: int  # the others were there already
-    without_face: int
+    negatives: int
     identities: int
     seconds: float
 
@@ -95,7 +95,7 @@ def synthesize(
         seed: At least 0; another seed, other people.
         workers: Number of processes; by default one for every core that this process may use.
         force: Attributes that every face has (1) or lacks (0), such as ``{"Smiling": 1}``.
-        negatives: Share of pictures that are not to be answered (`render_without_face`), 0 .. 1.
+        negatives: Share of pictures that are not to be answered (`render_negative`), 0 .. 1.
         correlations: How attributes go together; see `Population`.
         agreements: Further ties between attributes; see `Population`.
         console: Where progress is shown; standard error by default.
@@ -129,7 +129,7 @@ def synthesize(
         directory=directory,
         count=count,
         rendered=rendered,
-        without_face=sum(not row.has_face for row in rows),
+        negatives=sum(row.negative for row in rows),
         identities=len({row.identity for row in rows}),
         seconds=time.monotonic() - started,
     )

@@ -21,14 +21,14 @@ from far_keras.synthetic.celeba_layout import (
     picture_name,
     write_atomically,
 )
-from far_keras.synthetic.labels import no_face_labels, visible_labels
-from far_keras.synthetic.negatives import render_without_face
+from far_keras.synthetic.labels import negative_labels, visible_labels
+from far_keras.synthetic.negatives import render_negative
 from far_keras.synthetic.people.population import Correlations, Population, Subject
 
 __all__ = ["SIZE", "Settings", "make_pictures", "start_worker"]
 
 SIZE = (218, 178)  # height, width of CelebA's aligned pictures
-_QUALITY_WITHOUT_FACE = 90  # of JPEG
+_QUALITY_OF_NEGATIVES = 90  # of JPEG
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,17 @@ def make_pictures(identity: int, first: int, pictures: int) -> tuple[list[Row], 
             regions = _render(directory, population.seed, subject, index, number)
             rendered += 1
         if subject.person is None:
-            labels = no_face_labels()
+            labels = negative_labels()
         else:
             labels = visible_labels(subject.person, subject.shots[index], regions)
-        rows.append(Row(number, identity, subject.person is not None, labels))
+        rows.append(Row(number, identity, subject.person is None, labels))
     return rows, rendered
 
 
 def _render(directory: Path, seed: int, subject: Subject, index: int, number: int) -> np.ndarray:
     if subject.person is None:
-        image, regions = render_without_face([seed, subject.identity], SIZE)
-        quality = _QUALITY_WITHOUT_FACE
+        image, regions = render_negative([seed, subject.identity], SIZE)
+        quality = _QUALITY_OF_NEGATIVES
     else:
         from far_keras.synthetic.renderer import render
 

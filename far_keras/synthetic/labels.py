@@ -56,7 +56,7 @@ __all__ = [
     "SMILE_LIFTS_CHEEKS",
     "VISIBLE",
     "hair_color_labels",
-    "no_face_labels",
+    "negative_labels",
     "visible_labels",
 ]
 
@@ -121,8 +121,8 @@ def visible_labels(person: Person, shot: Shot, regions: np.ndarray) -> np.ndarra
     return np.array([labels[name] for name in CELEBA.attributes], np.int8)
 
 
-def no_face_labels() -> np.ndarray:
-    """(40,) int8: every label of a picture without a face is missing."""
+def negative_labels() -> np.ndarray:
+    """(40,) int8: every label of a picture that is not to be answered is missing."""
     return np.full(CELEBA.num_attributes, MISSING, np.int8)
 
 

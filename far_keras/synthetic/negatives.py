@@ -11,15 +11,15 @@ from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import render
 
-__all__ = ["render_without_face"]
+__all__ = ["render_negative"]
 
 LIKENESSES, CHILDREN = 0.25, 0.4  # shares
 
 
-def render_without_face(
+def render_negative(
     seed: int | list[int], size: tuple[int, int] = (218, 178)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A picture without a face that attributes describe, and its region map.
+    """A picture that is not to be answered, and its region map.
 
     One quarter are statues and drawings of people: what shows no living face is to be told from
     what does. Two fifths are children, to whom the attributes of grown-ups do not apply.

@@ -65,16 +65,16 @@ def test_layout_is_celebas(faces):
     assert (provenance["seed"], provenance["count"], provenance["complete"]) == (3, COUNT, True)
 
 
-def test_pictures_without_a_face_are_listed_and_have_no_labels(faces):
+def test_negatives_are_listed_and_have_no_labels(faces):
     directory, made = faces
-    no_face = (directory / "list_no_face.txt").read_text().split()
-    assert len(no_face) == made.without_face > 0
+    negatives = (directory / "list_no_face.txt").read_text().split()
+    assert len(negatives) == made.negatives > 0
     lines = (directory / "list_attr_celeba.txt").read_text().splitlines()[2:]
     for name, *labels in map(str.split, lines):
-        assert (set(labels) == {"0"}) == (name in no_face)
+        assert (set(labels) == {"0"}) == (name in negatives)
         assert labels[CELEBA.index("Attractive")] == "0"
         regions = np.asarray(Image.open(directory / "regions" / name.replace("jpg", "png")))
-        assert (regions == Region.SKIN).any() == (name not in no_face)
+        assert (regions == Region.SKIN).any() == (name not in negatives)
 
 
 def test_splits_share_no_identity(tmp_path):
@@ -210,7 +210,7 @@ def test_pictures_of_other_origin_are_not_mixed_in(tmp_path):
     [
         ({"count": 0}, "count"),
         ({"count": 2, "workers": 0}, "workers"),
-        ({"count": 2, "negatives": 1.5}, "no_face"),
+        ({"count": 2, "negatives": 1.5}, "negatives"),
         ({"count": 2, "force": {"Bald": 1, "Bangs": 1}}, "Bald and Bangs exclude"),
     ],
 )

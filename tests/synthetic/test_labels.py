@@ -9,7 +9,7 @@ from far_keras.schema import CELEBA, MISSING
 from far_keras.synthetic.labels import (
     VISIBLE,
     hair_color_labels,
-    no_face_labels,
+    negative_labels,
     visible_labels,
 )
 from far_keras.synthetic.parameters import (
@@ -264,5 +264,5 @@ def test_thin_hair_leaves_the_hairline_in_doubt_but_a_high_forehead_does_not():
 
 
 def test_a_picture_without_a_face_has_no_label():
-    assert (no_face_labels() == MISSING).all()
-    assert no_face_labels().shape == (40,)
+    assert (negative_labels() == MISSING).all()
+    assert negative_labels().shape == (40,)

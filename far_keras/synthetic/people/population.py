@@ -40,7 +40,7 @@ _RULES = {rule.name: rule for rule in RULES}
 
 @dataclass(frozen=True)
 class Subject:
-    """One identity and its pictures; without a person, one picture that shows no face."""
+    """One identity and its pictures; without a person, one picture that is not to be answered."""
 
     identity: int
     person: Person | None
@@ -60,7 +60,7 @@ class Population:
         correlations: ``"people"`` draws attributes as `population_table` says;
             ``"independent"`` draws each by its overall frequency alone; ``"reversed"`` turns the
             sign of the dependences in `REVERSED_PAIRS`, for experiments on shift.
-        no_face: Share of pictures without a face, 0 .. 1.
+        negatives: Share of pictures that are not to be answered, 0 .. 1.
         agreements: Ties that people do not have, for experiments on shift: by attribute, another
             one and the probability that both have the same value, such as
             ``{"Smiling": ("Wavy_Hair", 0.97)}``. `RULES` must draw the other one earlier. They
@@ -80,11 +80,11 @@ class Population:
         seed: int = 0,
         force: Mapping[str, int] | None = None,
         correlations: Correlations = "people",
-        no_face: float = 0.0,
+        negatives: float = 0.0,
         agreements: Mapping[str, tuple[str, float]] | None = None,
     ) -> None:
-        if not 0 <= no_face <= 1:
-            raise DatasetError(f"no_face: expected a share in [0, 1]. Received: {no_face!r}")
+        if not 0 <= negatives <= 1:
+            raise DatasetError(f"negatives: expected a share in [0, 1]. Received: {negatives!r}")
         if correlations not in get_args(Correlations):
             raise DatasetError(
                 f"correlations: expected one of {get_args(Correlations)}. "
@@ -96,16 +96,16 @@ class Population:
         self.force = MappingProxyType(check_force(force))
         self.correlations: Correlations = correlations
         self.agreements = MappingProxyType(_check_agreements(agreements))
-        # A subject without a face has one picture, the others have three on average.
+        # A negative is one picture, the others have three on average.
         shots = (1 + MOST_SHOTS) / 2
-        self._no_face = no_face * shots / (1 - no_face + no_face * shots)
+        self._negatives = negatives * shots / (1 - negatives + negatives * shots)
 
     def subject(self, identity: int) -> Subject:
         """Subject number `identity`, counted from 1."""
         rng = np.random.default_rng([self.seed, identity])
-        has_face = rng.random() >= self._no_face
+        negative = rng.random() < self._negatives
         num_shots = int(rng.integers(1, MOST_SHOTS, endpoint=True))
-        if not has_face:
+        if negative:
             return Subject(identity, None, ())
         sure = frozenset(self.force)
         ties = (self.force, self.correlations, self.agreements)

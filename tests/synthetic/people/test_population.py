@@ -153,15 +153,15 @@ def test_pictures_of_an_identity_share_the_person_and_differ_in_the_shot():
 
 
 def test_pictures_are_a_prefix_of_a_longer_sequence():
-    population = Population(seed=1, no_face=0.2)
+    population = Population(seed=1, negatives=0.2)
     shorter = [(s.identity, i) for s, i in population.pictures(20)]
     longer = [(s.identity, i) for s, i in islice(population.pictures(50), 20)]
     assert len(shorter) == 20
     assert shorter == longer
 
 
-def test_share_of_pictures_without_a_face():
-    subjects = [subject for subject, _ in Population(seed=0, no_face=0.1).pictures(3000)]
+def test_share_of_negatives():
+    subjects = [subject for subject, _ in Population(seed=0, negatives=0.1).pictures(3000)]
     share = np.mean([subject.person is None for subject in subjects])
     assert abs(share - 0.1) < 0.02  # three standard errors
     assert all(subject.person for subject, _ in Population(seed=0).pictures(200))
