@@ -13,7 +13,7 @@ HEAVY = ("tensorflow", "keras", "keras_cv", "mediapipe", "cv2", "numba", "matplo
 # What each part may import of the package: the table in CONTRIBUTING.md, from the ground up.
 LAYERS = [
     {"errors", "atomic", "quiet"},
-    {"schema", "journal"},
+    {"schema", "journal", "exclusive"},
     {"images", "assets"},
     {"faces", "layers"},
     {"synthetic"},

@@ -27,6 +27,7 @@ from far_keras.datasets.journal import Journal, cannot_write
 from far_keras.datasets.manifest import MANIFEST_FILE, MANIFEST_VERSION, Manifest, Shard
 from far_keras.datasets.picture import AnnotatedPicture, PictureTask
 from far_keras.errors import DatasetError
+from far_keras.exclusive import exclusive
 
 __all__ = ["AnnotationSummary", "annotate"]
 
@@ -122,8 +123,9 @@ def annotate(
         What was done; ``print`` it.
 
     Raises:
-        DatasetError: The folder holds records of another data set or other settings, a file cannot
-            be written (disk full), not one picture could be read, or a worker process died.
+        DatasetError: The folder holds records of another data set or other settings, another
+            process is at work there, a file cannot be written (disk full), not one picture could be
+            read, or a worker process died.
         AssetError: The landmark model is not to be had.
 
     Example:
@@ -132,8 +134,23 @@ def annotate(
     for argument, value in (("workers", workers), ("shard_pictures", shard_pictures)):
         if value is not None and value < 1:
             raise DatasetError(f"{argument}: expected at least 1. Received: {value}")
-    started = time.monotonic()
     directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+    with exclusive(directory, DatasetError):
+        return _annotate(dataset, directory, workers, shard_pictures, progress)
+
+
+def _annotate(
+    dataset: FaceDataset,
+    directory: Path,
+    workers: int | None,
+    shard_pictures: int,
+    progress: bool,
+) -> AnnotationSummary:
+    started = time.monotonic()
     journal = Journal(directory, _fingerprint(dataset, shard_pictures))
     plans = _plan_shards(dataset, shard_pictures)
     todo = [plan for plan in plans if plan.file not in journal.finished]

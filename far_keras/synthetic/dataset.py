@@ -39,6 +39,7 @@ from rich.progress import (
 
 from far_keras import __version__
 from far_keras.errors import DatasetError
+from far_keras.exclusive import exclusive
 from far_keras.synthetic.celeba_layout import (
     IMAGES,
     REGION_MAPS,
@@ -105,7 +106,7 @@ def synthesize(
 
     Raises:
         DatasetError: A wrong argument; `directory` holds a set of other settings, or a larger
-            one; the disk is full or not writable.
+            one; another process is at work there; the disk is full or not writable.
 
     Example:
         >>> synthesize("faces", 5000, seed=0)  # doctest: +SKIP
@@ -121,10 +122,12 @@ def synthesize(
     console = console or Console(stderr=True)
     started = time.monotonic()
     with _disk_errors(directory):
-        _prepare(directory, count, settings)
-        rows, rendered = _render_all(directory, count, settings, workers, console)
-        write_lists(directory, rows)
-        _write_provenance(directory, count, settings, complete=True)
+        directory.mkdir(parents=True, exist_ok=True)
+        with exclusive(directory, DatasetError):
+            _prepare(directory, count, settings)
+            rows, rendered = _render_all(directory, count, settings, workers, console)
+            write_lists(directory, rows)
+            _write_provenance(directory, count, settings, complete=True)
     return Synthesis(
         directory=directory,
         count=count,

@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from far_keras.datasets.pipeline import steps_per_epoch
+from far_keras.errors import ModelError
+from far_keras.exclusive import exclusive
 from far_keras.models.calibration import Calibration
 from far_keras.models.imagenet import load_imagenet_weights
 from far_keras.models.storage import save_model
@@ -54,7 +56,7 @@ def train(
 
     Raises:
         ModelError: `config.output` or its unfinished state is of a training with other settings,
-            or the loss is no longer a number.
+            another process trains into it, or the loss is no longer a number.
         DatasetError: The records cannot be used.
         KeyboardInterrupt: It was stopped; the state is saved.
     """
@@ -103,7 +105,7 @@ def _train(
     done = len(state.history) * steps + state.step
     started = time.monotonic() - state.seconds
     bar = TrainingProgress(_title(config), steps * epochs, epochs, done, progress)
-    with StopAtStep() as stop, bar:
+    with exclusive(partial, ModelError), StopAtStep() as stop, bar:
         if done:
             bar.console.print(f"resumed after step {done} of {steps * epochs}")
         try:

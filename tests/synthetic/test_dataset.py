@@ -15,6 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from far_keras.errors import DatasetError
+from far_keras.exclusive import exclusive
 from far_keras.schema import CELEBA
 from far_keras.synthetic import celeba_layout
 from far_keras.synthetic.celeba_layout import split_of, write_atomically
@@ -226,6 +227,15 @@ def test_a_file_in_place_of_the_folder(tmp_path):
     target.write_text("")
     with pytest.raises(DatasetError, match="cannot write the data set"):
         synthesize(target, 2, console=QUIET)
+
+
+def test_a_folder_that_another_process_fills_is_left_alone(tmp_path):
+    unfinished = tmp_path / ".000001.jpg.tmp"  # the other one's
+    unfinished.write_bytes(b"half")
+    refused = pytest.raises(DatasetError, match="another process is at work")
+    with exclusive(tmp_path, DatasetError), refused:
+        synthesize(tmp_path, 2, workers=1, negatives=1.0, console=QUIET)
+    assert list(tmp_path.iterdir()) == [unfinished]
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from far_keras.datasets.pipeline import load_records
 from far_keras.errors import DatasetError, ModelError
+from far_keras.exclusive import exclusive
 from far_keras.models.storage import load_model
 from far_keras.schema import AttributeSchema
 from far_keras.training.losses import AttributeLoss
@@ -159,6 +160,14 @@ def test_other_settings_do_not_touch_what_is_there(whole, make_config, tmp_path,
         train(make_config(tmp_path / "other", learning_rate=0.01), progress=False)
     with pytest.raises(ModelError, match=r"other\.partial: .*learning_rate 0\.01, not 0\.1"):
         train(make_config(tmp_path / "other", learning_rate=0.1), progress=False)
+
+
+def test_a_folder_that_another_process_trains_into_is_left_alone(make_config, tmp_path):
+    (tmp_path / "model.partial").mkdir()
+    refused = pytest.raises(ModelError, match="another process is at work")
+    with exclusive(tmp_path / "model.partial", ModelError), refused:
+        train(make_config(tmp_path / "model"), progress=False)
+    assert not (tmp_path / "model").exists()
 
 
 def test_another_seed_gives_another_model(whole, make_config, tmp_path, trainings):
