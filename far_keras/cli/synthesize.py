@@ -23,8 +23,8 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--negatives",
         type=float,
-        default=0.05,
-        help="share of pictures not to be answered: things, statues, children "
+        default=0.03,
+        help="share of pictures not to be answered: things, statues, drawings "
         "(default: %(default)s)",
     )
     parser.add_argument(

@@ -76,9 +76,10 @@ def model_card(
         "![Rendered test pictures that it is surest and wrong about](mistakes.jpg)",
         "### Faces that it was not made for",
         f"Rendered stand-ins, {stand_ins[0].pictures} of each kind, the same people. How bold "
-        "answers are runs from 0 (undecided) to 1 (sure). Masked faces, statues, drawings and "
-        "children of this make were among its training pictures, the latter three as what is not "
-        "to be answered; profiles were not.",
+        "answers are runs from 0 (undecided) to 1 (sure). Masked faces, statues and drawings of "
+        "this make were among its training pictures, the latter two as what is not to be answered; "
+        "children and profiles were not. It does not tell children from grown-ups: leave them out "
+        "yourself.",
         _table(
             ("kind", "found", "decided", "how bold", "most often not visible"), _unlike(stand_ins)
         ),

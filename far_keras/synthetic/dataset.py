@@ -53,7 +53,7 @@ from far_keras.synthetic.people.population import Correlations
 __all__ = ["Synthesis", "synthesize"]
 
 _PROVENANCE = "synthesis.json"
-RENDERER = 7
+RENDERER = 8
 """Raised whenever the same settings give other pictures: no folder mixes two renderers."""
 # What folders were made with that do not say it.
 _BEFORE = {"agreements": {}, "renderer": 1}
@@ -78,7 +78,7 @@ def synthesize(
     *,
     workers: int | None = None,
     force: Mapping[str, int] | None = None,
-    negatives: float = 0.05,
+    negatives: float = 0.03,
     correlations: Correlations = "people",
     agreements: Mapping[str, tuple[str, float]] | None = None,
     console: Console | None = None,

@@ -1,11 +1,10 @@
-"""Pictures that are not to be answered: textures, surroundings, things, likenesses, children."""
+"""Pictures that are not to be answered: textures, surroundings, things, likenesses."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
-from far_keras.synthetic.children import OLDEST, YOUNGEST, as_child
 from far_keras.synthetic.likenesses import DRAWINGS, STATUES, drawing, statue
 from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.regions import Region
@@ -13,7 +12,7 @@ from far_keras.synthetic.renderer import render
 
 __all__ = ["render_negative"]
 
-LIKENESSES, CHILDREN = 0.25, 0.4  # shares
+LIKENESSES = 0.4  # share
 
 
 def render_negative(
@@ -21,8 +20,8 @@ def render_negative(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A picture that is not to be answered, and its region map.
 
-    One quarter are statues and drawings of people: what shows no living face is to be told from
-    what does. Two fifths are children, to whom the attributes of grown-ups do not apply.
+    Two fifths are statues and drawings of people: what shows no living face is to be told from what
+    does.
 
     Args:
         seed: The same seed gives the same picture.
@@ -33,11 +32,8 @@ def render_negative(
     """
     rng = np.random.default_rng(seed)
     regions = np.full(size, Region.BACKGROUND, np.uint8)
-    kind = rng.random()
-    if kind < LIKENESSES:
+    if rng.random() < LIKENESSES:
         return _likeness(rng, size), regions
-    if kind < LIKENESSES + CHILDREN:
-        return _child(rng, size), regions
     kinds = (_texture, _surroundings, _stripes, _things)
     picture = kinds[int(rng.integers(len(kinds)))](rng, size)
     picture = gaussian_filter(picture, (*(2 * (rng.uniform(0.3, 2.0),)), 0))
@@ -54,13 +50,6 @@ def _likeness(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     if rng.random() < 0.5:
         return statue(rendering, str(rng.choice(list(STATUES))), rng)
     return drawing(rendering, str(rng.choice(DRAWINGS)), rng)
-
-
-def _child(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    subject = Population(int(rng.integers(2**31))).subject(1)
-    assert subject.person is not None
-    child = as_child(subject.person, subject.shots[0], float(rng.uniform(YOUNGEST, OLDEST)))
-    return render(*child, size).image
 
 
 def _texture(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,6 @@
 import numpy as np
 
 from far_keras.faces.landmarks import FaceLandmarker
-from far_keras.synthetic import negatives
 from far_keras.synthetic.negatives import render_negative
 from far_keras.synthetic.regions import Region
 
@@ -19,18 +18,8 @@ def test_pictures_are_varied_and_belong_to_their_seed():
     np.testing.assert_array_equal(again, images[3])
 
 
-def test_two_thirds_are_likenesses_and_children():
-    by_seed = [render_negative([1, seed])[0] for seed in range(60)]
+def test_two_fifths_are_likenesses_of_people():
+    by_seed = [render_negative([1, seed])[0] for seed in range(40)]
     with FaceLandmarker() as landmarker:
         faces = sum(bool(landmarker.detect(image)) for image in by_seed)
-    assert 18 <= faces <= 44
-
-
-def test_two_fifths_are_children(monkeypatch):
-    blank = np.zeros((218, 178, 3), np.uint8)
-    drawn = []
-    monkeypatch.setattr(negatives, "_likeness", lambda rng, size: blank)
-    monkeypatch.setattr(negatives, "_child", lambda rng, size: drawn.append(1) or blank)
-    for seed in range(200):
-        render_negative(seed)
-    assert 60 <= len(drawn) <= 100
+    assert 6 <= faces <= 22
