@@ -263,6 +263,6 @@ def test_thin_hair_leaves_the_hairline_in_doubt_but_a_high_forehead_does_not():
     assert label(with_hair(hairline=1.0))["Receding_Hairline"] == 0
 
 
-def test_a_picture_without_a_face_has_no_label():
+def test_a_negative_has_no_label():
     assert (negative_labels() == MISSING).all()
     assert negative_labels().shape == (40,)
