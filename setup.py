@@ -17,6 +17,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["far_keras", "far_keras.*"]),
     package_data={
+        "far_keras.faces": ["child_shape.npz"],
         "far_keras.synthetic": ["assets/*"],
         "far_keras.serving.messages": ["*.proto", "*.pyi"],
         "far_keras": ["py.typed", "pretrained/*/*"],

@@ -52,6 +52,11 @@ def add_command(commands) -> None:
         help="answer sensitive attributes too, such as Male, Young and Attractive",
     )
     parser.add_argument(
+        "--children",
+        action="store_true",
+        help="answer faces with a child's proportions too, though models know no children",
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         default=1,
@@ -88,6 +93,7 @@ def _write_table(options: argparse.Namespace, files: list[Path]) -> None:
         options.out,
         annotated=options.annotated,
         sensitive=options.sensitive,
+        children=options.children,
         workers=options.workers,
     )
     print(summary)
@@ -137,7 +143,7 @@ def _load(options: argparse.Namespace) -> Recognizer:
     load_tensorflow()
     from far_keras.recognition.recognizer import Recognizer
 
-    return Recognizer.load(options.model, sensitive=options.sensitive)
+    return Recognizer.load(options.model, sensitive=options.sensitive, children=options.children)
 
 
 def _print_foot(untaught: tuple[str, ...], left_out: tuple[str, ...]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from far_keras.evaluation.figures import MAJORITY
 from far_keras.models.storage import WEIGHTS, load_model
 from far_keras.pretraining.stand_ins import StandInFigures
+from far_keras.synthetic.dataset import RENDERER
 
 __all__ = ["MODEL_CARD", "model_card"]
 
@@ -74,16 +75,7 @@ def model_card(
         f"Weakest on rendered faces: {', '.join(_weakest(synthetic, name))}.",
         _untaught(facts),
         "![Rendered test pictures that it is surest and wrong about](mistakes.jpg)",
-        "### Faces that it was not made for",
-        f"Rendered stand-ins, {stand_ins[0].pictures} of each kind, the same people. How bold "
-        "answers are runs from 0 (undecided) to 1 (sure). Masked faces, statues and drawings of "
-        "this make were among its training pictures, the latter two as what is not to be answered; "
-        "children and profiles were not. It does not tell children from grown-ups: leave them out "
-        "yourself.",
-        _table(
-            ("kind", "found", "decided", "how bold", "most often not visible"), _unlike(stand_ins)
-        ),
-        "![The stand-ins and what it says](stand_ins.jpg)",
+        *_unlike(stand_ins),
         "## What it is for, and what not",
         "For finding pictures (who smiles, who wears glasses), for measuring networks, as a start "
         "for training on data of your own. Not for decisions about people, not for telling who "
@@ -196,16 +188,30 @@ def _weakest(evaluation: Mapping[str, Any], name: str) -> list[str]:
     return [f"{attribute} ({figures[attribute]:.2f})" for attribute in weakest]
 
 
-def _unlike(stand_ins: Sequence[StandInFigures]) -> Iterator[tuple[str, ...]]:
+def _unlike(stand_ins: Sequence[StandInFigures]) -> list[str]:
+    rows = []
     for figures in stand_ins:
         unseen = list(figures.not_visible.items())[:3]
-        yield (
-            figures.kind,
-            f"{figures.found} of {figures.pictures}",
-            "-" if figures.decided is None else f"{figures.decided:.0%}",
-            "-" if figures.boldness is None else f"{figures.boldness:.2f}",
-            ", ".join(f"{group} ({count})" for group, count in unseen) or "-",
+        rows.append(
+            (
+                figures.kind,
+                f"{figures.found} of {figures.pictures}",
+                "-" if figures.decided is None else f"{figures.decided:.0%}",
+                "-" if figures.boldness is None else f"{figures.boldness:.2f}",
+                ", ".join(f"{group} ({count})" for group, count in unseen) or "-",
+            )
         )
+    return [
+        "### Faces that it was not made for",
+        f"Rendered stand-ins (renderer {RENDERER}), {stand_ins[0].pictures} of each kind, the same "
+        "people. How bold answers are runs from 0 (undecided) to 1 (sure). Masked faces, statues "
+        "and drawings of this make were among its training pictures, the latter two as what is not "
+        "to be answered; children and profiles were not. The network does not tell children from "
+        "grown-ups; `far_keras.Recognizer` goes by their proportions, and decides nothing about a "
+        "child that it recognises. Whoever asks the network itself must leave children out.",
+        _table(("kind", "found", "decided", "how bold", "most often not visible"), rows),
+        "![The stand-ins and what it says](stand_ins.jpg)",
+    ]
 
 
 def _untaught(facts: Mapping[str, Any]) -> str:

@@ -166,6 +166,8 @@ def draw_stand_ins(figures: list[StandInFigures], path: str | Path) -> Path:
 def _caption(kind: str, face: FaceResult | None) -> str:
     if face is None:
         return f"{kind}\nno face found"
+    if face.is_child:
+        return f"{kind}\na child's proportions:\nnot answered"
     decided: list[tuple[str, Any]] = [(n, d) for n, d in face.decisions.items() if d is not None]
     yes = sorted((n for n, d in decided if d), key=lambda name: -face.certainty(name))[:3]
     return "\n".join((kind, *yes, "not visible:", _named(face)))

@@ -10,10 +10,11 @@ from PIL import Image
 
 from far_keras.export.description import ModelDescription
 from far_keras.faces.alignment import AlignedFace
+from far_keras.faces.child_shape import ChildShape
 from far_keras.faces.detector import DetectedFace
 from far_keras.recognition.engines.engine import Answers, Engine
 from far_keras.recognition.results import FaceResult
-from far_keras.recognition.visibility import can_be_told, unseen_groups
+from far_keras.recognition.visibility import decide, unseen_groups
 
 __all__ = ["FaceAnswerer", "FoundFace"]
 
@@ -26,6 +27,7 @@ class FaceAnswerer:
     Args:
         engine: What answers aligned faces.
         sensitive: Whether sensitive attributes are answered.
+        children: Whether faces with a child's proportions are answered.
 
     Attributes:
         attributes: Names of what is answered, in the schema's order.
@@ -33,8 +35,9 @@ class FaceAnswerer:
         left_out: Names of what is not answered since it is sensitive.
     """
 
-    def __init__(self, engine: Engine, sensitive: bool) -> None:
+    def __init__(self, engine: Engine, sensitive: bool, children: bool = False) -> None:
         self._engine = engine
+        self._child_shape = None if children else ChildShape.load()
         description: ModelDescription = engine.description
         schema = description.schema
         # Nothing was learned about these, so that their answers would be noise.
@@ -48,6 +51,7 @@ class FaceAnswerer:
         self.attributes = tuple(compress(schema.attributes, self._answered))
         self._thresholds: dict[str, float] = {}
         self._groups = schema.group_names
+        self._with_mouth = {group.name for group in schema.groups if "mouth" in group.regions}
         self._group_of = {name: schema.group_of(name).name for name in schema.attributes}
 
     def answer(self, found: Sequence[FoundFace]) -> list[FaceResult]:
@@ -76,17 +80,20 @@ class FaceAnswerer:
                 strict=True,
             )
         )
-        decisions: dict[str, bool | None] = {}
-        for name, probability in said.items():
-            told = can_be_told(name, self._group_of[name], unseen, self._groups)
-            decisions[name] = probability >= self._thresholds[name] if told else None
+        childlike = None
+        # Landmarks behind a mask are guessed.
+        if self._child_shape is not None and self._with_mouth.isdisjoint(unseen):
+            childlike = self._child_shape(detected.landmarks)
         return FaceResult(
             box=np.asarray(detected.box, np.float64),
             confidence=float(detected.confidence),
             landmarks=np.asarray(detected.landmarks[:, :2], np.float32),
             probabilities=said,
             thresholds=self._thresholds,
-            decisions=decisions,
+            decisions=decide(
+                said, self._thresholds, self._group_of, unseen, self._groups, childlike
+            ),
+            childlike=childlike,
             # A copy: a view would keep the whole batch in memory.
             masks=None if masks is None else np.moveaxis(masks, -1, 0).copy(),
             groups=() if masks is None else self._groups,

@@ -39,7 +39,8 @@ class Recognizer:
 
     Not answered are attributes that the model's training could not teach, since its labels held
     one class only or none, and, unless `sensitive` is set, those that the schema calls sensitive,
-    such as *Attractive* or *Male*.
+    such as *Attractive* or *Male*. Unless `children` is set, nothing is decided about faces with a
+    child's proportions.
 
     Args:
         engine: What answers aligned faces, see `load`; the model that comes with the package if
@@ -47,6 +48,8 @@ class Recognizer:
         detector: What finds the faces; its own if None.
         batch_size: Faces answered at once.
         sensitive: Whether sensitive attributes are answered.
+        children: Whether faces with a child's proportions are answered: the models know no
+            children.
 
     Attributes:
         attributes: Names of the answered attributes.
@@ -68,12 +71,13 @@ class Recognizer:
         detector: FaceDetector | None = None,
         batch_size: int = 32,
         sensitive: bool = False,
+        children: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1. Received: {batch_size}")
         self.engine = open_engine(pretrained_folder()) if engine is None else engine
         self.batch_size = batch_size
-        self._answerer = FaceAnswerer(self.engine, sensitive)
+        self._answerer = FaceAnswerer(self.engine, sensitive, children)
         self.attributes = self._answerer.attributes
         self.untaught = self._answerer.untaught
         self.left_out = self._answerer.left_out
@@ -87,6 +91,7 @@ class Recognizer:
         schema: AttributeSchema | None = None,
         batch_size: int = 32,
         sensitive: bool = False,
+        children: bool = False,
     ) -> Recognizer:
         """A recogniser for whatever holds or runs a model.
 
@@ -97,6 +102,7 @@ class Recognizer:
             schema: The schema that is wanted; None takes whatever the model has.
             batch_size: Faces answered at once.
             sensitive: Whether sensitive attributes are answered.
+            children: Whether faces with a child's proportions are answered.
 
         Raises:
             ModelError: There is no model, an incomplete one, one of another schema than `schema`,
@@ -106,7 +112,8 @@ class Recognizer:
             SystemLibraryError: A system library that MediaPipe needs is missing.
         """
         source = pretrained_folder() if model is None else model
-        return cls(open_engine(source, schema), batch_size=batch_size, sensitive=sensitive)
+        engine = open_engine(source, schema)
+        return cls(engine, batch_size=batch_size, sensitive=sensitive, children=children)
 
     # Text, bytes and arrays are iterable too, but stand for one picture: the first match counts.
     @overload

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from far_keras.recognition.visibility import is_child
 from far_keras.serving.results import certainty
 
 __all__ = ["FaceResult", "PictureResult"]
@@ -26,7 +27,7 @@ class FaceResult:
             out, here and in the next two.
         thresholds: By attribute, the probability from which on the model decides "yes".
         decisions: By attribute: whether the probability reaches the threshold; None where that
-            cannot be seen, see `not_visible`.
+            cannot be seen, see `not_visible`, and all None where `is_child`.
         masks: (G, h, w) float32 probabilities of the group masks over the aligned face, or None
             if the model has no masks.
         groups: The G group names, in the order of `masks`.
@@ -34,6 +35,9 @@ class FaceResult:
         not_visible: Groups whose mask is empty, see `far_keras.recognition.visibility`.
         matrix: (2, 3) maps pixels of the photograph to pixels of the aligned 178x218 face.
         aligned: (218, 178, 3) uint8 RGB, the aligned face that the network saw.
+        childlike: Probability that this is a child's face, by its proportions alone, see
+            `far_keras.faces.child_shape`; None if children are answered like grown-ups, or the
+            mouth is not visible.
         track: In a video, the number of the person's track; else None.
     """
 
@@ -49,7 +53,13 @@ class FaceResult:
     matrix: NDArray[np.float64]
     aligned: NDArray[np.uint8]
     not_visible: tuple[str, ...] = ()
+    childlike: float | None = None
     track: int | None = None
+
+    @property
+    def is_child(self) -> bool:
+        """Whether nothing is decided since the face has a child's proportions."""
+        return is_child(self.childlike)
 
     def certainty(self, attribute: str) -> float:
         """The probability of "yes", moved so that the threshold lies at one half.
@@ -68,6 +78,7 @@ class FaceResult:
             "confidence": round(float(self.confidence), 4),
             **({} if self.track is None else {"track": self.track}),
             "not_visible": list(self.not_visible),
+            **({} if self.childlike is None else {"childlike": round(self.childlike, 4)}),
             "attributes": {
                 name: {
                     "probability": round(float(value), 4),

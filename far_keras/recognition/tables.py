@@ -50,4 +50,7 @@ def foot_lines(untaught: Sequence[str], left_out: Sequence[str]) -> list[str]:
 
 def _face_table(number: int, face: FaceResult) -> RenderableType:
     left, top, right, bottom = (round(float(side)) for side in face.box)
-    return attribute_table(face, f"face {number} at x {left}-{right}, y {top}-{bottom}")
+    title = f"face {number} at x {left}-{right}, y {top}-{bottom}"
+    if face.is_child:
+        return Text(f"{title}: a child's proportions, not answered (--children answers it)")
+    return attribute_table(face, title)

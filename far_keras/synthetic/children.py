@@ -1,4 +1,4 @@
-"""Children, whom no population draws: made of its grown-ups, to see what is said about them."""
+"""Children, whom no population draws: made of its grown-ups, to be told from them."""
 
 from __future__ import annotations
 

@@ -1,10 +1,14 @@
 """An untrained network: what it answers is noise, where it looks and what is written is not."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from PIL import Image
 from skimage.data import astronaut
 
 from far_keras.faces.alignment import align
+from far_keras.faces.child_shape import ChildShape
 from far_keras.faces.detector import FaceDetector
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
@@ -37,6 +41,16 @@ def found_face():
     with FaceDetector() as detector:
         (face,) = detector.find(image)
     return face, align(image, face.landmarks)
+
+
+@pytest.fixture(scope="session")
+def child(found_face):
+    """The same picture, with landmarks of a child's proportions."""
+    face, aligned = found_face
+    shape = ChildShape.load()
+    direction = shape.weights / np.linalg.norm(shape.weights)
+    points = np.concatenate([shape.mean + 0.05 * direction, np.zeros((10, 3))])
+    return replace(face, landmarks=100 * points), aligned
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -120,3 +122,14 @@ def test_a_face_without_masks_is_drawn():
     plain = FaceResult(**{**vars(plain), "masks": None, "groups": ()})
     result = draw_faces(photograph(900, 900), [plain])
     assert Image.fromarray(result).size[1] >= 900
+
+
+def test_the_card_of_a_child_says_why_nothing_is_answered():
+    child = replace(face((300, 300, 600, 700), yes=0), childlike=0.7)
+    plain, refused = (
+        draw_faces(photograph(900, 900), [who], masks=False)
+        for who in (replace(child, childlike=0.3), child)
+    )
+    assert plain.shape == refused.shape
+    differs = (plain != refused).any(axis=-1)
+    assert differs.any() and not differs[:900, :900].any()

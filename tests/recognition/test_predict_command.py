@@ -34,6 +34,23 @@ def test_sensitive_answers_are_given_when_asked_for(model_folder, photographs, c
     assert "sensitive" not in said.err
 
 
+def test_children_are_answered_when_asked_for(model_folder, photographs, capsys, monkeypatch):
+    """The astronaut is taken for a child here."""
+    monkeypatch.setattr("far_keras.faces.child_shape.ChildShape.__call__", lambda *_: 0.8)
+    assert predict(model_folder, photographs / "a.png") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a child's proportions, not answered (--children answers it)" in said
+    assert "Smiling" not in said
+    assert predict(model_folder, photographs / "a.png", "--children") == 0
+    assert "Smiling" in capsys.readouterr().out
+    out = photographs / "r.jsonl"
+    assert predict(model_folder, photographs / "a.png", "--out", out) == 0
+    row = json.loads(out.read_text())
+    assert row["childlike"] == 0.8 and row["Smiling_decision"] is None and row["Smiling"] > 0
+    assert predict(model_folder, photographs / "a.png", "--out", out, "--children") == 1
+    assert "with other settings" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_table_is_written_and_not_again(model_folder, photographs, tmp_path, capsys):
     out = tmp_path / "results.csv"
     assert predict(model_folder, photographs, "--out", out) == 0

@@ -50,3 +50,40 @@ def test_what_is_told_by_absence_is_decided_where_there_is_somebody(celeba_model
     of_nose = {name for name in face.decisions if face.group_of[name] == "Nose"}
     assert decided == (set() if seen is None else of_nose | TOLD_UNSEEN)
     assert set(face.probabilities) == {*CELEBA.attributes} - {"Attractive"}  # never taught
+
+
+def test_nothing_is_decided_about_a_child_unless_children_are_answered(
+    celeba_model, child, found_face
+):
+    engine = open_engine(celeba_model)
+    (grown_up,) = FaceAnswerer(engine, sensitive=True).answer([found_face])
+    assert 0 <= grown_up.childlike < 0.5 and not grown_up.is_child
+    assert None not in {grown_up.decisions[name] for name in TOLD_UNSEEN}
+
+    (refused,) = FaceAnswerer(engine, sensitive=True).answer([child])
+    assert refused.childlike > 0.5 and refused.is_child
+    assert set(refused.decisions.values()) == {None}
+    assert refused.probabilities == grown_up.probabilities  # the picture is the same
+    assert refused.to_dict()["childlike"] == round(refused.childlike, 4)
+
+    (answered,) = FaceAnswerer(engine, sensitive=True, children=True).answer([child])
+    assert answered.childlike is None and not answered.is_child
+    assert answered.decisions == grown_up.decisions
+    assert "childlike" not in answered.to_dict()
+
+
+def test_proportions_are_not_judged_where_the_mouth_is_not_visible(celeba_model, child):
+    engine = open_engine(celeba_model)
+
+    class Masked:
+        description = engine.description
+
+        def __call__(self, images):
+            answers = engine(images)
+            answers.masks[...] = 1
+            answers.masks[..., CELEBA.group_names.index("Mouth")] = 0
+            return answers
+
+    (face,) = FaceAnswerer(Masked(), sensitive=True).answer([child])
+    assert face.not_visible == ("Mouth",) and face.childlike is None
+    assert face.decisions["Black_Hair"] is not None and face.decisions["Smiling"] is None

@@ -10,8 +10,9 @@ face               integer  1 for the picture's largest face, and so on; null wi
 left … bottom      number   the box in pixels: ``left``, ``top``, ``right``, ``bottom``
 confidence         number   the detector's, 0 to 1
 not_visible        text     groups whose mask is empty, joined by ``;``
+childlike          number   probability of a child's face, 0 to 1; null where not asked or untold
 <attribute>        number   its calibrated probability, 0 to 1
-<attribute>_decision  boolean  whether the probability reaches the threshold; null if not visible
+<attribute>_decision  boolean  whether the probability reaches the threshold; null if undecided
 =================  =======  =======================================================================
 """
 
@@ -48,6 +49,7 @@ _FIRST = (
     Column("bottom", "number"),
     Column("confidence", "number"),
     Column("not_visible", "text"),
+    Column("childlike", "number"),
 )
 
 
@@ -66,7 +68,8 @@ def rows_of(result: PictureResult, attributes: Sequence[str]) -> list[Row]:
     rows = []
     for number, face in enumerate(result.faces, 1):
         row = [*start, number, *(round(float(side), 2) for side in face.box)]
-        row += [round(face.confidence, 4), ";".join(face.not_visible)]
+        childlike = None if face.childlike is None else round(face.childlike, 4)
+        row += [round(face.confidence, 4), ";".join(face.not_visible), childlike]
         for name in attributes:
             row += [round(face.probabilities[name], 6), face.decisions[name]]
         rows.append(row)

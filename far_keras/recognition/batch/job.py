@@ -72,6 +72,7 @@ def predict_to_file(
     *,
     annotated: str | Path | None = None,
     sensitive: bool = False,
+    children: bool = False,
     workers: int = 1,
     batch_size: int = 32,
     progress: bool = True,
@@ -89,6 +90,7 @@ def predict_to_file(
         out: ``.parquet`` (needs the extra ``far_keras[parquet]``), ``.jsonl`` or ``.csv``.
         annotated: Folder for annotated copies; None for none.
         sensitive: Whether sensitive attributes are answered.
+        children: Whether faces with a child's proportions are answered.
         workers: Processes, each with a detector and a model of its own (some 700 MB).
         batch_size: Faces answered at once.
         progress: Show a progress bar on standard error.
@@ -106,6 +108,7 @@ def predict_to_file(
     settings = {
         "model": _fingerprint(model),
         "sensitive": sensitive,
+        "children": children,
         "annotated": None if annotated is None else str(annotated),
     }
     partial = out.with_name(out.name + ".partial")
@@ -122,7 +125,7 @@ def predict_to_file(
         tasks = zip(files, copies, strict=True)
         todo = [task for task in tasks if str(task[0]) not in journal.done]
         chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
-        worker_settings = WorkerSettings(str(model), sensitive, batch_size, threads)
+        worker_settings = WorkerSettings(str(model), sensitive, children, batch_size, threads)
         with Workers(worker_settings, min(workers, max(1, len(chunks)))) as answering:
             answerable = answering.answerable
             seconds = _run(answering, chunks, journal, len(files), progress)

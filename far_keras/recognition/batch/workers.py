@@ -42,12 +42,14 @@ class WorkerSettings:
     Args:
         model: A path, see `open_engine`.
         sensitive: Whether sensitive attributes are answered.
+        children: Whether faces with a child's proportions are answered.
         batch_size: Faces answered at once.
         threads: Of one operation of TensorFlow; None leaves it to TensorFlow.
     """
 
     model: str
     sensitive: bool
+    children: bool
     batch_size: int
     threads: int | None = None
 
@@ -60,7 +62,12 @@ class WorkerSettings:
         from far_keras.recognition.recognizer import Recognizer
 
         load_tensorflow()
-        return Recognizer.load(self.model, sensitive=self.sensitive, batch_size=self.batch_size)
+        return Recognizer.load(
+            self.model,
+            sensitive=self.sensitive,
+            children=self.children,
+            batch_size=self.batch_size,
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from far_keras.recognition.results import FaceResult
-from far_keras.recognition.visibility import can_be_told, unseen_groups
+from far_keras.recognition.visibility import decide, unseen_groups
 
 __all__ = ["FaceTracker"]
 
@@ -96,17 +96,18 @@ class FaceTracker:
         if masks is not None and old.masks is not None:
             masks = (masks + (1 - share) * (old.masks - masks)).astype(np.float32)
             unseen = unseen_groups(np.moveaxis(masks, 0, -1), face.groups)
-        decisions: dict[str, bool | None] = {
-            name: value >= face.thresholds[name]
-            if can_be_told(name, face.group_of[name], unseen, face.groups)
-            else None
-            for name, value in probabilities.items()
-        }
+        childlike = face.childlike
+        if childlike is not None and old.childlike is not None:
+            childlike += (1 - share) * (old.childlike - childlike)
+        decisions = decide(
+            probabilities, face.thresholds, face.group_of, unseen, face.groups, childlike
+        )
         return replace(
             face,
             box=face.box + (1 - box_share) * (old.box - face.box),
             probabilities=probabilities,
             decisions=decisions,
+            childlike=childlike,
             masks=masks,
             not_visible=unseen,
             track=track.number,

@@ -53,6 +53,7 @@ def test_a_row_a_face_and_a_row_for_each_picture_without(model_folder, photograp
         assert row[f"{name}_decision"] == face.decisions[name]
         assert rows[2][name] is None and rows[2][f"{name}_decision"] is None
     assert row["not_visible"] == ";".join(face.not_visible)
+    assert row["childlike"] == pytest.approx(face.childlike, abs=1e-3)
     assert not [name for name in row if "Male" in name or "Attractive" in name]
 
     assert (summary.pictures, summary.faces, summary.answered) == (4, 2, 4)

@@ -7,7 +7,7 @@ from far_keras.recognition.video.tracker import FaceTracker
 TAU = 0.5
 
 
-def face(x, probability=0.5, hair=1.0, mouth=1.0, size=100):
+def face(x, probability=0.5, hair=1.0, mouth=1.0, size=100, childlike=None):
     return FaceResult(
         box=np.array([x, 50, x + size, 50 + size], float),
         confidence=0.9,
@@ -20,6 +20,7 @@ def face(x, probability=0.5, hair=1.0, mouth=1.0, size=100):
         group_of={"Smiling": "Mouth", "Bald": "Hair"},
         matrix=np.eye(2, 3),
         aligned=np.zeros((218, 178, 3), np.uint8),
+        childlike=childlike,
     )
 
 
@@ -106,3 +107,14 @@ def test_a_model_without_masks_is_smoothed():
     tracker.update([plain], 0.0)
     (smooth,) = tracker.update([plain], 0.04)
     assert smooth.masks is None and smooth.track == 1
+
+
+def test_a_child_is_not_answered_for_one_frame_like_a_grown_up():
+    tracker = FaceTracker(answer_tau=TAU)
+    tracker.update([face(0, 0.9, childlike=0.9)], 0.0)
+    (smooth,) = tracker.update([face(0, 0.9, childlike=0.1)], 0.04)
+    assert smooth.childlike == pytest.approx(0.1 + 0.8 * np.exp(-0.04 / TAU))
+    assert smooth.is_child and set(smooth.decisions.values()) == {None}
+    for step in range(2, 40):
+        (smooth,) = tracker.update([face(0, 0.9, childlike=0.1)], step / 25)
+    assert not smooth.is_child and smooth.decisions == {"Smiling": True, "Bald": True}

@@ -1,0 +1,76 @@
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from far_keras.faces.child_shape import ChildShape
+from far_keras.pretraining.child_shape import (
+    COMPONENTS,
+    SHARE,
+    Faces,
+    fit_child_shape,
+    render_faces,
+)
+
+FACES = 400
+
+
+def made_up(distance, seed=0):
+    """Faces that vary in 60 directions; children lie `distance` standard deviations off in one."""
+    rng = np.random.default_rng(seed)
+    mean = rng.normal(size=(478, 3)) * 50
+    directions = rng.normal(size=(60, 478 * 3))
+    spread = np.linspace(2, 0.2, 60)
+
+    def draw(off):
+        scores = rng.normal(size=(FACES, 60))
+        scores[:, 1] += off
+        return mean + (scores * spread @ directions).reshape(FACES, 478, 3) / 50
+
+    return Faces(draw(0), draw(distance), {})
+
+
+def test_who_differs_in_one_direction_is_told_and_the_share_of_children_counts():
+    fitted = fit_child_shape(made_up(4.0))
+    others = made_up(4.0)
+    children, grown_ups = (fitted.log_odds(x) for x in (others.children, others.grown_ups))
+    assert (children > 0).mean() > 0.7 and (grown_ups > 0).mean() < 0.05
+    # Between the two means only the share speaks.
+    middle = (children.mean() + grown_ups.mean()) / 2
+    assert middle == pytest.approx(np.log(SHARE / (1 - SHARE)), abs=0.1)
+
+
+def test_who_does_not_differ_is_not_told():
+    others = made_up(0.0)
+    assert (fit_child_shape(others).log_odds(others.grown_ups) > 0).mean() < 0.05
+
+
+def test_too_few_faces_are_an_error():
+    few = Faces(*(np.zeros((2 * COMPONENTS, 478, 3)),) * 2, {})
+    with pytest.raises(ValueError, match=f"more than {2 * COMPONENTS} of each. Received"):
+        fit_child_shape(few)
+
+
+def test_rendered_children_are_told_from_the_same_people_as_grown_ups():
+    """None of them was fitted on."""
+    faces = render_faces(range(50_001, 50_013), workers=1)
+    odds = ChildShape.load().log_odds
+    assert len(faces.children) >= 10 and len(faces.grown_ups) >= 10
+    women, men, *heads = faces.kinds.values()
+    assert (women ^ men).all() and (np.sum(heads, axis=0) == 1).all()
+    assert (odds(faces.children) > 0).mean() >= 0.5
+    assert (odds(faces.grown_ups) > 0).mean() <= 0.1
+
+
+@pytest.mark.slow
+def test_the_command_writes_it_and_says_how_good_it_is(tmp_path):
+    out = tmp_path / "shape.npz"
+    said = subprocess.run(
+        [sys.executable, "-m", "far_keras.pretraining.child_shape", "--people", "90",
+         "--out", str(out)],
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    assert ChildShape.load(out).weights.shape == (468, 3)
+    assert re.search(r"\d+ of 30 children\n.* grown-ups \(women\)", said.stdout)
