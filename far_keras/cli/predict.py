@@ -54,7 +54,7 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--children",
         action="store_true",
-        help="answer faces with a child's proportions too, though models know no children",
+        help="decide about faces with a child's proportions too, though models know no children",
     )
     parser.add_argument(
         "--workers",

@@ -17,12 +17,13 @@ import numpy as np
 
 from far_keras.atomic import atomic_path
 
-__all__ = ["CHILD_SHAPE", "ChildShape", "align_shapes"]
+__all__ = ["CHILD_SHAPE", "SKIN", "ChildShape", "align_shapes"]
 
 CHILD_SHAPE = Path(__file__).with_suffix(".npz")
 """The one that comes with the package."""
 
-SKIN = 468  # landmarks; those after them are of the irises, which gaze moves
+SKIN = 468
+"""Landmarks that count; those after them are of the irises, which gaze moves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,8 @@ class ChildShape:
 
     def __call__(self, landmarks: np.ndarray) -> float:
         """Probability, 0 to 1, that this face is a child's.
+
+        That of rendered faces a fifth of which are children's: it is not calibrated on photographs.
 
         Args:
             landmarks: (478, 3) in pixels, depth included, see `FaceLandmarker.detect`.

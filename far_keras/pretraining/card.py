@@ -10,6 +10,7 @@ from typing import Any
 from far_keras.evaluation.figures import MAJORITY
 from far_keras.models.storage import WEIGHTS, load_model
 from far_keras.pretraining.stand_ins import StandInFigures
+from far_keras.synthetic.children import YOUNGEST
 from far_keras.synthetic.dataset import RENDERER
 
 __all__ = ["MODEL_CARD", "model_card"]
@@ -205,10 +206,12 @@ def _unlike(stand_ins: Sequence[StandInFigures]) -> list[str]:
         "### Faces that it was not made for",
         f"Rendered stand-ins (renderer {RENDERER}), {stand_ins[0].pictures} of each kind, the same "
         "people. How bold answers are runs from 0 (undecided) to 1 (sure). Masked faces, statues "
-        "and drawings of this make were among its training pictures, the latter two as what is not "
-        "to be answered; children and profiles were not. The network does not tell children from "
-        "grown-ups; `far_keras.Recognizer` goes by their proportions, and decides nothing about a "
-        "child that it recognises. Whoever asks the network itself must leave children out.",
+        "and drawings of these kinds were among its training pictures, the latter two as what is "
+        "not to be answered; children and profiles were not. The network does not tell children, "
+        f"here of {YOUNGEST:.0f} years, from grown-ups; `far_keras.Recognizer` goes by their "
+        "proportions, and decides nothing about whom it takes for a child, seldom a young woman "
+        "too. It has not been tried on real children. Whoever asks the network itself must leave "
+        "children out.",
         _table(("kind", "found", "decided", "how bold", "most often not visible"), rows),
         "![The stand-ins and what it says](stand_ins.jpg)",
     ]

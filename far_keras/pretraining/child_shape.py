@@ -1,8 +1,8 @@
 """Fits `far_keras.faces.child_shape` on rendered people, each as grown-up and as child.
 
-    python -m far_keras.pretraining.child_shape            # some 10 minutes on two cores
+    python -m far_keras.pretraining.child_shape far_keras/faces/child_shape.npz
 
-Like the model that comes with the package, it has seen no photograph.
+11 minutes on one core. Like the model that comes with the package, it has seen no photograph.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from far_keras.faces.child_shape import CHILD_SHAPE, ChildShape, align_shapes
+from far_keras.faces.child_shape import CHILD_SHAPE, SKIN, ChildShape, align_shapes
 from far_keras.faces.detector import FaceDetector
 from far_keras.synthetic.children import OLDEST, YOUNGEST, as_child
 from far_keras.synthetic.head.morphs import ANCESTRIES
@@ -107,7 +107,7 @@ def fit_child_shape(faces: Faces) -> ChildShape:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=CHILD_SHAPE, help="default: %(default)s")
+    parser.add_argument("out", type=Path, help=f"the package's own is {CHILD_SHAPE.name}")
     parser.add_argument("--people", type=int, default=PEOPLE, help="default: %(default)s")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     options = parser.parse_args()
@@ -124,7 +124,7 @@ def main() -> None:
 
 def _mean_shape(landmarks: np.ndarray, rounds: int = 5) -> np.ndarray:
     """Generalized Procrustes analysis: the shape that all are turned to is their mean."""
-    mean = align_shapes(landmarks[:1], landmarks[0, :468])[0]
+    mean = align_shapes(landmarks[:1], landmarks[0, :SKIN])[0]
     for _ in range(rounds):
         mean = align_shapes(landmarks, mean).mean(0)
         mean /= np.linalg.norm(mean)
@@ -142,13 +142,16 @@ def _landmarks(number: int) -> tuple[np.ndarray | None, np.ndarray | None, set[s
     assert subject.person is not None  # a population without negatives
     person, shot = subject.person, subject.shots[0]
     age = float(np.random.default_rng([SEED, number]).uniform(YOUNGEST, OLDEST))
-    pictures = (render(*pair).image for pair in ((person, shot), as_child(person, shot, age)))
-    grown_up, child = (_detector().find(picture) for picture in pictures)
     return (
-        grown_up[0].landmarks if grown_up else None,
-        child[0].landmarks if child else None,
+        _find(render(person, shot).image),
+        _find(render(*as_child(person, shot, age)).image),
         {"men" if person.male else "women", ANCESTRIES[int(np.argmax(person.face.ancestry))]},
     )
+
+
+def _find(picture: np.ndarray) -> np.ndarray | None:
+    faces = _detector().find(picture)
+    return faces[0].landmarks if faces else None
 
 
 if __name__ == "__main__":

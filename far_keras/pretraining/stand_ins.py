@@ -35,8 +35,9 @@ class StandInFigures:
         pictures: How many were shown.
         found: In how many a face was found.
         boldness: Mean over faces and decided attributes of how far the certainty is from one
-            half, times two: 0 undecided .. 1 sure. None if no face was found.
-        decided: Mean share of attributes that were decided, as visible. None if none was found.
+            half, times two: 0 undecided .. 1 sure. None if nothing was decided.
+        decided: Mean share of attributes that were decided, see `FaceResult.decisions`. None if no
+            face was found.
         not_visible: By group, in how many faces it was called not visible.
         examples: The first pictures, uint8 RGB (218, 178, 3), each with what was said, None if no
             face was found.
@@ -167,7 +168,7 @@ def _caption(kind: str, face: FaceResult | None) -> str:
     if face is None:
         return f"{kind}\nno face found"
     if face.is_child:
-        return f"{kind}\na child's proportions:\nnot answered"
+        return f"{kind}\na child's proportions:\nnothing decided"
     decided: list[tuple[str, Any]] = [(n, d) for n, d in face.decisions.items() if d is not None]
     yes = sorted((n for n, d in decided if d), key=lambda name: -face.certainty(name))[:3]
     return "\n".join((kind, *yes, "not visible:", _named(face)))

@@ -27,7 +27,7 @@ class FaceAnswerer:
     Args:
         engine: What answers aligned faces.
         sensitive: Whether sensitive attributes are answered.
-        children: Whether faces with a child's proportions are answered.
+        children: Whether faces with a child's proportions are decided like others.
 
     Attributes:
         attributes: Names of what is answered, in the schema's order.

@@ -64,7 +64,9 @@ def face_card(number: int, face: FaceResult, attributes: int, unit: float) -> Im
         middle += line
     if not shown:
         why = (
-            "a child's proportions: not answered" if face.is_child else "no attribute answered yes"
+            "a child's proportions: nothing decided"
+            if face.is_child
+            else "no attribute answered yes"
         )
         pen.text((edge, middle), _fitted(why, card.width - 2 * edge, font, pen), _FAINT, font, "lm")
     if rest > 0:

@@ -48,8 +48,8 @@ class Recognizer:
         detector: What finds the faces; its own if None.
         batch_size: Faces answered at once.
         sensitive: Whether sensitive attributes are answered.
-        children: Whether faces with a child's proportions are answered: the models know no
-            children.
+        children: Whether faces with a child's proportions are decided like others: the models
+            know no children.
 
     Attributes:
         attributes: Names of the answered attributes.
@@ -102,7 +102,7 @@ class Recognizer:
             schema: The schema that is wanted; None takes whatever the model has.
             batch_size: Faces answered at once.
             sensitive: Whether sensitive attributes are answered.
-            children: Whether faces with a child's proportions are answered.
+            children: Whether faces with a child's proportions are decided like others.
 
         Raises:
             ModelError: There is no model, an incomplete one, one of another schema than `schema`,

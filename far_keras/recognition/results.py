@@ -35,9 +35,9 @@ class FaceResult:
         not_visible: Groups whose mask is empty, see `far_keras.recognition.visibility`.
         matrix: (2, 3) maps pixels of the photograph to pixels of the aligned 178x218 face.
         aligned: (218, 178, 3) uint8 RGB, the aligned face that the network saw.
-        childlike: Probability that this is a child's face, by its proportions alone, see
-            `far_keras.faces.child_shape`; None if children are answered like grown-ups, or the
-            mouth is not visible.
+        childlike: Probability that this is a child's face, by its proportions alone and not
+            calibrated on photographs, see `far_keras.faces.child_shape`; None if children are
+            decided about like grown-ups, or the mouth is not visible.
         track: In a video, the number of the person's track; else None.
     """
 

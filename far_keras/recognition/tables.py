@@ -52,5 +52,5 @@ def _face_table(number: int, face: FaceResult) -> RenderableType:
     left, top, right, bottom = (round(float(side)) for side in face.box)
     title = f"face {number} at x {left}-{right}, y {top}-{bottom}"
     if face.is_child:
-        return Text(f"{title}: a child's proportions, not answered (--children answers it)")
+        return Text(f"{title}: a child's proportions, nothing decided (unless --children is given)")
     return attribute_table(face, title)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from far_keras.faces.child_shape import CHILD_SHAPE, ChildShape, align_shapes
+from far_keras.faces.child_shape import ChildShape, align_shapes
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_the_probability_grows_along_the_weights(child_shape):
 def test_a_written_one_is_read_again(child_shape, tmp_path):
     path = tmp_path / "other.npz"
     child_shape.save(path)
-    assert path.read_bytes() == CHILD_SHAPE.read_bytes()
     other = ChildShape.load(path)
-    np.testing.assert_array_equal(other.weights, child_shape.weights)
+    for name in ("mean", "weights"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(child_shape, name))
     assert other.bias == child_shape.bias and ChildShape.load() is child_shape

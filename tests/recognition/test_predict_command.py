@@ -39,7 +39,7 @@ def test_children_are_answered_when_asked_for(model_folder, photographs, capsys,
     monkeypatch.setattr("far_keras.faces.child_shape.ChildShape.__call__", lambda *_: 0.8)
     assert predict(model_folder, photographs / "a.png") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "a child's proportions, not answered (--children answers it)" in said
+    assert "a child's proportions, nothing decided (unless --children is given)" in said
     assert "Smiling" not in said
     assert predict(model_folder, photographs / "a.png", "--children") == 0
     assert "Smiling" in capsys.readouterr().out

@@ -90,7 +90,7 @@ def predict_to_file(
         out: ``.parquet`` (needs the extra ``far_keras[parquet]``), ``.jsonl`` or ``.csv``.
         annotated: Folder for annotated copies; None for none.
         sensitive: Whether sensitive attributes are answered.
-        children: Whether faces with a child's proportions are answered.
+        children: Whether faces with a child's proportions are decided like others.
         workers: Processes, each with a detector and a model of its own (some 700 MB).
         batch_size: Faces answered at once.
         progress: Show a progress bar on standard error.

@@ -42,7 +42,7 @@ class WorkerSettings:
     Args:
         model: A path, see `open_engine`.
         sensitive: Whether sensitive attributes are answered.
-        children: Whether faces with a child's proportions are answered.
+        children: Whether faces with a child's proportions are decided like others.
         batch_size: Faces answered at once.
         threads: Of one operation of TensorFlow; None leaves it to TensorFlow.
     """

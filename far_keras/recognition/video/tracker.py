@@ -24,9 +24,10 @@ class FaceTracker:
     """Numbers persons and smooths what is said of each.
 
     A face continues the track whose box shares most of their union with its own (greedily, from
-    `min_overlap` on); else it begins a new one. Boxes, probabilities and masks are exponentially
-    smoothed: after a change, a share of 1 - exp(-t / tau) of it shows after t seconds. Decisions
-    and visibility follow from the smoothed values; landmarks and confidence are the frame's own.
+    `min_overlap` on); else it begins a new one. Boxes, probabilities (of a child's face too) and
+    masks are exponentially smoothed: after a change, a share of 1 - exp(-t / tau) of it shows
+    after t seconds. Decisions and visibility follow from the smoothed values; landmarks and
+    confidence are the frame's own.
 
     Args:
         box_tau: Seconds, for boxes.
@@ -97,8 +98,10 @@ class FaceTracker:
             masks = (masks + (1 - share) * (old.masks - masks)).astype(np.float32)
             unseen = unseen_groups(np.moveaxis(masks, 0, -1), face.groups)
         childlike = face.childlike
-        if childlike is not None and old.childlike is not None:
-            childlike += (1 - share) * (old.childlike - childlike)
+        if childlike is None:  # the mouth is hidden now: what was judged before stands
+            childlike = old.childlike
+        elif old.childlike is not None:
+            childlike = float(childlike + (1 - share) * (old.childlike - childlike))
         decisions = decide(
             probabilities, face.thresholds, face.group_of, unseen, face.groups, childlike
         )

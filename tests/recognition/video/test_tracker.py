@@ -117,4 +117,14 @@ def test_a_child_is_not_answered_for_one_frame_like_a_grown_up():
     assert smooth.is_child and set(smooth.decisions.values()) == {None}
     for step in range(2, 40):
         (smooth,) = tracker.update([face(0, 0.9, childlike=0.1)], step / 25)
-    assert not smooth.is_child and smooth.decisions == {"Smiling": True, "Bald": True}
+    assert smooth.is_child is False and smooth.decisions == {"Smiling": True, "Bald": True}
+
+
+def test_a_child_stays_one_while_its_mouth_is_hidden():
+    tracker = FaceTracker()
+    tracker.update([face(0, 0.9, childlike=0.9)], 0.0)
+    for step, seen in enumerate((None, None, 0.9), 1):
+        mouth = 1.0 if seen else 0.0
+        (smooth,) = tracker.update([face(0, 0.9, mouth=mouth, childlike=seen)], step / 25)
+        assert smooth.childlike == pytest.approx(0.9) and smooth.is_child is True
+        assert set(smooth.decisions.values()) == {None}
