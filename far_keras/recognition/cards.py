@@ -63,12 +63,9 @@ def face_card(number: int, face: FaceResult, attributes: int, unit: float) -> Im
         pen.text((card.width - edge, middle), share, _FAINT, font, anchor="rm")
         middle += line
     if not shown:
-        why = (
-            "a child's proportions: nothing decided"
-            if face.is_child
-            else "no attribute answered yes"
-        )
-        pen.text((edge, middle), _fitted(why, card.width - 2 * edge, font, pen), _FAINT, font, "lm")
+        why = "a child: nothing decided" if face.is_child else "no attribute answered yes"
+        pen.text((edge, middle), why, _FAINT, font, anchor="lm")
+        middle += line
     if rest > 0:
         pen.text((edge + unit, middle), f"and {rest} more", _FAINT, font, anchor="lm")
         middle += line * 0.9

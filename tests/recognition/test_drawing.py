@@ -133,3 +133,18 @@ def test_the_card_of_a_child_says_why_nothing_is_answered():
     assert plain.shape == refused.shape
     differs = (plain != refused).any(axis=-1)
     assert differs.any() and not differs[:900, :900].any()
+
+
+def test_lines_of_a_card_do_not_lie_on_each_other():
+    """What is not visible stands below why nothing is listed: the rows between them are empty."""
+    child = replace(face((300, 300, 600, 700), yes=0), childlike=0.7)
+    plain, hidden = (
+        draw_faces(photograph(900, 900), [who], masks=False)
+        for who in (child, replace(child, not_visible=("Ear",)))
+    )
+    ink = [
+        ((drawn != (38, 41, 47)).any(axis=-1) & (drawn != 0).any(axis=-1))[909:, 20:240]
+        for drawn in (plain, hidden)
+    ]
+    lines = [int((np.diff(rows.any(axis=1).astype(int)) == 1).sum()) for rows in ink]
+    assert lines[1] == lines[0] + 1
