@@ -15,6 +15,21 @@ def masks_with(cells, size=32):
     return masks
 
 
+class SeesOnly:
+    """A model's engine whose masks are full for some groups and empty for the others."""
+
+    def __init__(self, model, groups):
+        self.engine = open_engine(model)
+        self.description = self.engine.description
+        self.seen = [CELEBA.group_names.index(name) for name in groups]
+
+    def __call__(self, images):
+        answers = self.engine(images)
+        answers.masks[...] = 0
+        answers.masks[..., self.seen] = 1
+        return answers
+
+
 def test_a_mask_of_fewer_than_three_cells_of_32_by_32_is_empty():
     groups = ("none", "two", "three", "all")
     assert unseen_groups(masks_with([0, 2, 3, 1024]), groups) == ("none", "two")
@@ -29,22 +44,8 @@ def test_the_rule_follows_the_area_not_the_resolution():
 @pytest.mark.parametrize("seen", [None, "Nose"])
 def test_what_is_told_by_absence_is_decided_where_there_is_somebody(celeba_model, found_face, seen):
     """The untrained network's masks are replaced by ones that are empty, but for one perhaps."""
-    engine = open_engine(celeba_model)
-
-    class Blind:
-        description = engine.description
-
-        def __call__(self, images):
-            answers = engine(images)
-            answers.masks[...] = 0
-            if seen is not None:
-                answers.masks[..., CELEBA.group_names.index(seen)] = 1
-            return answers
-
-        def close(self):
-            pass
-
-    (face,) = FaceAnswerer(Blind(), sensitive=True).answer([found_face])
+    seen_groups = () if seen is None else (seen,)
+    (face,) = FaceAnswerer(SeesOnly(celeba_model, seen_groups), sensitive=True).answer([found_face])
     assert face.not_visible == tuple(name for name in CELEBA.group_names if name != seen)
     decided = {name for name, decision in face.decisions.items() if decision is not None}
     of_nose = {name for name in face.decisions if face.group_of[name] == "Nose"}
@@ -73,17 +74,7 @@ def test_nothing_is_decided_about_a_child_unless_children_are_answered(
 
 
 def test_proportions_are_not_judged_where_the_mouth_is_not_visible(celeba_model, child):
-    engine = open_engine(celeba_model)
-
-    class Masked:
-        description = engine.description
-
-        def __call__(self, images):
-            answers = engine(images)
-            answers.masks[...] = 1
-            answers.masks[..., CELEBA.group_names.index("Mouth")] = 0
-            return answers
-
-    (face,) = FaceAnswerer(Masked(), sensitive=True).answer([child])
+    seen = [name for name in CELEBA.group_names if name != "Mouth"]
+    (face,) = FaceAnswerer(SeesOnly(celeba_model, seen), sensitive=True).answer([child])
     assert face.not_visible == ("Mouth",) and face.childlike is None
     assert face.decisions["Black_Hair"] is not None and face.decisions["Smiling"] is None
