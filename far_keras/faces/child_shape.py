@@ -68,7 +68,7 @@ class ChildShape:
     def __call__(self, landmarks: np.ndarray) -> float:
         """Probability, 0 to 1, that this face is a child's.
 
-        That of rendered faces a fifth of which are children's: it is not calibrated on photographs.
+        That of rendered faces a tenth of which are children's: it is not calibrated on photographs.
 
         Args:
             landmarks: (478, 3) in pixels, depth included, see `FaceLandmarker.detect`.

@@ -33,7 +33,7 @@ PEOPLE = 1000
 SEED = 95_000  # no data set and no stand-in is rendered with it
 COMPONENTS = 40
 """Principal components of grown-ups' shapes: what faces differ in, without the landmarks' noise."""
-SHARE = 0.2
+SHARE = 0.1
 """Of children among the faces of a photograph, by convention."""
 _KINDS = ("women", "men", *ANCESTRIES)
 
