@@ -38,19 +38,20 @@ def quiet() -> Iterator[None]:
             os.close(sink)
 
 
-def load_tensorflow(threads: int = 0) -> None:
+def load_tensorflow(threads: int | None = None) -> None:
     """Imports TensorFlow and looks for devices, without the notices that both print.
 
     Optional: whatever imports TensorFlow afterwards finds it loaded.
 
     Args:
-        threads: That share one operation, in the whole process; 0 for one a core. Without effect
-            once the process has used TensorFlow.
+        threads: That share one operation, in the whole process; 0 for one a core, None for what
+            is set. Without effect once the process has used TensorFlow.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet():
         import tensorflow as tf
 
-        with suppress(RuntimeError):  # a process that has used TensorFlow keeps its threads
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        if threads is not None:
+            with suppress(RuntimeError):  # a process that has used TensorFlow keeps its threads
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.list_logical_devices()

@@ -68,6 +68,13 @@ except SystemExit:
     assert loaded_by(code) == []
 
 
+def test_the_model_that_comes_with_the_package_answers_without_tensorflow_and_keras():
+    code = "from far_keras import Recognizer\nimport numpy as np\n"
+    code += "assert not Recognizer()(np.zeros((300, 200, 3), np.uint8)).faces"
+    loaded = loaded_by(code)
+    assert "mediapipe" in loaded and not {"tensorflow", "keras", "keras_cv"} & set(loaded)
+
+
 def test_every_public_name_is_there():
     for name in far_keras.__all__:
         assert getattr(far_keras, name) is not None

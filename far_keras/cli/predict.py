@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from far_keras.cli.command import command, console_for_messages, console_for_tables
 from far_keras.errors import ImageError, VideoError
-from far_keras.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from far_keras.recognition.recognizer import Recognizer
@@ -140,7 +139,6 @@ def _answer_video(options: argparse.Namespace) -> None:
 
 
 def _load(options: argparse.Namespace) -> Recognizer:
-    load_tensorflow()
     from far_keras.recognition.recognizer import Recognizer
 
     return Recognizer.load(options.model, sensitive=options.sensitive, children=options.children)

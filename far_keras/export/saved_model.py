@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import keras
 
 from far_keras.errors import ModelError
 from far_keras.export.description import DESCRIPTION_FILE, describe
 from far_keras.export.graph import write_graph
 from far_keras.export.versions import new_version
 from far_keras.export.warmup import write_warmup
-from far_keras.models.storage import CONFIG, LoadedModel, load_model
-from far_keras.models.variants import build_model
+from far_keras.models.storage import CONFIG, LoadedModel, load_in_float32
 
 __all__ = ["export_saved_model"]
 
@@ -53,7 +49,7 @@ def export_saved_model(
     """
     to = Path(to)
     _check_target(to)
-    loaded = _in_float32(model)
+    loaded = load_in_float32(model)
     description = describe(loaded, name or to.absolute().name, licence)
     with new_version(to, version) as lent:
         write_graph(loaded.model, description, str(lent.folder))
@@ -81,34 +77,3 @@ def _check_target(to: Path) -> None:
                 f"{to}: expected a new folder, or one with versions. Received: the folder of "
                 f"{kind}; choose another"
             )
-
-
-def _in_float32(model: str | Path | LoadedModel) -> LoadedModel:
-    """The model with layers that compute in float32, whatever the policy it was built under."""
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        loaded = model if isinstance(model, LoadedModel) else load_model(model)
-        if all(layer.compute_dtype == "float32" for layer in _layers(loaded.model)):
-            return loaded
-        precise = build_model(loaded.config, loaded.schema)
-        precise.set_weights(loaded.model.get_weights())
-    finally:
-        keras.config.set_dtype_policy(previous)
-    return LoadedModel(
-        precise,
-        loaded.schema,
-        loaded.thresholds,
-        loaded.config,
-        loaded.provenance,
-        loaded.calibration,
-    )
-
-
-def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """All layers, those of nested models too."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-        else:
-            yield layer

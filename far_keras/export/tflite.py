@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 import far_keras
@@ -20,7 +19,7 @@ from far_keras.export.flatbuffer import operations
 from far_keras.export.tflite_metadata import with_metadata
 from far_keras.models.flops import count_flops
 from far_keras.models.inputs import require_recogniser
-from far_keras.models.storage import LoadedModel, load_model
+from far_keras.models.storage import LoadedModel, load_in_float32
 
 if TYPE_CHECKING:
     from far_keras.schema import AttributeSchema
@@ -90,7 +89,7 @@ def export_tflite(
         )
     if name is None:
         name = model.config.variant if isinstance(model, LoadedModel) else Path(model).name
-    loaded = _in_float32(model)
+    loaded = load_in_float32(model)
     require_recogniser(loaded.model, "a .tflite file")
     description = describe(loaded, name, licence)
     flops = count_flops(loaded.model, loaded.model.inputs[0])
@@ -194,14 +193,3 @@ def _refuse_foreign(flatbuffer: bytes, precision: str) -> None:
             f"the network cannot be written as {precision} .tflite: it needs operations that the "
             "runtime does not have. Use one of the named variants"
         )
-
-
-def _in_float32(model: str | Path | LoadedModel) -> LoadedModel:
-    if isinstance(model, LoadedModel):
-        return model
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        return load_model(model)
-    finally:
-        keras.config.set_dtype_policy(previous)

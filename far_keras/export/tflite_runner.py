@@ -123,6 +123,23 @@ def load_tflite(
             f"{path}: the model answers the schema {description.schema.name!r}, not "
             f"{schema.name!r}: {difference}"
         )
+    if "hollow" in facts:
+        raise ModelError(
+            f"{path}: expected a .tflite file with weights. Received: that of a model's folder, "
+            "whose weights lie beside it; give the folder"
+        )
+    return start(path, description, facts, flatbuffer, threads=threads)
+
+
+def start(
+    path: Path,
+    description: ModelDescription,
+    facts: dict[str, Any],
+    flatbuffer: bytes,
+    *,
+    threads: int = 1,
+) -> TFLiteModel:
+    """Makes the interpreter; see `load_tflite`."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:

@@ -7,8 +7,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from far_keras.schema import AttributeSchema
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["LoadedModel", "load_model", "read_model_config", "save_model"]
+__all__ = ["LoadedModel", "load_in_float32", "load_model", "read_model_config", "save_model"]
 
 FORMAT = 1
 CONFIG, WEIGHTS, SCHEMA = "config.json", "model.weights.h5", "schema.json"
@@ -197,6 +197,39 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
             "describes; they may be of an earlier version of the network. Train the model again"
         ) from error
     return LoadedModel(model, own_schema, thresholds, config, provenance, calibration)
+
+
+def load_in_float32(model: str | Path | LoadedModel) -> LoadedModel:
+    """A model with layers that compute in float32, whatever policy it was built under or is set.
+
+    Args:
+        model: A model's folder, or what `load_model` returned.
+
+    Raises:
+        ModelError: As `load_model`.
+    """
+    import keras
+
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        loaded = model if isinstance(model, LoadedModel) else load_model(model)
+        if all(layer.compute_dtype == "float32" for layer in _layers(loaded.model)):
+            return loaded
+        precise = build_model(loaded.config, loaded.schema)
+        precise.set_weights(loaded.model.get_weights())
+    finally:
+        keras.config.set_dtype_policy(previous)
+    return replace(loaded, model=precise)
+
+
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """All layers, those of nested models too."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+        else:
+            yield layer
 
 
 def _read_config(folder: Path) -> tuple[ModelConfig, str | None]:

@@ -45,7 +45,8 @@ def pretrain(
         console: Where progress is told; standard output if None.
 
     Returns:
-        The folder of the model, with float16 weights and ``MODEL_CARD.md``.
+        The folder of the model, with float16 weights, what LiteRT needs to run it, and
+        ``MODEL_CARD.md``.
 
     Raises:
         DatasetError: `directory` holds a run of another recipe, or `photographs` is no data set.
@@ -121,6 +122,7 @@ class _Run:
         )
 
     def _package(self) -> None:
+        from far_keras.export.hollow import write_hollow
         from far_keras.models.storage import load_model, save_model
 
         loaded = load_model(self.trained / PRETRAINED)
@@ -140,6 +142,7 @@ class _Run:
             },
             half=True,
         )
+        write_hollow(self.model)
 
     def _evaluate(self) -> None:
         from far_keras.evaluation.evaluate import evaluate

@@ -34,8 +34,8 @@ class Recognizer:
     """Finds every face in a photograph and answers its attributes.
 
     Faces are detected, aligned to CelebA's frame, and answered by the model in batches that may
-    hold faces of several photographs. Keep one: building it loads TensorFlow and the model. It is
-    not made for several threads at once; give each thread or process its own.
+    hold faces of several photographs. Keep one: building it loads the models. It is not made for
+    several threads at once; give each thread or process its own.
 
     Not answered are attributes that the model's training could not teach, since its labels held
     one class only or none, and, unless `sensitive` is set, those that the schema calls sensitive,

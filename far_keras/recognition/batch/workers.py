@@ -58,10 +58,8 @@ class WorkerSettings:
         if self.threads is not None:
             os.environ["OMP_NUM_THREADS"] = str(self.threads)
             os.environ["TF_NUM_INTRAOP_THREADS"] = str(self.threads)
-        from far_keras.quiet import load_tensorflow
         from far_keras.recognition.recognizer import Recognizer
 
-        load_tensorflow()
         return Recognizer.load(
             self.model,
             sensitive=self.sensitive,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from far_keras.errors import ModelError
+from far_keras.quiet import load_tensorflow
 from far_keras.recognition.engines.engine import Engine
 from far_keras.recognition.engines.remote import SCHEME, RemoteEngine, connect
 from far_keras.schema import AttributeSchema
@@ -27,7 +28,8 @@ def open_engine(source: ModelSource, schema: AttributeSchema | None = None) -> E
     Args:
         source: One of
 
-            - the folder of a trained model, or the `LoadedModel` read from it;
+            - the folder of a trained model, or the `LoadedModel` read from it; LiteRT runs a
+              folder with `far_keras.export.hollow.HOLLOW`, Keras the others;
             - the folder of an exported model (of its versions, of which the highest is taken, or
               of one of them), or a ``.tflite`` file;
             - a `FarClient`, which stays open when the engine is closed, or the address of a model
@@ -75,18 +77,17 @@ def _open(source: ModelSource) -> Engine:
 
 def _open_path(path: Path) -> Engine:
     if (path / _MODEL).exists():
-        from far_keras.models.storage import load_model
-        from far_keras.recognition.engines.keras_model import KerasEngine
-
-        return KerasEngine(load_model(path), path.resolve().name)
+        return _open_folder(path)
     if (path / _SAVED_MODEL).exists() or _has_versions(path):
+        load_tensorflow()
         from far_keras.recognition.engines.saved_model import SavedModelEngine
 
         return SavedModelEngine(path)
     if path.suffix.lower() == _TFLITE and path.exists():
+        from far_keras.export.tflite_runner import load_tflite
         from far_keras.recognition.engines.tflite import TFLiteEngine
 
-        return TFLiteEngine(path)
+        return TFLiteEngine(load_tflite(path))
     if path.is_dir():
         held = sorted(entry.name for entry in path.iterdir())[:5]
         received = f"a folder with {', '.join(held)}" if held else "an empty folder"
@@ -96,6 +97,20 @@ def _open_path(path: Path) -> Engine:
         f"{path}: expected the folder of a trained model (with {_MODEL}), or of an exported one "
         f"(with {_SAVED_MODEL}, or versions of it), or a {_TFLITE} file. Received: {received}"
     )
+
+
+def _open_folder(folder: Path) -> Engine:
+    from far_keras.export.hollow import load_hollow
+
+    if (model := load_hollow(folder)) is not None:
+        from far_keras.recognition.engines.tflite import TFLiteEngine
+
+        return TFLiteEngine(model)
+    load_tensorflow()
+    from far_keras.models.storage import load_model
+    from far_keras.recognition.engines.keras_model import KerasEngine
+
+    return KerasEngine(load_model(folder), folder.resolve().name)
 
 
 def _has_versions(path: Path) -> bool:

@@ -1,31 +1,27 @@
-"""A .tflite file, run in this process."""
+"""A model that LiteRT runs in this process."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from far_keras.export.tflite_runner import load_tflite
+from far_keras.export.tflite_runner import TFLiteModel
 from far_keras.recognition.engines.engine import Answers
 
 __all__ = ["TFLiteEngine"]
 
 
 class TFLiteEngine:
-    """Answers with what `far_keras.export.tflite.export_tflite` wrote. It takes faces one by one.
+    """Answers with a .tflite file, one face after another.
 
     Args:
-        path: The file.
-
-    Raises:
-        ModelError: See `load_tflite`.
+        model: What `far_keras.export.tflite_runner.load_tflite` or
+            `far_keras.export.hollow.load_hollow` returned.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._model = load_tflite(path)
-        self.description = self._model.description
+    def __init__(self, model: TFLiteModel) -> None:
+        self._model = model
+        self.description = model.description
 
     def __call__(self, images: NDArray[np.uint8]) -> Answers:
         outputs = self._model(images)
