@@ -16,7 +16,7 @@ from far_keras.errors import AssetError
 from far_keras.faces.alignment import eye_centers
 from far_keras.faces.blaze_face import SIGHT, BlazeFace
 from far_keras.faces.landmarks import FaceLandmarker
-from far_keras.faces.mediapipe_tasks import to_mediapipe_image
+from far_keras.faces.mediapipe_tasks import check_rgb
 
 __all__ = ["DetectedFace", "FaceDetector"]
 
@@ -113,7 +113,7 @@ class FaceDetector:
         Raises:
             ImageError: `image` is of another shape or dtype.
         """
-        to_mediapipe_image(image)  # checks
+        check_rgb(image)
         if self._closed:
             raise ValueError("this FaceDetector is closed; make a new one")
         boxes = _merge(self._candidates(image))
@@ -158,12 +158,13 @@ class FaceDetector:
 
     def _candidates(self, image: np.ndarray) -> np.ndarray:
         """Boxes of all levels, float (n, 5): left, top, right, bottom, confidence."""
-        longest = max(image.shape[:2])
+        picture = Image.fromarray(image)  # copies: once for all levels
+        longest = max(picture.size)
         smallest = max(self._min_size, longest * _SMALLEST_IN_PHOTOGRAPH)
         found = np.zeros((0, 5))
         sight = float(longest)
         while True:
-            found = np.concatenate([found, self._search_level(image, sight)])
+            found = np.concatenate([found, self._search_level(picture, sight)])
             if len(found):
                 largest = (found[:, 2] - found[:, 0]).max()
                 smallest = max(smallest, largest * _PASSER_BY)
@@ -173,13 +174,12 @@ class FaceDetector:
             # Levels end exactly at the finest, each twice as fine as the one before.
             sight = finest * 2 ** max(0, round(np.log2(sight / finest)) - 1)
 
-    def _search_level(self, image: np.ndarray, sight: float) -> np.ndarray:
+    def _search_level(self, picture: Image.Image, sight: float) -> np.ndarray:
         """Candidates of the level where the detector's sight is `sight` pixels, float (n, 5)."""
         scale = SIGHT / sight
-        height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-        level = _resized(image, width, height)
-        rows = self._blaze_face.detect(level)
-        factor = np.array([image.shape[1] / width, image.shape[0] / height] * 2)
+        width, height = (max(1, round(side * scale)) for side in picture.size)
+        rows = self._blaze_face.detect(_resized(picture, width, height))
+        factor = np.array([picture.width / width, picture.height / height] * 2)
         return np.concatenate([rows[:, :4] * factor, rows[:, -1:]], axis=1)
 
     def _confirm(self, image: np.ndarray, box: np.ndarray) -> DetectedFace | None:
@@ -192,34 +192,41 @@ class FaceDetector:
         low = np.maximum(np.floor(center - size), 0).astype(int)
         high = np.ceil(center + size).astype(int)
         crop = image[low[1] : high[1], low[0] : high[0]]
-        for landmarks in self._landmarker.detect(crop) if crop.size else []:
+        if not crop.size or not len(seen := self._key_points(crop)):
+            return None  # without asking for landmarks, which takes longer
+        for landmarks in self._landmarker.detect(crop):
             outline = np.concatenate([landmarks[:, :2].min(0), landmarks[:, :2].max(0)])
             at_center = np.abs((outline[:2] + outline[2:]) / 2 + low - center) < size / 2
-            if at_center.all() and self._sees(crop, landmarks):
+            if at_center.all() and _agree(seen, landmarks):
                 landmarks[:, :2] += low
                 shifted = outline + np.tile(low, 2)
                 return DetectedFace(shifted.astype(np.float32), float(box[4]), landmarks)
         return None
 
-    def _sees(self, crop: np.ndarray, landmarks: np.ndarray) -> bool:
-        """Whether the detector's own key points agree with the landmarks."""
-        expected = np.stack(
-            [*eye_centers(landmarks), landmarks[_NOSE_TIP, :2], landmarks[_LIPS, :2].mean(0)]
-        )
-        allowed = _DISAGREEMENT * np.ptp(landmarks[:, :2], axis=0).max()
+    def _key_points(self, crop: np.ndarray) -> np.ndarray:
+        """Eyes, nose and mouth of what the detector sees in a crop: (n, 4, 2), x and y in it."""
         side = max(crop.shape[:2])
         width, height = (max(1, round(length * SIGHT / side)) for length in crop.shape[1::-1])
         scale = np.array([width / crop.shape[1], height / crop.shape[0]])
-        seen = self._blaze_face.detect(_resized(crop, width, height))[:, 4:12].reshape(-1, 4, 2)
-        return bool((np.abs(seen / scale - expected).max(axis=(1, 2)) < allowed).any())
+        rows = self._blaze_face.detect(_resized(Image.fromarray(crop), width, height))
+        return rows[:, 4:12].reshape(-1, 4, 2) / scale
 
 
-def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    if image.shape[:2] == (height, width):
-        return image
-    # Scaling up takes no averages.
-    method = Image.Resampling.BOX if width < image.shape[1] else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(image).resize((width, height), method, reducing_gap=1.0))
+def _agree(seen: np.ndarray, landmarks: np.ndarray) -> bool:
+    """Whether one of the detector's faces has its key points where the landmarks have them."""
+    expected = np.stack(
+        [*eye_centers(landmarks), landmarks[_NOSE_TIP, :2], landmarks[_LIPS, :2].mean(0)]
+    )
+    allowed = _DISAGREEMENT * np.ptp(landmarks[:, :2], axis=0).max()
+    return bool((np.abs(seen - expected).max(axis=(1, 2)) < allowed).any())
+
+
+def _resized(picture: Image.Image, width: int, height: int) -> np.ndarray:
+    if picture.size != (width, height):
+        # Scaling up takes no averages.
+        method = Image.Resampling.BOX if width < picture.width else Image.Resampling.BILINEAR
+        picture = picture.resize((width, height), method, reducing_gap=1.0)
+    return np.asarray(picture)
 
 
 def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:

@@ -19,7 +19,7 @@ import numpy as np
 from far_keras.errors import ImageError, SystemLibraryError
 from far_keras.quiet import quiet
 
-__all__ = ["create_task", "to_mediapipe_image"]
+__all__ = ["check_rgb", "create_task", "to_mediapipe_image"]
 
 SYSTEM_LIBRARIES = (
     "mediapipe needs the system libraries libEGL.so.1, libGLESv2.so.2 and libGL.so.1, and its "
@@ -86,13 +86,18 @@ def _spare_tensorflow() -> None:
 
 def to_mediapipe_image(image: np.ndarray) -> Any:
     """Wraps uint8 RGB (H, W, 3) for MediaPipe; ImageError for any other array."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ImageError(
-            "image: expected uint8 RGB of shape (H, W, 3), as read_image gives it. "
-            f"Received: shape {image.shape}, dtype {image.dtype}"
-        )
+    check_rgb(image)
     from mediapipe.tasks.python.vision.core import image as mediapipe_image
 
     return mediapipe_image.Image(
         image_format=mediapipe_image.ImageFormat.SRGB, data=np.ascontiguousarray(image)
     )
+
+
+def check_rgb(image: np.ndarray) -> None:
+    """Raises ImageError for anything but uint8 RGB (H, W, 3)."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ImageError(
+            "image: expected uint8 RGB of shape (H, W, 3), as read_image gives it. "
+            f"Received: shape {image.shape}, dtype {image.dtype}"
+        )
