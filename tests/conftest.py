@@ -1,8 +1,23 @@
 """Settings that must be made before TensorFlow is first used by any test."""
 
-import tensorflow as tf
+from pathlib import Path
 
-# Two logical devices, for tests of replicas.
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
+import pytest
+
+from far_keras.quiet import quiet
+
+TESTS = Path(__file__).parent
+
+with quiet():
+    import tensorflow as tf
+
+    # Two logical devices, for tests of replicas.
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+
+
+def pytest_collection_modifyitems(items):
+    """Keeps a folder's tests in one process (pytest-xdist), which makes what they share once."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
