@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated
 from numpy.typing import NDArray
 
 import far_keras
@@ -114,7 +115,8 @@ def _hollow_out(model: Any, arrays: Arrays, epsilons: list[float]) -> list[dict[
     constants = []
     for tensor in model.subgraphs[0].tensors:
         buffer = model.buffers[tensor.buffer]
-        if buffer.data is None or len(buffer.data) < _SMALL:
+        is_float = tensor.type == schema_py_generated.TensorType.FLOAT32
+        if not is_float or buffer.data is None or len(buffer.data) < _SMALL:
             continue
         values = np.frombuffer(bytes(buffer.data), np.float32).reshape(tensor.shape)
         for constant in _candidates(values.shape, arrays, epsilons):
