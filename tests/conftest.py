@@ -20,4 +20,5 @@ with quiet():
 def pytest_collection_modifyitems(items):
     """Keeps a folder's tests in one process (pytest-xdist), which makes what they share once."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
+        if item.path.is_relative_to(TESTS):
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))

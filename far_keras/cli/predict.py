@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from far_keras.cli.command import command, console_for_messages, console_for_tables
 from far_keras.errors import ImageError, VideoError
+from far_keras.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from far_keras.recognition.recognizer import Recognizer
@@ -139,8 +140,11 @@ def _answer_video(options: argparse.Namespace) -> None:
 
 
 def _load(options: argparse.Namespace) -> Recognizer:
+    from far_keras.recognition.engines.opening import needs_tensorflow
     from far_keras.recognition.recognizer import Recognizer
 
+    if needs_tensorflow(options.model):
+        load_tensorflow()
     return Recognizer.load(options.model, sensitive=options.sensitive, children=options.children)
 
 

@@ -9,6 +9,7 @@ order of axes, and by which batch normalisation its channels are multiplied.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import permutations
@@ -21,19 +22,20 @@ from numpy.typing import NDArray
 
 import far_keras
 from far_keras.atomic import atomic_path
+from far_keras.errors import ModelError
 from far_keras.export.description import describe
 from far_keras.export.flatbuffer import read_flatbuffer, write_flatbuffer
 from far_keras.export.tflite_metadata import read_metadata, with_metadata
-from far_keras.export.tflite_runner import TFLiteModel, start
+from far_keras.export.tflite_runner import TFLiteModel
 from far_keras.models import storage
 
-__all__ = ["HOLLOW", "load_hollow", "write_hollow"]
+__all__ = ["load_hollow", "write_hollow"]
 
-HOLLOW = "network.tflite"
-"""What the file is called in a model's folder."""
+FORMAT = 1
+"""Raised whenever a hollow file of before would no longer answer as Keras does."""
 
-# All that the answers depend on: a folder of which one was changed is left to Keras.
-_FILES = (
+# All that answers depend on: a folder of which one was changed is left to Keras.
+_ANSWER_FILES = (
     storage.CONFIG,
     storage.WEIGHTS,
     storage.SCHEMA,
@@ -51,33 +53,51 @@ Arrays = Mapping[str, NDArray[np.float32]]
 def write_hollow(folder: str | Path) -> Path:
     """Adds the hollow .tflite file to a model's folder.
 
+    The larger constants of the packaged model are all arrays of its weights. Of networks with a
+    global feature, some that are made of several arrays stay in the file.
+
     Args:
         folder: What `far_keras.models.storage.save_model` wrote.
 
     Returns:
-        The file.
+        The file, ``network.tflite``.
 
     Raises:
-        ModelError: The folder holds no model, or none that can be a .tflite file.
+        ModelError: The folder holds no model, none that can be a .tflite file, or one that was
+            replaced meanwhile.
+        OSError: The folder cannot be written.
     """
     from far_keras.export.conversion import convert
 
     folder = Path(folder)
+    path = folder / storage.HOLLOW
+    content = _read(folder)
     loaded = storage.load_in_float32(folder)
-    model = read_flatbuffer(convert(loaded))
-    epsilons = sorted(
-        {float(layer.epsilon) for layer in loaded.model._flatten_layers() if _normalises(layer)}
-    )
-    constants = _hollow_out(model, _read_arrays(folder), epsilons)
-    facts = {
+    description = describe(loaded, folder.resolve().name)  # refuses what is no recogniser
+    whole = convert(loaded)
+    model = read_flatbuffer(whole)
+    arrays = _arrays(content)
+    constants = _hollow_out(model, arrays, _epsilons(loaded))
+    flatbuffer = write_flatbuffer(model)
+    digests = _digests(content)
+    facts: dict[str, Any] = {
         "precision": "float32",
         "far_keras": far_keras.__version__,
-        "hollow": {"constants": constants, "files": _digests(folder)},
+        "hollow": {"format": FORMAT, "constants": constants, "files": digests},
     }
-    path = folder / HOLLOW
+    pictures = np.random.default_rng(0).integers(
+        0, 256, (4, loaded.image_size, loaded.image_size, 3), np.uint8
+    )
+    expected, given = (
+        TFLiteModel.of_flatbuffer(path, description, facts, runnable)(pictures)
+        for runnable in (whole, _filled(flatbuffer, constants, arrays))
+    )
+    if any(np.abs(given[name] - expected[name]).max() > 1e-4 for name in expected):
+        raise ModelError(f"{folder}: the network without its weights would answer differently")
+    if _digests(_read(folder)) != digests:
+        raise ModelError(f"{folder}: the model was replaced while {path.name} was made; repeat")
     with atomic_path(path) as temporary:
-        description = describe(loaded, folder.resolve().name)
-        temporary.write_bytes(with_metadata(write_flatbuffer(model), description, facts))
+        temporary.write_bytes(with_metadata(flatbuffer, description, facts))
     return path
 
 
@@ -85,26 +105,33 @@ def load_hollow(folder: str | Path) -> TFLiteModel | None:
     """A model's folder, ready to answer without TensorFlow.
 
     Returns:
-        None if the folder has no hollow file, or if another of its files was changed since.
+        None if the folder has no hollow file, one of another format, or one that was made before
+        the folder's network, weights, schema, thresholds, calibration or provenance were changed.
 
     Raises:
         ModelError: The hollow file is damaged.
     """
     folder = Path(folder)
-    path = folder / HOLLOW
+    path = folder / storage.HOLLOW
     if not path.is_file():
         return None
     description, facts, flatbuffer = read_metadata(path)
-    hollow = facts.get("hollow")
-    if hollow is None or hollow["files"] != _digests(folder):
+    hollow = facts.get("hollow", {})
+    content = _read(folder)
+    if hollow.get("format") != FORMAT or hollow["files"] != _digests(content):
         return None
+    filled = _filled(flatbuffer, hollow["constants"], _arrays(content))
+    description = replace(description, name=folder.resolve().name)
+    return TFLiteModel.of_flatbuffer(path, description, facts, filled)
+
+
+def _filled(flatbuffer: bytes, constants: list[dict[str, Any]], arrays: Arrays) -> bytes:
+    """The flatbuffer with the constants that were taken out."""
     model = read_flatbuffer(flatbuffer)
-    arrays = _read_arrays(folder)
-    for constant in hollow["constants"]:
+    for constant in constants:
         values = _constant(constant, arrays)
         model.buffers[constant["buffer"]].data = np.frombuffer(values.tobytes(), np.uint8)
-    description = replace(description, name=folder.resolve().name)
-    return start(path, description, facts, write_flatbuffer(model))
+    return write_flatbuffer(model)
 
 
 def _hollow_out(model: Any, arrays: Arrays, epsilons: list[float]) -> list[dict[str, Any]]:
@@ -200,11 +227,13 @@ def _normalisations(arrays: Arrays, channels: int) -> list[str]:
     ]
 
 
-def _normalises(layer: Any) -> bool:
-    return hasattr(layer, "moving_variance")
+def _epsilons(loaded: storage.LoadedModel) -> list[float]:
+    """What the network's batch normalisations add to variances."""
+    layers = loaded.model._flatten_layers()
+    return sorted({float(x.epsilon) for x in layers if hasattr(x, "moving_variance")})
 
 
-def _read_arrays(folder: Path) -> Arrays:
+def _arrays(content: Mapping[str, bytes | None]) -> Arrays:
     """The weights by their place in the file, float32."""
     import h5py
 
@@ -214,18 +243,20 @@ def _read_arrays(folder: Path) -> Arrays:
         if isinstance(item, h5py.Dataset):
             arrays[name] = np.asarray(item[()], np.float32)
 
-    with h5py.File(folder / storage.WEIGHTS, "r") as file:
+    with h5py.File(io.BytesIO(content[storage.WEIGHTS] or b""), "r") as file:
         file.visititems(take)
     return arrays
 
 
-def _digests(folder: Path) -> dict[str, str | None]:
-    """By name, the sha256 of the files that answers depend on; None for one that is missing."""
-    return {name: _digest(folder / name) for name in _FILES}
+def _read(folder: Path) -> dict[str, bytes | None]:
+    """By name, the files that answers depend on; None for one that is missing."""
+    paths = {name: folder / name for name in _ANSWER_FILES}
+    return {name: path.read_bytes() if path.is_file() else None for name, path in paths.items()}
 
 
-def _digest(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digests(content: Mapping[str, bytes | None]) -> dict[str, str | None]:
+    """The sha256 of each file."""
+    return {
+        name: None if data is None else hashlib.sha256(data).hexdigest()
+        for name, data in content.items()
+    }

@@ -48,6 +48,45 @@ class TFLiteModel:
         outputs = signature.get_output_details()
         self._outputs = {name: output["index"] for name, output in outputs.items()}
 
+    @classmethod
+    def of_flatbuffer(
+        cls,
+        path: Path,
+        description: ModelDescription,
+        facts: dict[str, Any],
+        flatbuffer: bytes,
+        *,
+        threads: int = 1,
+    ) -> TFLiteModel:
+        """Makes the interpreter.
+
+        Args:
+            path: Where the network comes from, for messages.
+            description: What its inputs and outputs mean.
+            facts: About the file.
+            flatbuffer: The network with its weights.
+            threads: How many the runtime may use for one picture.
+
+        Raises:
+            ModelError: LiteRT cannot be imported, or refuses the network.
+        """
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise ModelError(
+                f"{path}: .tflite files are run by LiteRT, which cannot be imported: {error}. "
+                "pip install ai-edge-litert"
+            ) from error
+        try:
+            with quiet():
+                interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
+                interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{path}: the runtime refuses the file: {error}. A newer ai-edge-litert may know it"
+            ) from error
+        return cls(path, description, facts, interpreter)
+
     @property
     def precision(self) -> str:
         """``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``."""
@@ -128,31 +167,4 @@ def load_tflite(
             f"{path}: expected a .tflite file with weights. Received: that of a model's folder, "
             "whose weights lie beside it; give the folder"
         )
-    return start(path, description, facts, flatbuffer, threads=threads)
-
-
-def start(
-    path: Path,
-    description: ModelDescription,
-    facts: dict[str, Any],
-    flatbuffer: bytes,
-    *,
-    threads: int = 1,
-) -> TFLiteModel:
-    """Makes the interpreter; see `load_tflite`."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise ModelError(
-            f"{path}: .tflite files are run by LiteRT, which cannot be imported: {error}. "
-            "pip install ai-edge-litert"
-        ) from error
-    try:
-        with quiet():
-            interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
-            interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(
-            f"{path}: the runtime refuses the file: {error}. A newer ai-edge-litert may know it"
-        ) from error
-    return TFLiteModel(path, description, facts, interpreter)
+    return TFLiteModel.of_flatbuffer(path, description, facts, flatbuffer, threads=threads)

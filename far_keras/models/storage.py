@@ -30,6 +30,7 @@ FORMAT = 1
 CONFIG, WEIGHTS, SCHEMA = "config.json", "model.weights.h5", "schema.json"
 THRESHOLDS, PROVENANCE = "thresholds.json", "provenance.json"
 CALIBRATION = "calibration.json"
+HOLLOW = "network.tflite"  # perhaps, see `far_keras.export.hollow`
 
 
 @dataclass(frozen=True)

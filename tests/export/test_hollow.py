@@ -5,49 +5,58 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
 from far_keras.errors import ModelError
-from far_keras.export.hollow import HOLLOW, load_hollow, write_hollow
+from far_keras.export.flatbuffer import write_flatbuffer
+from far_keras.export.hollow import load_hollow, write_hollow
+from far_keras.export.rendered_pictures import rendered_pictures
+from far_keras.export.tflite_metadata import read_metadata, with_metadata
 from far_keras.export.tflite_runner import load_tflite
+from far_keras.models.calibration import Calibration
 from far_keras.models.pretrained import pretrained_folder
-from far_keras.models.storage import load_model, save_model
+from far_keras.models.storage import HOLLOW, load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.recognition.engines.keras_model import KerasEngine
 from far_keras.recognition.engines.opening import open_engine
 from far_keras.recognition.engines.tflite import TFLiteEngine
-from far_keras.schema import CELEBA
+from far_keras.schema import CELEBA, AttributeSchema, Group
 
 SIZE = 64
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
+def write(folder, variant="mgmtn_efficientnetlite0", half=True, spread=1.0, **arguments):
     """A network with statistics as training leaves them, so that folding them changes kernels."""
-    config = ModelConfig(
-        "mgmtn_efficientnetlite0",
-        {"image_size": SIZE, "levels": ["P3", "P4", "P5"]},
-    )
+    config = ModelConfig(variant, {"image_size": SIZE, **arguments})
+    keras.utils.set_random_seed(0)
     model = build_model(config)
     rng = np.random.default_rng(0)
     for variable in model.variables:
-        if variable.path.endswith(("gamma", "moving_variance")):
-            variable.assign(rng.uniform(0.7, 1.4, variable.shape))
+        if variable.path.endswith("gamma"):
+            variable.assign(rng.uniform(0.7 * spread, 1.4 * spread, variable.shape))
+        elif variable.path.endswith("moving_variance"):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
         elif variable.path.endswith(("beta", "moving_mean")):
             variable.assign(rng.normal(0, 0.1, variable.shape))
-    folder = tmp_path_factory.mktemp("models") / "noise"
     save_model(
         model,
         folder,
         config=config,
         schema=CELEBA,
         thresholds=dict.fromkeys(CELEBA.attributes, 0.3),
+        calibration=Calibration({"Smiling": (0.5, 1.0), "Bald": (2.0, -1.0)}),
         provenance={"untaught": ["Attractive"]},
-        half=True,
+        half=half,
     )
     write_hollow(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("models") / "noise", levels=["P3", "P4", "P5"])
 
 
 @pytest.fixture
@@ -60,14 +69,72 @@ def images():
     return np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
 
 
-def test_it_answers_as_keras_does(folder, images):
-    expected, engine = KerasEngine(load_model(folder), "copy"), open_engine(folder)
+def check_as_keras(folder, images):
+    """The same description and answers."""
+    expected, engine = KerasEngine(load_model(folder), folder.name), open_engine(folder)
     assert isinstance(engine, TFLiteEngine)
     assert engine.description == expected.description  # also the name, which is the folder's
     wanted, given = expected(images), engine(images)
     assert wanted.probabilities.std(axis=0).max() > 0.01  # the pictures are told apart
     np.testing.assert_allclose(given.probabilities, wanted.probabilities, atol=1e-4, rtol=0)
-    np.testing.assert_allclose(given.masks, wanted.masks, atol=1e-4, rtol=0)
+    if wanted.masks is None:
+        assert given.masks is None
+    else:
+        np.testing.assert_allclose(given.masks, wanted.masks, atol=1e-4, rtol=0)
+
+
+def test_it_answers_as_keras_does(folder, images):
+    check_as_keras(folder, images)
+
+
+@pytest.mark.parametrize(
+    ("variant", "arguments"),
+    [
+        ("baseline_efficientnetlite0", {}),  # without masks
+        ("mgmtn_mobilenetv3small", {"half": False, "global_path": True, "spread": 3.0}),
+    ],
+)
+def test_other_networks_have_one_too(variant, arguments, tmp_path, images):
+    check_as_keras(write(tmp_path / "other", variant, **arguments), images)
+
+
+@pytest.mark.parametrize("arguments", [{"task": "masks"}, {"arguments": {"masks": "given"}}])
+def test_what_is_no_recogniser_is_refused(arguments, tmp_path):
+    given = {"image_size": SIZE, **arguments.pop("arguments", {})}
+    config = ModelConfig("mgmtn_efficientnetlite0", given, **arguments)
+    save_model(build_model(config), tmp_path / "model", config=config, schema=CELEBA)
+    with pytest.raises(ModelError, match="export needs a network"):
+        write_hollow(tmp_path / "model")
+
+
+def test_another_schema_is_refused(folder):
+    schema = AttributeSchema("a", ("A",), (Group("Hair", ("A",), ("hair",)),))
+    with pytest.raises(ModelError, match="answers the schema 'celeba', not 'a'"):
+        open_engine(folder, schema)
+
+
+def test_one_of_an_earlier_format_is_left_to_keras(folder):
+    path = folder / HOLLOW
+    description, facts, flatbuffer = read_metadata(path)
+    facts["hollow"]["format"] = 0
+    path.write_bytes(with_metadata(flatbuffer, description, facts))
+    assert isinstance(open_engine(folder), KerasEngine)
+
+
+def test_a_network_that_would_answer_differently_is_not_written(folder, monkeypatch):
+    (folder / HOLLOW).unlink()
+
+    def altered(model):
+        values = next(b for b in model.buffers if b.data is not None and len(b.data) > 200)
+        values.data = np.frombuffer(bytes(values.data), np.float32).copy()
+        values.data[:] = 1.0
+        values.data = values.data.view(np.uint8)
+        return write_flatbuffer(model)
+
+    monkeypatch.setattr("far_keras.export.hollow.write_flatbuffer", altered)
+    with pytest.raises(ModelError, match="would answer differently"):
+        write_hollow(folder)
+    assert not (folder / HOLLOW).exists()
 
 
 def test_the_weights_are_not_in_it(folder):
@@ -124,7 +191,10 @@ def test_alone_it_is_no_model(folder):
 def test_the_model_that_comes_with_the_package_has_one_that_fits():
     model = load_hollow(pretrained_folder())
     assert model is not None
-    size = model.description.image_size
-    picture = np.full((1, size, size, 3), 128, np.uint8)
-    expected = KerasEngine(load_model(pretrained_folder()))(picture)
-    np.testing.assert_allclose(model(picture)["attributes"], expected.probabilities, atol=1e-4)
+    pictures = np.stack(list(rendered_pictures(model.description.image_size, 4)))
+    expected = KerasEngine(load_model(pretrained_folder()), pretrained_folder().name)
+    assert model.description == expected.description
+    wanted, given = expected(pictures), model(pictures)
+    assert wanted.probabilities.std(axis=0).max() > 0.2
+    np.testing.assert_allclose(given["attributes"], wanted.probabilities, atol=1e-4)
+    np.testing.assert_allclose(given["masks"], wanted.masks, atol=1e-4)

@@ -91,7 +91,8 @@ def predict_to_file(
         annotated: Folder for annotated copies; None for none.
         sensitive: Whether sensitive attributes are answered.
         children: Whether faces with a child's proportions are decided like others.
-        workers: Processes, each with a detector and a model of its own (some 700 MB).
+        workers: Processes, each with a detector and a model of its own (some 300 MB, 700 with
+            TensorFlow).
         batch_size: Faces answered at once.
         progress: Show a progress bar on standard error.
 

@@ -44,7 +44,8 @@ class WorkerSettings:
         sensitive: Whether sensitive attributes are answered.
         children: Whether faces with a child's proportions are decided like others.
         batch_size: Faces answered at once.
-        threads: Of one operation of TensorFlow; None leaves it to TensorFlow.
+        threads: Of one operation of TensorFlow, where it runs the model; None leaves it to
+            TensorFlow.
     """
 
     model: str
@@ -58,8 +59,12 @@ class WorkerSettings:
         if self.threads is not None:
             os.environ["OMP_NUM_THREADS"] = str(self.threads)
             os.environ["TF_NUM_INTRAOP_THREADS"] = str(self.threads)
+        from far_keras.quiet import load_tensorflow
+        from far_keras.recognition.engines.opening import needs_tensorflow
         from far_keras.recognition.recognizer import Recognizer
 
+        if needs_tensorflow(self.model):
+            load_tensorflow()
         return Recognizer.load(
             self.model,
             sensitive=self.sensitive,

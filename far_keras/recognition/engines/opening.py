@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from far_keras.errors import ModelError
-from far_keras.quiet import load_tensorflow
+from far_keras.models.storage import HOLLOW
 from far_keras.recognition.engines.engine import Engine
 from far_keras.recognition.engines.remote import SCHEME, RemoteEngine, connect
 from far_keras.schema import AttributeSchema
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     ModelSource = str | Path | LoadedModel | FarClient | Engine
 
-__all__ = ["open_engine"]
+__all__ = ["needs_tensorflow", "open_engine"]
 
 _MODEL, _SAVED_MODEL, _TFLITE = "config.json", "saved_model.pb", ".tflite"
 
@@ -29,7 +29,8 @@ def open_engine(source: ModelSource, schema: AttributeSchema | None = None) -> E
         source: One of
 
             - the folder of a trained model, or the `LoadedModel` read from it; LiteRT runs a
-              folder with `far_keras.export.hollow.HOLLOW`, Keras the others;
+              folder with a ``network.tflite`` (`far_keras.export.hollow`), one face at a time, and
+              Keras the others;
             - the folder of an exported model (of its versions, of which the highest is taken, or
               of one of them), or a ``.tflite`` file;
             - a `FarClient`, which stays open when the engine is closed, or the address of a model
@@ -52,6 +53,14 @@ def open_engine(source: ModelSource, schema: AttributeSchema | None = None) -> E
             f"{where}: the model answers the schema {own.name!r}, not {schema.name!r}: {difference}"
         )
     return engine
+
+
+def needs_tensorflow(source: str | Path) -> bool:
+    """Whether the engine of a path imports TensorFlow, as far as its files' names tell."""
+    if isinstance(source, str) and source.startswith(SCHEME):
+        return False
+    path = Path(source)
+    return path.is_dir() and not (path / HOLLOW).is_file()
 
 
 def _open(source: ModelSource) -> Engine:
@@ -79,7 +88,6 @@ def _open_path(path: Path) -> Engine:
     if (path / _MODEL).exists():
         return _open_folder(path)
     if (path / _SAVED_MODEL).exists() or _has_versions(path):
-        load_tensorflow()
         from far_keras.recognition.engines.saved_model import SavedModelEngine
 
         return SavedModelEngine(path)
@@ -100,13 +108,13 @@ def _open_path(path: Path) -> Engine:
 
 
 def _open_folder(folder: Path) -> Engine:
-    from far_keras.export.hollow import load_hollow
+    if (folder / HOLLOW).is_file():
+        from far_keras.export.hollow import load_hollow
 
-    if (model := load_hollow(folder)) is not None:
-        from far_keras.recognition.engines.tflite import TFLiteEngine
+        if (model := load_hollow(folder)) is not None:
+            from far_keras.recognition.engines.tflite import TFLiteEngine
 
-        return TFLiteEngine(model)
-    load_tensorflow()
+            return TFLiteEngine(model)
     from far_keras.models.storage import load_model
     from far_keras.recognition.engines.keras_model import KerasEngine
 
