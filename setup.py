@@ -52,6 +52,7 @@ setup(
             "pyarrow>=20",
             "pytest>=8",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
             "ruff==0.17.6",
             # Check serving/: schemas, parsers and types of the tools that read those files.
             "check-jsonschema==0.39.0",

@@ -4,10 +4,12 @@
     python benchmarks/recognition.py --model models/mgmtn
     python benchmarks/recognition.py --folder 400        # also folders, with 1 and 2 processes
     python benchmarks/recognition.py --calls 10000       # also whether memory grows
+    python benchmarks/recognition.py --model far_keras/pretrained/mgmtn_efficientnetlite0 --start 5
 
 Times are processor time on one core, medians of alternating rounds: other work on the machine
-hardly changes them. Folders are timed by the clock, alternating too, so they need calm cores. The
-photographs are made of scikit-image's astronaut.
+hardly changes them. Folders are timed by the clock, alternating too, so they need calm cores, and
+so are fresh starts of `far-keras predict` (`--start`), with the model's folder as it is and without
+its ``network.tflite``. The photographs are made of scikit-image's astronaut.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,7 +36,7 @@ from skimage.data import astronaut
 
 from far_keras.faces.alignment import align
 from far_keras.images import read_image
-from far_keras.models.storage import load_model, save_model
+from far_keras.models.storage import HOLLOW, save_model
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.recognition.batch.job import predict_to_file
 from far_keras.recognition.recognizer import Recognizer
@@ -46,16 +51,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--folder", type=int, default=0, metavar="PICTURES")
     parser.add_argument("--calls", type=int, default=0)
+    parser.add_argument("--start", type=int, default=0, metavar="ROUNDS")
     options = parser.parse_args()
     cores = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory() as work:
         model = options.model or untrained(Path(work) / "model")
+        if options.start:
+            starts(model, Path(work), options.start)
         if options.folder:
             folders(model, Path(work), options.folder, options.rounds)
         os.sched_setaffinity(0, {min(cores)})
         os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
         with Recognizer.load(model) as recognizer:
-            parts(recognizer, load_model(model), options.rounds)
+            parts(recognizer, options.rounds)
             groups(recognizer, options.rounds)
             if options.calls:
                 memory(recognizer, options.calls)
@@ -93,27 +101,25 @@ def medians(rounds: int, tasks: dict[str, Callable[[], object]]) -> dict[str, fl
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def parts(recognizer: Recognizer, loaded, rounds: int) -> None:
-    from far_keras.models.forward import compile_forward
-
+def parts(recognizer: Recognizer, rounds: int) -> None:
     table = Table(title="a photograph of 1600 x 1200: ms on one core", title_justify="left")
     names = ("decode", "find the face", "model", "align (beyond the sum)", "photograph to answer")
     for column in ("face, pixels", *names, "ratio to the sum"):
         table.add_column(column, justify="right")
-    forward = compile_forward(loaded.model)
+    size = recognizer.engine.description.image_size
     ratios = []
     for width in (100, 200, 400):
         content = photograph(1, width)
         image = read_image(content)
         (face,) = recognizer.detector.find(image)
-        small = Image.fromarray(align(image, face.landmarks).image).resize((loaded.image_size,) * 2)
+        small = Image.fromarray(align(image, face.landmarks).image).resize((size, size))
         batch = np.asarray(small)[None]
         ms = medians(
             rounds,
             {
                 "decode": lambda content=content: read_image(content),
                 "find the face": lambda image=image: recognizer.detector.find(image),
-                "model": lambda batch=batch: forward(batch),
+                "model": lambda batch=batch: recognizer.engine(batch),
                 "align (beyond the sum)": lambda image=image, f=face: align(image, f.landmarks),
                 "photograph to answer": lambda content=content: recognizer(content),
             },
@@ -144,6 +150,27 @@ def groups(recognizer: Recognizer, rounds: int) -> None:
         table.add_row(str(width), f"{ms['one']:.0f}", f"{ms['eight']:.0f}", f"{ratios[-1]:.3f}")
     Console(width=130).print(table)
     print(f"largest ratio: {max(ratios):.3f} (aim: below 1)\n")
+
+
+def starts(model: Path, work: Path, rounds: int) -> None:
+    """By the clock: a fresh process that answers one photograph and ends."""
+    shutil.copytree(model, work / "keras").joinpath(HOLLOW).unlink(missing_ok=True)
+    picture = work / "one.jpg"
+    picture.write_bytes(photograph(1, 400))
+    measured: dict[str, list[tuple[float, float]]] = {str(model): [], str(work / "keras"): []}
+    for turn in range(rounds + 1):
+        for folder, runs in measured.items():
+            command = [sys.executable, "-m", "far_keras.cli", "predict", str(picture)]
+            started = time.perf_counter()
+            process = subprocess.Popen([*command, "--model", folder], stdout=subprocess.DEVNULL)
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0
+            if turn:  # the first reads files into memory
+                runs.append((time.perf_counter() - started, used.ru_maxrss / 1000))
+    for name, runs in zip(("as it is", f"without {HOLLOW}"), measured.values(), strict=True):
+        seconds, megabytes = (statistics.median(values) for values in zip(*runs, strict=True))
+        print(f"far-keras predict, model {name}: {seconds:.2f} s, {megabytes:.0f} MB")
 
 
 def folders(model: Path, work: Path, count: int, rounds: int) -> None:

@@ -33,7 +33,7 @@ class Recipe:
     pictures: int = 20_000
     seed: int = 0
     training: Mapping[str, Any] = field(
-        default_factory=lambda: {"masks": "true", "epochs": 8, "image_size": 160},
+        default_factory=lambda: {"masks": "true", "epochs": 10},
     )
     model: Mapping[str, Any] = field(default_factory=lambda: {"levels": ["P3", "P4", "P5"]})
 
