@@ -111,6 +111,7 @@ TRANSFER_ARMS: dict[str, Arm] = {
         ),
         Arm("strong", "the look of pictures changed further", training={"photometric": "strong"}),
         Arm("larger_input", "160 pixels a side", training={"image_size": 160}),
+        Arm("longer_schedule", "12 epochs", training={"epochs": 12}),
     )
 }
 """By name: what may help a network to answer pictures of another kind than it learned from.
