@@ -15,9 +15,10 @@ from far_keras.export.tflite import export_tflite
 from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
 from far_keras.models.calibration import Calibration
+from far_keras.models.pretrained import pretrained_folder
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
-from far_keras.recognition.engines.opening import open_engine
+from far_keras.recognition.engines.opening import needs_tensorflow, open_engine
 from far_keras.recognition.recognizer import Recognizer
 from far_keras.schema import CELEBA, AttributeSchema, Group
 from far_keras.serving.client import FarClient
@@ -114,6 +115,14 @@ def test_a_saved_model_answers_the_same(folder, saved_model, aligned):
 
 def test_a_tflite_file_answers_the_same(folder, tflite, aligned):
     check_same(open_engine(tflite), open_engine(folder), aligned, 1e-4)
+
+
+def test_tensorflow_is_loaded_for_what_needs_it_alone(folder, saved_model, tflite, tmp_path):
+    for source in (folder, str(folder), saved_model):
+        assert needs_tensorflow(source)
+    packaged = pretrained_folder()
+    for source in (packaged, str(packaged), tflite, "grpc://127.0.0.1:8500/noise", tmp_path / "no"):
+        assert not needs_tensorflow(source)
 
 
 def test_a_server_answers_the_same(folder, client, server, aligned):
