@@ -53,7 +53,7 @@ from far_keras.synthetic.people.population import Correlations
 __all__ = ["Synthesis", "synthesize"]
 
 _PROVENANCE = "synthesis.json"
-RENDERER = 8
+RENDERER = 9
 """Raised whenever the same settings give other pictures: no folder mixes two renderers."""
 # What folders were made with that do not say it.
 _BEFORE = {"agreements": {}, "renderer": 1}

@@ -81,13 +81,15 @@ def _make_up(scene: Scene, albedo: np.ndarray, fragments: Fragments) -> None:
 def _facial_contrast(person: Person, albedo: np.ndarray, rest: np.ndarray) -> None:
     """Women's eyes stand out darker from their skin than men's (Russell, Perception 38, 2009).
 
-    A man's upper lip is darker than the skin around it even when shaved, a woman's is not.
+    A man's upper lip is darker than the skin around it even when shaved, a woman's is not; above
+    the edge of the beard his cheeks are the lightest.
     """
     m = person.face.masculinity
     lids = spot(rest, 0.31, 7.30, 0.2, 0.1)
-    over_lip = spot(rest, 0.0, 6.78, 0.15 + 0.1 * m, 0.05 + 0.02 * m, mirrored=False)
+    over_lip = spot(rest, 0.0, 6.80, 0.15 + 0.1 * m, 0.05 + 0.05 * m, mirrored=False)
+    cheeks = spot(rest, 0.42, 6.85, 0.16, 0.16)
     albedo *= 1 - ((0.50 - 0.40 * m) * lids)[:, None]
-    albedo *= 1 + ((0.25 - 0.65 * m) * over_lip)[:, None]
+    albedo *= 1 + ((0.25 - 0.75 * m) * over_lip + 0.12 * m * cheeks)[:, None]
 
 
 def _creases(person: Person, albedo: np.ndarray, rest: np.ndarray) -> None:

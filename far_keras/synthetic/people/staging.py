@@ -118,7 +118,7 @@ def _draw_camera(
         distance=float(distance),
         tilt=_normal(rng, 0, 1, -2.5, 2.5),
         exposure=exposure,
-        white_balance=_normal(rng, 0, 0.33, -1, 1),
+        white_balance=_normal(rng, 0, 0.5, -1, 1),
         tint=_normal(rng, 0, 0.25, -0.7, 0.7),
         noise=float(rng.uniform(0.012, 0.04) if grainy else rng.uniform(0.0, 0.009)),
         jpeg_quality=round(quality),
@@ -147,7 +147,7 @@ def _draw_finish(rng: np.random.Generator, light: str, sure: frozenset[str]) -> 
     if light == "backlit":
         fade = float(rng.uniform(0.0, 0.25))
     return Finish(
-        contrast=_normal(rng, 1.05, 0.12, 0.75, 1.35),
+        contrast=_normal(rng, 1.35, 0.2, 0.8, 1.9),
         saturation=saturation,
         toning=toning,
         fade=fade,

@@ -24,7 +24,7 @@ WARMTH = 0.22  # how far the strongest white balance moves red and blue
 SHOULDER = 0.22  # how gently highlights approach white
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 SEPIA = np.array([1.09, 0.98, 0.80], np.float32)
-MIDDLE = 0.45  # display value that contrast leaves as it is
+MIDDLE = 0.55  # display value that contrast leaves as it is
 
 
 def develop(color: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.ndarray:
@@ -97,13 +97,20 @@ def _quantized(picture: np.ndarray) -> Image.Image:
     return Image.fromarray(np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8))
 
 
+def _graded(tone: np.ndarray, slope: float) -> np.ndarray:
+    """A gradation curve through 0, `MIDDLE` and 1, of that slope in the middle; it never falls."""
+    below = MIDDLE * (np.minimum(tone, MIDDLE) / MIDDLE) ** slope
+    above = (1 - MIDDLE) * (1 - ((1 - np.maximum(tone, MIDDLE)) / (1 - MIDDLE)) ** slope)
+    return np.asarray(below + above)
+
+
 def _finished(picture: np.ndarray, finish: Finish) -> np.ndarray:
     """Contrast, colour and sharpening of display values."""
     if finish.contrast != 1:
         # Mostly of the brightness: channel by channel, colours would become lurid.
         tone = 0.3 * picture + 0.7 * (picture @ LUMA)[..., None]
         tone = np.clip(tone, 0, 1)
-        picture = picture + (finish.contrast - 1) * 4 * tone * (1 - tone) * (tone - MIDDLE)
+        picture = picture + _graded(tone, finish.contrast) - tone
     if finish.saturation != 1:
         gray = (picture @ LUMA)[..., None]
         picture = gray + finish.saturation * (picture - gray)

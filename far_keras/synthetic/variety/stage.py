@@ -77,8 +77,8 @@ STAGE: tuple[Parameter, ...] = (
     Parameter(
         "finish",
         {
-            "contrast 0.75": {"shot.finish": Finish(contrast=0.75)},
-            "contrast 1.4": {"shot.finish": Finish(contrast=1.4)},
+            "contrast 0.8": {"shot.finish": Finish(contrast=0.8)},
+            "contrast 1.9": {"shot.finish": Finish(contrast=1.9)},
             "saturation 0.55": {"shot.finish": Finish(saturation=0.55)},
             "saturation 1.4": {"shot.finish": Finish(saturation=1.4)},
             "black and white": {"shot.finish": Finish(saturation=0)},

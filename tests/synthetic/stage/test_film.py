@@ -82,9 +82,18 @@ def test_finish_changes_colour_contrast_and_corners():
     assert np.ptp(vivid) > 1.3 * np.ptp(developed(red)[109, 89])
     steps = np.linspace(0.02, 0.7, SIZE[1])[None, :, None] * np.ones((*SIZE, 3))
     assert developed(steps, finish=Finish(contrast=1.4)).std() > 1.1 * developed(steps).std()
+    assert developed(steps, finish=Finish(contrast=0.8)).std() < 0.95 * developed(steps).std()
     dark = developed(red, finish=Finish(vignette=0.7))
     assert dark[0, 0].sum() < 0.8 * dark[109, 89].sum()
     assert developed(0 * red, finish=Finish(fade=0.2)).min() > 30
+
+
+@pytest.mark.parametrize("contrast", [0.8, 1.35, 1.9])
+def test_contrast_keeps_black_white_and_the_order_between(contrast):
+    steps = np.clip(np.linspace(-0.2, 3, SIZE[1]), 0, None)[None, :, None] * np.ones((*SIZE, 3))
+    row = developed(steps, finish=Finish(contrast=contrast))[109, :, 1].astype(int)
+    assert row[0] <= 1 and row[-1] >= 254
+    assert np.diff(row).min() >= 0
 
 
 def test_noise_is_finer_than_the_picture_and_differs_from_pixel_to_pixel():
