@@ -89,7 +89,7 @@ def _facial_contrast(person: Person, albedo: np.ndarray, rest: np.ndarray) -> No
     over_lip = spot(rest, 0.0, 6.80, 0.15 + 0.1 * m, 0.05 + 0.05 * m, mirrored=False)
     cheeks = spot(rest, 0.42, 6.85, 0.16, 0.16)
     albedo *= 1 - ((0.50 - 0.40 * m) * lids)[:, None]
-    albedo *= 1 + ((0.25 - 0.75 * m) * over_lip + 0.12 * m * cheeks)[:, None]
+    albedo *= 1 + ((0.38 - 0.88 * m) * over_lip + 0.12 * m * cheeks)[:, None]
 
 
 def _creases(person: Person, albedo: np.ndarray, rest: np.ndarray) -> None:
