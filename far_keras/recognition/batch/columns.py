@@ -24,7 +24,7 @@ from typing import Any
 
 from far_keras.recognition.results import PictureResult
 
-__all__ = ["Column", "columns_of", "rows_of"]
+__all__ = ["CHILDLIKE", "FACE", "Column", "columns_of", "rows_of"]
 
 Row = list[Any]
 
@@ -51,6 +51,8 @@ _FIRST = (
     Column("not_visible", "text"),
     Column("childlike", "number"),
 )
+FACE, CHILDLIKE = ([column.name for column in _FIRST].index(name) for name in ("face", "childlike"))
+"""Where a row tells the number of the face, and how probably it is a child's."""
 
 
 def columns_of(attributes: Sequence[str]) -> tuple[Column, ...]:

@@ -39,6 +39,7 @@ class BatchSummary:
         seconds: What this run took, without loading the model.
         untaught: Attributes that are not answered since the model's training could not teach them.
         left_out: Sensitive attributes that are left out.
+        children: How many of the faces are undecided for a child's proportions.
     """
 
     out: Path
@@ -49,12 +50,17 @@ class BatchSummary:
     seconds: float
     untaught: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    children: int = 0
 
     def __str__(self) -> str:
         parts = [f"{count:,} {status}" for status, count in self.statuses.items()]
         lines = [
             f"{self.out}: {self.pictures:,} pictures ({', '.join(parts)}), {self.faces:,} faces"
         ]
+        if self.children:
+            lines.append(
+                f"nothing decided about {self.children:,} of the faces: a child's proportions"
+            )
         if self.answered:
             speed = self.answered / max(self.seconds, 1e-9)
             lines.append(
@@ -140,6 +146,7 @@ def predict_to_file(
             seconds,
             answerable.untaught,
             answerable.left_out,
+            journal.children,
         )
         # First: a table without it would be taken for someone else's.
         _write_about(summary, settings, answerable, names)

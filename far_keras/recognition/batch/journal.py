@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from far_keras.errors import OutputError
-from far_keras.recognition.batch.columns import Row
+from far_keras.recognition.batch.columns import CHILDLIKE, FACE, Row
+from far_keras.recognition.visibility import is_child
 
 __all__ = ["Journal"]
 
@@ -32,6 +33,7 @@ class Journal:
         done: By file, where its line begins.
         statuses: How many pictures have which status, without its reason.
         faces: How many faces there are.
+        children: How many of them are undecided for a child's proportions.
 
     Raises:
         OutputError: The journal was begun with other settings, or is none.
@@ -43,6 +45,7 @@ class Journal:
         self.done: dict[str, int] = {}
         self.statuses: Counter[str] = Counter()
         self.faces = 0
+        self.children = 0
         self._settings = settings
         self._file: IO[bytes] | None = None
         if path.exists():
@@ -118,7 +121,8 @@ class Journal:
     def _count(self, file: str, rows: list[Row], position: int) -> None:
         self.done[file] = position
         self.statuses[rows[0][1].partition(":")[0]] += 1
-        self.faces += sum(row[4] is not None for row in rows)
+        self.faces += sum(row[FACE] is not None for row in rows)
+        self.children += sum(is_child(row[CHILDLIKE]) for row in rows)
 
 
 def _line(data: Any) -> bytes:

@@ -1,13 +1,15 @@
 import pytest
 
 from far_keras.errors import OutputError
+from far_keras.recognition.batch.columns import columns_of
 from far_keras.recognition.batch.journal import Journal
 
 SETTINGS = {"model": "abc", "sensitive": False}
 
 
-def row(file, status="ok", face=1):
-    return [file, status, 8, 8, face]
+def row(file, status="ok", face=1, childlike=None):
+    values = {"file": file, "status": status, "face": face, "childlike": childlike}
+    return [values.get(column.name) for column in columns_of(())]
 
 
 def test_nothing_is_written_before_the_first_answer(tmp_path):
@@ -17,12 +19,13 @@ def test_nothing_is_written_before_the_first_answer(tmp_path):
 
 def test_it_remembers_rows_and_counts(tmp_path):
     journal = Journal(tmp_path / "deep" / "j", SETTINGS)
-    journal.add([("a", [row("a"), row("a", face=2)]), ("b", [row("b", "no face", None)])])
+    faces = [row("a", childlike=0.2), row("a", face=2, childlike=0.7)]
+    journal.add([("a", faces), ("b", [row("b", "no face", None)])])
     journal.add([("c", [row("c", "unreadable: why", None)])])
     journal.close()
     again = Journal(tmp_path / "deep" / "j", SETTINGS)
     for one in (journal, again):
-        assert set(one.done) == {"a", "b", "c"} and one.faces == 2
+        assert set(one.done) == {"a", "b", "c"} and one.faces == 2 and one.children == 1
         assert one.statuses == {"ok": 1, "no face": 1, "unreadable": 1}
     assert [r[0] for r in again.rows(["c", "a"])] == ["c", "a", "a"]
     again.add([("d", [row("d")])])
