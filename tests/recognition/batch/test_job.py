@@ -96,10 +96,12 @@ def test_two_processes_answer_the_same_and_draw(model_folder, photographs, tmp_p
 
 
 KILLED = """
+import signal
 import sys
 from pathlib import Path
 from far_keras.recognition.batch import job
 job._CHUNK = 4
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs behind
 if __name__ == "__main__":
     model, folder, out, workers = sys.argv[1:]
     summary = job.predict_to_file(
