@@ -6,16 +6,16 @@
     python benchmarks/export_parity.py records photographs --variants \
         mgmtn_efficientnetlite0 mgmtn_mobilenetv3small \
         baseline_efficientnetlite0 baseline_mobilenetv3small
-    # Small pictures, to train the large networks in minutes; odd like their own 227 pixels.
+    # Small images, to train the large networks in minutes; odd like their own 227 pixels.
     python benchmarks/export_parity.py records photographs --image-size 113 --variants \
         mgmtn_resnest50 mgmtn_resnet50 baseline_resnest50 baseline_resnet50
 
 Each variant is trained for a short while on the records, exported, loaded again and asked for the
 photographs, 1, 2 and 17 at once, through its three signatures. Printed, by variant and output, are
-the largest difference to `model.predict` on the same pictures and, in brackets, how far
+the largest difference to `model.predict` on the same images and, in brackets, how far
 `model.predict` itself is from the same weights in float64: two orders of the same float32 sums
 cannot be expected to be closer to each other than to the truth. The exit status is 1 if an output
-differs by more than 1e-5 and by more than three times its rounding, or if all pictures are answered
+differs by more than 1e-5 and by more than three times its rounding, or if all images are answered
 alike, which would prove nothing.
 
 What is trained is kept in the folder of --output, and a second run goes on from there.
@@ -37,10 +37,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from far_keras.atomic import atomic_path
 from far_keras.datasets.pipeline import resize_images
 from far_keras.errors import FarError
 from far_keras.export import ExportedModel, export_saved_model, load_saved_model
+from far_keras.files import atomic_path
 from far_keras.images import read_image
 from far_keras.models.storage import LoadedModel, load_model
 from far_keras.models.variants import VARIANTS, build_model
@@ -52,7 +52,7 @@ BATCHES = (1, 2, 17)
 TOLERANCE = 1e-5
 ROUNDINGS = 3  # the exported sums, twice as far off, on the other side
 LEAST_SPREAD = 0.01
-BATCH_SIZE = 8  # of the training: many steps of few pictures settle fresh weights soonest
+BATCH_SIZE = 8  # of the training: many steps of few images settle fresh weights soonest
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Differences:
     Args:
         variant: Its name.
         image_size: Side of its input in pixels.
-        pictures: Number of photographs that were asked for in each batch size and signature.
+        images: Number of photographs that were asked for in each batch size and signature.
         exported: Exported model less `model.predict`.
         rounding: `model.predict` in float32 less the same in float64.
         spread: Mean over attributes of the probabilities' standard deviation over photographs.
@@ -77,7 +77,7 @@ class Differences:
 
     @property
     def within(self) -> bool:
-        """Whether the exported model answers as the network does, and differently by picture."""
+        """Whether the exported model answers as the network does, and differently by image."""
         return self.spread >= LEAST_SPREAD and all(
             difference <= max(TOLERANCE, ROUNDINGS * self.rounding[name])
             for name, difference in self.exported.items()
@@ -87,10 +87,10 @@ class Differences:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("records", type=Path, help="what to train on")
-    parser.add_argument("photographs", type=Path, help="folder of pictures of aligned faces")
+    parser.add_argument("photographs", type=Path, help="folder of images of aligned faces")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--image-size", type=int, help="pixels a side (default: the variant's)")
-    parser.add_argument("--limit", type=int, default=360, help="training pictures (%(default)s)")
+    parser.add_argument("--limit", type=int, default=360, help="training images (%(default)s)")
     parser.add_argument("--epochs", type=int, default=8, help="(%(default)s)")
     parser.add_argument("--pictures", type=int, default=51, help="at most (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("export-parity"))
@@ -123,10 +123,10 @@ def main() -> None:
 
 
 def read_pictures(folder: Path, size: int) -> np.ndarray:
-    """uint8 (N, size, size, 3): the folder's pictures, resized as training does."""
+    """uint8 (N, size, size, 3): the folder's images, resized as training does."""
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg"))
     if len(files) < max(BATCHES):
-        sys.exit(f"{folder}: expected at least {max(BATCHES)} pictures. Received: {len(files)}")
+        sys.exit(f"{folder}: expected at least {max(BATCHES)} images. Received: {len(files)}")
     resized = [resize_images(read_image(file)[None], size)[0] for file in files]
     return np.round(np.clip(resized, 0, 255)).astype(np.uint8)
 
@@ -134,14 +134,14 @@ def read_pictures(folder: Path, size: int) -> np.ndarray:
 def compare(
     variant: str, loaded: LoadedModel, exported: ExportedModel, pictures: np.ndarray
 ) -> Differences:
-    """Asks the network, the same in float64, and the exported file for the same pictures."""
+    """Asks the network, the same in float64, and the exported file for the same images."""
     exact = in_float64(loaded)
     apart: dict[str, float] = {}
     rounding: dict[str, float] = {}
     probabilities = []
     for count in BATCHES:
         for start in range(0, len(pictures), count):
-            # The last batch is filled up with the first pictures.
+            # The last batch is filled up with the first images.
             batch = np.take(pictures, range(start, start + count), axis=0, mode="wrap")
             expected = predict(loaded, batch.astype(np.float32))
             for answers in ask(exported, batch):

@@ -29,7 +29,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from far_keras.export import ExportedModel, export_saved_model, load_saved_model
 from far_keras.export.warmup import WARMUP_FILE
-from far_keras.faces.alignment import ALIGNED_SIZE
+from far_keras.geometry import ALIGNED_SIZE
 from far_keras.models.storage import LoadedModel, load_model
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import CELEBA
@@ -81,7 +81,7 @@ def report(loaded: LoadedModel, version: Path, rounds: int) -> None:
 
 
 def decoding(exported: ExportedModel, rounds: int) -> None:
-    """Batch 1 by signature, of an aligned picture and of one that has the network's size."""
+    """Batch 1 by signature, of an aligned image and of one that has the network's size."""
     size = exported.description.image_size
     aligned = np.random.default_rng(0).integers(0, 256, (*ALIGNED_SIZE, 3), np.uint8)
     buffer = io.BytesIO()

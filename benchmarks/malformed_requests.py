@@ -63,7 +63,7 @@ def malformed_requests(
 
     Args:
         model: Its name.
-        size: Side of its pictures.
+        size: Side of its images.
         count: How many requests.
         seed: Of what is random.
         large_every: One in so many requests has 100 MB, more than a message may have.
@@ -173,7 +173,7 @@ class _Maker:
         rows = np.zeros((int(self.rng.integers(20_000, 1_000_000)), 1, 1, 3), np.uint8)
         return self._refused("rows without end", self._images_request(rows))
 
-    # Pictures ------------------------------------------------------------------------------
+    # Images ------------------------------------------------------------------------------
 
     def broken_picture(self) -> Malformed:
         whole = [self._encoded(kind) for kind in ("JPEG", "PNG")]
@@ -189,14 +189,14 @@ class _Maker:
         )
         picture = broken[int(self.rng.integers(len(broken)))]
         pictures = [whole[0], picture, whole[1]] if self.rng.random() < 0.5 else [picture]
-        return self._refused("a broken picture", self._bytes_request(pictures))
+        return self._refused("a broken image", self._bytes_request(pictures))
 
     def picture_bomb(self) -> Malformed:
         bombs = (lambda: _png_bomb(60_000, 60_000), self._jpeg_bomb, _gif_bomb)
         bomb = bombs[int(self.rng.integers(len(bombs)))]()
         if self.rng.random() < 0.3:
             return self._refused("a bomb in an example", self._example_request(bomb), CLASSIFY)
-        return self._refused("a picture bomb", self._bytes_request([bomb]))
+        return self._refused("an image bomb", self._bytes_request([bomb]))
 
     def broken_example(self) -> Malformed:
         if self.rng.random() < 0.2:

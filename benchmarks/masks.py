@@ -4,8 +4,8 @@
     python benchmarks/masks.py --data DIR            # a folder that far-keras synthesize wrote
 
 Prints for each region the mean intersection over union of the mask with the renderer's truth, with
-a 95% interval (normal approximation), over the pictures in which the region is visible and a face
-was found; from the landmarks alone, and with the picture's colours as annotation uses them. The
+a 95% interval (normal approximation), over the images in which the region is visible and a face
+was found; from the landmarks alone, and with the image's colours as annotation uses them. The
 truth is defined beside it (`far_keras.synthetic.regions.true_masks`).
 """
 
@@ -46,8 +46,8 @@ TARGETS = {"mouth": 0.75, "ear": 0.30, "eyes": 0.75, "hair": 0.55, "object": 0.8
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="rendered set with regions/ (default: fresh)")
-    parser.add_argument("--count", type=int, default=300, help="pictures at most")
-    parser.add_argument("--seed", type=int, default=SEED, help="of fresh pictures")
+    parser.add_argument("--count", type=int, default=300, help="images at most")
+    parser.add_argument("--seed", type=int, default=SEED, help="of fresh images")
     options = parser.parse_args()
     if options.data is not None:
         compare(options.data, options.count)
@@ -67,7 +67,7 @@ def compare(folder: Path, count: int) -> None:
             image = read_image(file)
             region_map = read_image(folder / "regions" / f"{file.stem}.png")[..., 0]
             if not (region_map == Region.SKIN).any():
-                continue  # a picture without a face
+                continue  # an image without a face
             if not (faces := landmarker.detect(image)):
                 missed += 1
                 continue
@@ -80,7 +80,7 @@ def compare(folder: Path, count: int) -> None:
     show(np.array(scores))
     per_picture = seconds / max(1, len(scores[0])) * 1e3
     print(
-        f"{len(scores[0])} faces found, {missed} not found. A picture took "
+        f"{len(scores[0])} faces found, {missed} not found. An image took "
         f"{per_picture[0]:.1f} ms from landmarks alone, {per_picture[1]:.1f} ms with colours "
         "(without finding the landmarks)."
     )

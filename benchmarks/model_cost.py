@@ -9,7 +9,7 @@ what our fused one is worth in a training step.
 
 All networks run in turn in one process, so that a busy machine slows all; the figures are medians
 of each pass and the ratio of them to the backbone's. GFLOPs are those of the forward pass of one
-picture (a multiplication and an addition are two), counted by `far_keras.models.flops`.
+image (a multiplication and an addition are two), counted by `far_keras.models.flops`.
 """
 
 from __future__ import annotations

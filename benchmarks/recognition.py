@@ -191,13 +191,13 @@ def folders(model: Path, work: Path, count: int, rounds: int) -> None:
             speeds[workers].append(summary.answered / summary.seconds)
     one, two = (statistics.median(values) for values in speeds.values())
     print(
-        f"{count} photographs in a folder: {one:.1f} pictures/s in one process, {two:.1f} in two: "
+        f"{count} photographs in a folder: {one:.1f} images/s in one process, {two:.1f} in two: "
         f"{two / one:.2f} times (aim: 1.7)\n"
     )
 
 
 def memory(recognizer: Recognizer, calls: int) -> None:
-    """Pictures of many sizes, with faces and without, readable and not."""
+    """Images of many sizes, with faces and without, readable and not."""
     rng = np.random.default_rng(0)
     head = Image.fromarray(astronaut()).crop((120, 0, 340, 250))
     marks = []
@@ -205,7 +205,7 @@ def memory(recognizer: Recognizer, calls: int) -> None:
     for call in range(calls):
         size = tuple(rng.integers(100, 260, 2))
         picture = np.asarray(head.resize(size)) if call % 3 else np.full((*size, 3), 90, np.uint8)
-        recognizer(b"no picture" if call % 10 == 9 else picture)
+        recognizer(b"no image" if call % 10 == 9 else picture)
         if call + 1 in (calls // 100, calls // 10, calls // 2, calls):
             marks.append(f"{resident():.0f} MB after {call + 1:,}")
     seconds = time.monotonic() - started

@@ -2,7 +2,7 @@
 
     python benchmarks/render_speed.py --count 60
 
-The first picture, in which numba compiles or loads what it compiled before, is timed apart.
+The first image, in which numba compiles or loads what it compiled before, is timed apart.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def main() -> None:
         seconds.append(time.perf_counter() - started)
     first, rest = seconds[0], np.array(seconds[1:])
     low, high = np.percentile(rest, [5, 95])
-    print(f"first picture {first:.2f} s")
+    print(f"first image {first:.2f} s")
     print(
-        f"{len(rest) / rest.sum():.2f} pictures/s on one core "
+        f"{len(rest) / rest.sum():.2f} images/s on one core "
         f"(mean {1000 * rest.mean():.0f} ms; 5% to 95%: {1000 * low:.0f} to {1000 * high:.0f} ms)"
     )
 

@@ -7,10 +7,10 @@
 
 The reference runs in an environment of its own and writes its weights as .pth files, in PyTorch's
 present and legacy format, which far_keras reads as it reads the official one. Both get the same
-picture, at 224 and 227 pixels. Printed is, by layer, the largest difference over the mean magnitude
+image, at 224 and 227 pixels. Printed is, by layer, the largest difference over the mean magnitude
 of the reference's output; the exit status is 1 if one is above 1e-3.
 
-Weights and pictures follow a rule (`rule_weight`, `rule_picture`) that needs neither framework, so
+Weights and images follow a rule (`rule_weight`, `rule_picture`) that needs neither framework, so
 that a test can build the same network without PyTorch: ``--gold`` writes summaries of the
 reference's C2 to C5 for it.
 """
@@ -56,7 +56,7 @@ def rule_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def rule_picture(size: int) -> np.ndarray:
-    """A picture (1, size, size, 3), uint8: random squares of 8 pixels under random pixels."""
+    """An image (1, size, size, 3), uint8: random squares of 8 pixels under random pixels."""
     random = np.random.RandomState(size)
     coarse = random.randint(0, 200, (1, size // 8 + 1, size // 8 + 1, 3))
     coarse = coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :size, :size]

@@ -136,7 +136,7 @@ def added_by_grpc(
             for _ in range(options.rounds + 1)
         ][1:]
     direct_ms, remote_ms = map(statistics.median, zip(*rounds, strict=True))
-    print(f"one picture: direct call {direct_ms:.2f} ms, over gRPC {remote_ms:.2f} ms")
+    print(f"one image: direct call {direct_ms:.2f} ms, over gRPC {remote_ms:.2f} ms")
     return [over - alone for alone, over in rounds]
 
 

@@ -75,7 +75,7 @@ class Load:
     Args:
         address: Of the server.
         model: Its model.
-        size: Side of its pictures.
+        size: Side of its images.
         clients: How many threads.
     """
 

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--reloads", type=int, default=5_000, help="at most so many")
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--size", type=int, default=128, help="side of the model's pictures")
+    parser.add_argument("--size", type=int, default=128, help="side of the model's images")
     parser.add_argument("--batching", action="store_true")
     options = parser.parse_args()
     if options.tiny and (options.what == "malformed" or options.models):

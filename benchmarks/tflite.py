@@ -1,4 +1,4 @@
-"""Size and speed of .tflite files, one picture at a time, and of what one would take instead.
+"""Size and speed of .tflite files, one image at a time, and of what one would take instead.
 
     python benchmarks/tflite.py                                     # two variants, all precisions
     python benchmarks/tflite.py --variants mgmtn_resnet50 --precisions float32
@@ -44,7 +44,7 @@ from far_keras.models.storage import LoadedModel
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
 from far_keras.schema import CELEBA
 
-FACE_BOX = (80, 141, 184, 37)  # top, right, bottom, left of the face in an aligned picture
+FACE_BOX = (80, 141, 184, 37)  # top, right, bottom, left of the face in an aligned image
 ROUNDS, CALLS = 12, 12
 # For networks on EfficientNet-Lite0.
 AIMED_SHARE = 0.6  # of the peak, in float32
@@ -131,7 +131,7 @@ def row_of_file(path: Path, faces: np.ndarray) -> Row:
 
 
 def _caller(model, images: np.ndarray) -> Callable[[int], None]:
-    """One call of the runtime, with the picture copied in and the answers copied out."""
+    """One call of the runtime, with the image copied in and the answers copied out."""
     interpreter, entry = model._interpreter, model._input["index"]
     outputs = list(model._outputs.values())
 

@@ -18,8 +18,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import AssetError
+from far_keras.files import atomic_path
 
 __all__ = [
     "EFFICIENTNET_LITE0_IMAGENET",

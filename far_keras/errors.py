@@ -12,6 +12,7 @@ __all__ = [
     "DeadlineError",
     "FarError",
     "ImageError",
+    "MissingExtraError",
     "ModelError",
     "ModelNotFoundError",
     "OutputError",
@@ -36,7 +37,7 @@ class SchemaError(FarError, ValueError):
 
 
 class ImageError(FarError, ValueError):
-    """A picture cannot be read: truncated, not a picture, too large, of an unknown kind."""
+    """An image cannot be read: truncated, not an image, too large, of an unknown kind."""
 
 
 class DatasetError(FarError, ValueError):
@@ -63,6 +64,10 @@ class ServerError(FarError, ValueError):
     """The local server cannot start, or cannot take a configuration, as it was asked to."""
 
 
+class MissingExtraError(FarError, ImportError):
+    """An optional dependency is not installed; the message has the ``pip install`` for it."""
+
+
 class SystemLibraryError(FarError, ImportError):
     """A system library that a dependency needs is missing; the message names its package."""
 
@@ -82,7 +87,7 @@ class ServingError(FarError):
 
 
 class RequestError(ServingError, ValueError):
-    """What was asked for is wrong: the picture, an argument, a signature, an output, the target."""
+    """What was asked for is wrong: the image, an argument, a signature, an output, the target."""
 
 
 class ModelNotFoundError(ServingError, LookupError):

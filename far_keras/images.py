@@ -1,4 +1,4 @@
-"""Pictures in and out: whatever kind of file, as upright uint8 RGB arrays."""
+"""Images in and out: whatever kind of file, as upright uint8 RGB arrays."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import IO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import ImageError
+from far_keras.files import atomic_path
 
 __all__ = ["IMAGE_SUFFIXES", "ImageSource", "list_images", "read_image", "write_image"]
 
 ImageSource = str | Path | bytes | np.ndarray | Image.Image
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Files of a folder that `list_images` takes for pictures; `read_image` looks at the content."""
+"""Files of a folder that `list_images` takes for images; `read_image` looks at the content."""
 
 # Pillow itself refuses twice its MAX_IMAGE_PIXELS (179 MP); it warns from 89 MP on. Below 179 MP
-# a decoded picture takes at most 0.7 GB, which is borne, so the warning is of no use here.
+# a decoded image takes at most 0.7 GB, which is borne, so the warning is of no use here.
 _open_lock = threading.Lock()  # warnings.catch_warnings changes the whole process
 
 _EXIF_ORIENTATION = 0x0112
@@ -39,23 +39,23 @@ _UPRIGHT = {
 
 
 def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
-    """Reads a picture as RGB.
+    """Reads an image as RGB.
 
-    Grey, palette, CMYK and 16-bit pictures are converted; transparent parts are laid over white,
+    Grey, palette, CMYK and 16-bit images are converted; transparent parts are laid over white,
     as viewers and web pages show them; a rotation noted in EXIF is applied; of an animation the
     first frame is taken. Colour profiles are not applied.
 
     Args:
         source: A file's path, a file's content as bytes, a Pillow image, or a uint8 array of shape
             (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA.
-        max_side: Pictures with a longer side are scaled down to this many pixels; large JPEGs are
+        max_side: Images with a longer side are scaled down to this many pixels; large JPEGs are
             already decoded at a reduced size. None keeps the size.
 
     Returns:
         uint8 array of shape (H, W, 3). An array given as RGB is returned as it is, not copied.
 
     Raises:
-        ImageError: No such file, an empty, truncated or damaged file, not a picture, more than
+        ImageError: No such file, an empty, truncated or damaged file, not an image, more than
             179 million pixels, or an array of another dtype or shape.
 
     Example:
@@ -73,9 +73,9 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
         name = str(source)
         file: IO[bytes] = _open_path(Path(source))
     elif isinstance(source, (bytes, bytearray, memoryview)):
-        name, file = f"picture of {len(source):,} bytes", io.BytesIO(source)
+        name, file = f"image of {len(source):,} bytes", io.BytesIO(source)
         if not len(source):
-            raise ImageError("source: expected a picture's content. Received: 0 bytes")
+            raise ImageError("source: expected an image's content. Received: 0 bytes")
     else:
         raise ImageError(
             "source: expected a path, bytes, a uint8 array or a Pillow image. "
@@ -86,19 +86,19 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
 
 
 def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
-    """The pictures in a folder by their endings (`IMAGE_SUFFIXES`), sorted; hidden ones left out.
+    """The images in a folder by their endings (`IMAGE_SUFFIXES`), sorted; hidden ones left out.
 
     Args:
         folder: Where to look.
         recursive: Also look into the folders below.
 
     Raises:
-        ImageError: There is no such folder, or no picture in it.
+        ImageError: There is no such folder, or no image in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         kind = "a file" if folder.exists() else "nothing of that name"
-        raise ImageError(f"{folder}: expected a folder with pictures. Received: {kind}")
+        raise ImageError(f"{folder}: expected a folder with images. Received: {kind}")
     found = sorted(
         path
         for path in (folder.rglob("*") if recursive else folder.iterdir())
@@ -109,14 +109,14 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     if not found:
         below = "" if recursive else " (folders below it are not looked into)"
         raise ImageError(
-            f"{folder}: expected pictures ({', '.join(IMAGE_SUFFIXES)}){below}. "
+            f"{folder}: expected images ({', '.join(IMAGE_SUFFIXES)}){below}. "
             f"Received: a folder with {sum(1 for _ in folder.iterdir())} other entries"
         )
     return found
 
 
 def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
-    """Writes a picture; the file is whole or not there.
+    """Writes an image; the file is whole or not there.
 
     Args:
         path: The ending chooses the format. Missing folders are made.
@@ -140,14 +140,14 @@ def _open_path(path: Path) -> IO[bytes]:
     try:
         if path.is_dir():
             raise ImageError(
-                f"{path}: expected a picture. Received: a folder; give the pictures in it"
+                f"{path}: expected an image. Received: a folder; give the images in it"
             )
         if path.stat().st_size == 0:
-            raise ImageError(f"{path}: expected a picture. Received: an empty file (0 bytes)")
+            raise ImageError(f"{path}: expected an image. Received: an empty file (0 bytes)")
         return path.open("rb")
     except OSError as error:
         raise ImageError(
-            f"{path}: cannot read the picture: {error.strerror or error}. Check the path"
+            f"{path}: cannot read the image: {error.strerror or error}. Check the path"
         ) from error
     except ValueError as error:  # a null character in the path
         if isinstance(error, ImageError):
@@ -167,24 +167,24 @@ def _decode(name: str, file: IO[bytes], max_side: int | None) -> np.ndarray:
 
 
 def _guarded(name: str, read: Callable[[], np.ndarray]) -> np.ndarray:
-    """What `read` gives; what goes wrong with the picture becomes an `ImageError`."""
+    """What `read` gives; what goes wrong with the image becomes an `ImageError`."""
     try:
         return read()
     except UnidentifiedImageError:
         raise ImageError(
-            f"{name}: expected a picture (JPEG, PNG, WebP, TIFF, BMP or GIF). Received: a file of "
+            f"{name}: expected an image (JPEG, PNG, WebP, TIFF, BMP or GIF). Received: a file of "
             "another kind, whatever its name says; convert or remove it"
         ) from None
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{name}: the picture is too large: expected at most 179 million pixels. "
+            f"{name}: the image is too large: expected at most 179 million pixels. "
             f"Received: {error}. Scale it down first"
         ) from error
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # on damaged files Pillow's readers raise almost anything
         raise ImageError(
-            f"{name}: the picture is truncated or damaged: {error}. Copy or download it again"
+            f"{name}: the image is truncated or damaged: {error}. Copy or download it again"
         ) from error
 
 
@@ -210,7 +210,7 @@ def _to_rgb(name: str, image: Image.Image) -> Image.Image:
     if mode == "F":
         raise ImageError(
             f"{name}: expected whole-numbered pixels of 8 or 16 bits. Received: floating point; "
-            "convert the picture to 8 bits"
+            "convert the image to 8 bits"
         )
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -224,7 +224,7 @@ def _from_16_bit(name: str, values: np.ndarray) -> Image.Image:
     if values.dtype != np.uint16 and (values.min() < 0 or values.max() > 65535):
         raise ImageError(
             f"{name}: expected pixels of 8 or 16 bits. Received: values from {values.min()} to "
-            f"{values.max()}; convert the picture to 8 bits"
+            f"{values.max()}; convert the image to 8 bits"
         )
     return Image.fromarray((values // 257).astype(np.uint8))  # 65535 = 257 * 255
 
@@ -249,8 +249,8 @@ def _read_array(array: np.ndarray, max_side: int | None) -> np.ndarray:
     channels = 1 if array.ndim == 2 else array.shape[-1] if array.ndim == 3 else 0
     if channels not in (1, 3, 4) or 0 in array.shape:
         raise ImageError(
-            "source: expected a non-empty picture of shape (H, W), (H, W, 1), (H, W, 3) or "
-            f"(H, W, 4). Received: {described}. Give pictures of a batch one by one"
+            "source: expected a non-empty image of shape (H, W), (H, W, 1), (H, W, 3) or "
+            f"(H, W, 4). Received: {described}. Give images of a batch one by one"
         )
     if channels == 3 and (max_side is None or max(array.shape[:2]) <= max_side):
         return np.ascontiguousarray(array)

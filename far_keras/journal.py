@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import DatasetError
+from far_keras.files import atomic_path
 
 __all__ = ["StepJournal"]
 

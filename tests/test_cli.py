@@ -123,9 +123,9 @@ def test_synthesize_then_annotate(tmp_path):
         "--force", "Eyeglasses=1", "--sheet", tmp_path / "sheet.png", timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "12 pictures" in done.stdout
+    assert "12 images" in done.stdout
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
-    assert sheet.std() > 20  # pictures and text, not a blank page
+    assert sheet.std() > 20  # images and text, not a blank page
     rows = (tmp_path / "set" / "list_attr_celeba.txt").read_text().splitlines()
     glasses = rows[1].split().index("Eyeglasses")
     known = [row.split()[1:][glasses] for row in rows[2:]]
@@ -134,7 +134,7 @@ def test_synthesize_then_annotate(tmp_path):
 
     done = run("annotate", tmp_path / "set", tmp_path / "records", "--workers", 1)
     assert done.returncode == 0, done.stderr
-    assert "12 pictures in" in done.stdout
+    assert "12 images in" in done.stdout
     assert json.loads((tmp_path / "records" / "manifest.json").read_text())
 
 

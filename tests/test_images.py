@@ -9,7 +9,7 @@ from far_keras.images import list_images, read_image, write_image
 
 
 def gradient(width=60, height=40):
-    """A picture in which every pixel's place shows in its colour."""
+    """An image in which every pixel's place shows in its colour."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x * 255 // (width - 1), y * 255 // (height - 1), x * 0 + 90], -1).astype("u1")
 
@@ -141,7 +141,7 @@ def test_truncated_png(tmp_path):
 
 def test_text_named_jpg(tmp_path):
     path = tmp_path / "note.jpg"
-    path.write_text("this is no picture")
+    path.write_text("this is no image")
     with pytest.raises(ImageError, match=r"note\.jpg.*another kind, whatever its name says"):
         read_image(path)
 

@@ -65,7 +65,7 @@ def test_no_face_is_there_twice():
 
 
 def small_catalogue(folder):
-    """One picture with a red and a blue eye, in a package's file, and its catalogue."""
+    """One image with a red and a blue eye, in a package's file, and its catalogue."""
     picture = np.full((300, 400, 3), 128, np.uint8)
     picture[140:161, 90:111] = 255, 0, 0  # centre (100, 150)
     picture[140:161, 190:211] = 0, 0, 255  # centre (200, 150)

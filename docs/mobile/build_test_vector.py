@@ -11,13 +11,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from far_keras.models.calibration import Calibration
 from PIL import Image
 
 from far_keras.export.tflite import export_tflite
 from far_keras.export.tflite_runner import load_tflite
 from far_keras.faces.alignment import ALIGNED_SIZE, EYES, LEFT_EYE, RIGHT_EYE, align
 from far_keras.models.backbones import BACKBONES
-from far_keras.models.calibration import Calibration
 from far_keras.models.storage import LoadedModel
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
 from far_keras.schema import AttributeSchema, Group

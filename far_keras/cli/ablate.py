@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from far_keras.cli.command import command, console_for_messages
+from far_keras.cli.command import command
+from far_keras.console import message_console
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]
@@ -25,7 +26,7 @@ def add_command(commands) -> None:
         nargs="+",
         metavar="ARM",
         help="such as baseline ones concat (default: all but those of docs/training.md that may "
-        "help with another kind of picture: ema smoothing ...)",
+        "help with another kind of image: ema smoothing ...)",
     )
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: %(default)s)"
@@ -35,7 +36,7 @@ def add_command(commands) -> None:
         type=int,
         nargs="+",
         default=[800, 3000],
-        help="numbers of training pictures (default: %(default)s)",
+        help="numbers of training images (default: %(default)s)",
     )
     parser.add_argument("--backbone", default="efficientnetlite0", help="(default: %(default)s)")
     parser.add_argument("--image-size", type=int, default=96, help="(default: %(default)s)")
@@ -46,7 +47,7 @@ def add_command(commands) -> None:
         action="append",
         type=_named,
         default=[],
-        help="further records to measure on, all of their pictures; repeatable",
+        help="further records to measure on, all of their images; repeatable",
     )
     parser.add_argument(
         "--focus", nargs="+", metavar="ATTRIBUTE", default=[], help="figures of their own for these"
@@ -81,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
         focus=options.focus,
         least=options.least,
         workers=options.workers,
-        console=console_for_messages(),
+        console=message_console(),
     )
     print(ablation_table(ablation))
     for path in write_ablation(ablation, options.output):

@@ -1,4 +1,4 @@
-"""`far-keras call`: asks a model server about pictures of aligned faces."""
+"""`far-keras call`: asks a model server about images of aligned faces."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from far_keras.cli.command import command, console_for_tables
+from far_keras.cli.command import command
 from far_keras.cli.connection import add_connection, connect
+from far_keras.console import table_console
 from far_keras.errors import ServingError
 
 __all__ = ["add_command", "run"]
@@ -18,7 +19,7 @@ def add_command(commands) -> None:
         commands,
         "call",
         run,
-        "ask a model server about pictures of aligned faces; needs no TensorFlow",
+        "ask a model server about images of aligned faces; needs no TensorFlow",
         when_interrupted="begins anew",
     )
     parser.add_argument(
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     files = list_photographs(options.pictures)
     answered = 0
     # Masks are shown as areas, which only JSON has.
-    console = console_for_tables()
+    console = table_console()
     with connect(options, sensitive=options.sensitive) as client:
         for result in client.stream(files, masks=options.json):
             answered += result.ok
@@ -50,4 +51,4 @@ def run(options: argparse.Namespace) -> None:
 
                 console.print(*result_tables(result), sep="\n")
     if not answered:
-        raise ServingError("none of the pictures was answered; the lines above say why")
+        raise ServingError("none of the images was answered; the lines above say why")

@@ -1,17 +1,12 @@
-"""What all commands share: how one is declared, and where it prints."""
+"""What all commands share: how one is declared."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-__all__ = ["command", "console_for_messages", "console_for_tables"]
+__all__ = ["command"]
 
 
 def command(
@@ -49,18 +44,3 @@ def _path(text: str) -> Path:
     if not text:  # which Path takes for the current folder; often a variable that is not set
         raise argparse.ArgumentTypeError("expected a path. Received: an empty text")
     return Path(text)
-
-
-def console_for_tables() -> Console:
-    """Where results are printed: the standard output."""
-    from rich.console import Console
-
-    # A file or pipe has no width of its own: rich would fold tables at 80 columns.
-    return Console(width=None if sys.stdout.isatty() else 120, soft_wrap=False)
-
-
-def console_for_messages() -> Console:
-    """Where progress and warnings are printed: the standard error stream."""
-    from rich.console import Console
-
-    return Console(stderr=True)

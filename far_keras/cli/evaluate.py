@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from far_keras.cli.command import command, console_for_tables
+from far_keras.cli.command import command
+from far_keras.console import table_console
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         least=options.least,
         seed=options.seed,
     )
-    console = console_for_tables()
+    console = table_console()
     for table in tables(evaluation):
         console.print(table)
     for path in write_report(evaluation, options.output or options.models[0]):
@@ -72,7 +73,7 @@ def _measure_masks(options: argparse.Namespace) -> None:
 
     folders = [*options.models, *([] if options.baseline is None else [options.baseline])]
     evaluation = evaluate_masks(folders, options.records, options.split, seed=options.seed)
-    console = console_for_tables()
+    console = table_console()
     console.print(describe_data(evaluation))
     for table in mask_tables(evaluation.models):
         console.print(table)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from far_keras.cli.command import command, console_for_tables
+from far_keras.cli.command import command
+from far_keras.console import table_console
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]
@@ -26,7 +27,7 @@ def add_command(commands) -> None:
     )
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test")
     parser.add_argument(
-        "--count", type=int, default=100, help="pictures to look at (default: %(default)s)"
+        "--count", type=int, default=100, help="images to look at (default: %(default)s)"
     )
     parser.add_argument(
         "--shown", type=int, default=4, help="of them in the grids (default: %(default)s)"
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         methods=METHODS if options.method is None else (options.method,),
         seed=options.seed,
     )
-    console = console_for_tables()
+    console = table_console()
     console.print(describe_data(explanation))
     for table in tables(explanation):
         console.print(table)

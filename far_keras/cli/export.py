@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from far_keras.cli.command import command, console_for_messages, console_for_tables
+from far_keras.cli.command import command
+from far_keras.console import message_console, table_console
 from far_keras.errors import ModelError
 from far_keras.models.pretrained import PRETRAINED, pretrained_folder
 from far_keras.quiet import load_tensorflow
@@ -45,8 +46,8 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--records",
         type=Path,
-        help="for --tflite: folder that `far-keras annotate` wrote; its training pictures "
-        "calibrate int8, its test pictures compare (default: those of the training, if there; for "
+        help="for --tflite: folder that `far-keras annotate` wrote; its training images "
+        "calibrate int8, its test images compare (default: those of the training, if there; for "
         "the model that comes with far_keras, faces are rendered to calibrate)",
     )
     parser.add_argument(
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
 def _saved_model(options: argparse.Namespace) -> None:
     from far_keras.export.saved_model import export_saved_model
 
-    with console_for_messages().status(f"exporting {options.model}"):
+    with message_console().status(f"exporting {options.model}"):
         folder = export_saved_model(
             options.model, options.to, options.name, licence=options.licence
         )
@@ -102,7 +103,7 @@ def _tflite(options: argparse.Namespace, rendered: bool) -> None:
     loaded = load_model(options.model)
     records = options.records or training_records(loaded)
     name = options.name or options.model.absolute().name
-    with console_for_messages().status(f"converting {options.model}"):
+    with message_console().status(f"converting {options.model}"):
         pictures = None
         if records is not None:
             pictures = calibration_pictures(records, loaded.image_size, loaded.schema)
@@ -124,10 +125,10 @@ def _tflite(options: argparse.Namespace, rendered: bool) -> None:
         return
     if records is None:
         print(
-            "int8 was not written and nothing was compared: both need pictures. Give --records, "
+            "int8 was not written and nothing was compared: both need images. Give --records, "
             "a folder that `far-keras annotate` wrote"
         )
         return
     parity = measure_parity(loaded, files, records)
-    console_for_tables().print(parity_table(parity))
+    table_console().print(parity_table(parity))
     print(f"wrote {write_parity(parity, options.tflite)}")

@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from far_keras.cli.command import command, console_for_messages, console_for_tables
+from far_keras.cli.command import command
 from far_keras.cli.connection import add_connection, connect
+from far_keras.console import message_console, table_console
 from far_keras.errors import ServingError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def add_command(commands) -> None:
         "--seconds", type=float, default=10.0, help="up to 3600 (default: %(default)g)"
     )
     parser.add_argument(
-        "--batch-size", type=int, default=1, help="pictures in a request (default: %(default)s)"
+        "--batch-size", type=int, default=1, help="images in a request (default: %(default)s)"
     )
     parser.add_argument(
         "--picture", type=Path, help="JPEG or PNG file to send (default: a made one, 178x218)"
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
             BarColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
-            console=console_for_messages(),
+            console=message_console(),
             transient=True,
         )
         with bar:
@@ -89,7 +90,7 @@ def _show(report: LoadReport, options: argparse.Namespace) -> None:
         return
     from rich.table import Table
 
-    pictures = "1 picture" if report.batch_size == 1 else f"{report.batch_size} pictures"
+    pictures = "1 image" if report.batch_size == 1 else f"{report.batch_size} images"
     table = Table()
     for name in ("requests/s", "pictures/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "failed"):
         table.add_column(name, justify="right")
@@ -104,4 +105,4 @@ def _show(report: LoadReport, options: argparse.Namespace) -> None:
         f"{options.model} at {options.target}, {report.seconds:.1f} s, {report.concurrency} "
         f"requests at a time with {pictures} each"
     )
-    console_for_tables().print(table)
+    table_console().print(table)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from far_keras.cli.command import command, console_for_tables
+from far_keras.cli.command import command
+from far_keras.console import table_console
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]
@@ -25,7 +26,7 @@ def add_command(commands) -> None:
     )
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test")
     parser.add_argument(
-        "--count", type=int, default=200, help="pictures, at most (default: %(default)s)"
+        "--count", type=int, default=200, help="images, at most (default: %(default)s)"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the figures")
 
@@ -40,6 +41,6 @@ def run(options: argparse.Namespace) -> None:
         names = [str(folder) for folder in options.models]
     models = {n: load_model(f) for n, f in zip(names, options.models, strict=True)}
     results = occlude(models, options.records, options.split, options.count)
-    console_for_tables().print(occlusion_table(results))
+    table_console().print(occlusion_table(results))
     for path in write_occlusion(results, options.output):
         print(f"wrote {path}")

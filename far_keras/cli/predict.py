@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from far_keras.cli.command import command, console_for_messages, console_for_tables
+from far_keras.cli.command import command
+from far_keras.console import message_console, table_console
 from far_keras.errors import ImageError, VideoError
 from far_keras.quiet import load_tensorflow
 
@@ -26,7 +27,7 @@ def add_command(commands) -> None:
         when_interrupted="begins anew",
     )
     parser.add_argument(
-        "photographs", nargs="+", type=Path, help="pictures or folders of them, or one video"
+        "photographs", nargs="+", type=Path, help="images or folders of them, or one video"
     )
     parser.add_argument(
         "--model",
@@ -40,7 +41,7 @@ def add_command(commands) -> None:
         help="write a table instead of printing: .parquet, .jsonl or .csv; continues after a stop",
     )
     parser.add_argument(
-        "--annotated", type=Path, metavar="DIR", help="folder for annotated copies of the pictures"
+        "--annotated", type=Path, metavar="DIR", help="folder for annotated copies of the images"
     )
     parser.add_argument(
         "--video", type=Path, metavar="FILE", help="annotated copy of a video: .mp4, .avi or .webm"
@@ -60,7 +61,7 @@ def add_command(commands) -> None:
         "--workers",
         type=int,
         default=1,
-        help="processes that share the pictures of --out (default: %(default)s)",
+        help="processes that share the images of --out (default: %(default)s)",
     )
 
 
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
         _answer_video(options)
         return
     if options.video is not None:
-        raise VideoError("--video: expected one video to annotate. Received: pictures or folders")
+        raise VideoError("--video: expected one video to annotate. Received: images or folders")
     files = list_photographs(options.photographs)
     if options.out is not None:
         options.when_interrupted = "continues"
@@ -104,7 +105,7 @@ def _print(options: argparse.Namespace, files: list[Path]) -> None:
     from far_keras.recognition.annotated import predict_files
     from far_keras.recognition.tables import tables
 
-    console, readable = console_for_tables(), 0
+    console, readable = table_console(), 0
     with _load(options) as recognizer:
         for prediction in predict_files(recognizer, files, options.annotated):
             readable += prediction.readable
@@ -152,4 +153,4 @@ def _print_foot(untaught: tuple[str, ...], left_out: tuple[str, ...]) -> None:
     from far_keras.recognition.tables import foot_lines
 
     for line in foot_lines(untaught, left_out):
-        console_for_messages().print(line, style="dim", highlight=False)
+        message_console().print(line, style="dim", highlight=False)

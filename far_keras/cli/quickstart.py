@@ -25,7 +25,7 @@ def add_command(commands) -> None:
         help="where to work (default: %(default)s)",
     )
     parser.add_argument(
-        "--count", type=int, default=1000, help="pictures to render (default: %(default)s)"
+        "--count", type=int, default=1000, help="images to render (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0)
 

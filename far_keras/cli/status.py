@@ -7,8 +7,9 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from far_keras.cli.command import command, console_for_tables
+from far_keras.cli.command import command
 from far_keras.cli.connection import add_connection, connect
+from far_keras.console import table_console
 from far_keras.errors import RequestError, ServingError, UnavailableError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _show_model(client: FarClient, options: argparse.Namespace) -> None:
     else:
         from far_keras.serving.tables import signature_table, version_table
 
-        console = console_for_tables()
+        console = table_console()
         line = f"{client.target}: model {options.model!r}" + (f" ({model})" if model else "")
         console.print(line, markup=False, highlight=False, soft_wrap=True)
         console.print(version_table(versions))

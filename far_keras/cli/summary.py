@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from far_keras.cli.command import command, console_for_tables
+from far_keras.cli.command import command
+from far_keras.console import table_console
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]
@@ -26,7 +27,7 @@ def add_command(commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     load_tensorflow()
-    from far_keras.atomic import atomic_path
+    from far_keras.files import atomic_path
     from far_keras.models.diagram import draw_network
     from far_keras.models.summary import summarize, tables
     from far_keras.models.variants import ModelConfig, build_model
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(summary.to_dict(), indent=1))
     else:
-        console_for_tables().print(*tables(summary), sep="\n")
+        table_console().print(*tables(summary), sep="\n")
     if options.svg is not None:
         with atomic_path(options.svg) as temporary:
             temporary.write_text(draw_network(model, schema, summary), encoding="utf-8")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from far_keras.cli.command import command, console_for_messages
+from far_keras.cli.command import command
+from far_keras.console import message_console
 
 __all__ = ["add_command", "run"]
 
@@ -14,18 +15,17 @@ def add_command(commands) -> None:
     parser = command(commands, "synthesize", run, "render labelled faces in CelebA's own layout")
     parser.add_argument("directory", type=Path, help="folder to write")
     parser.add_argument(
-        "--count", type=int, default=5000, help="pictures to render (default: %(default)s)"
+        "--count", type=int, default=5000, help="images to render (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="same seed, same pictures (default: %(default)s)"
+        "--seed", type=int, default=0, help="same seed, same images (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, help="processes; default: one a core")
     parser.add_argument(
         "--negatives",
         type=float,
         default=0.03,
-        help="share of pictures not to be answered: things, statues, drawings "
-        "(default: %(default)s)",
+        help="share of images not to be answered: things, statues, drawings (default: %(default)s)",
     )
     parser.add_argument(
         "--correlations",
@@ -79,10 +79,10 @@ def run(options: argparse.Namespace) -> None:
         negatives=options.negatives,
         correlations=options.correlations,
         agreements=dict(options.agree),
-        console=console_for_messages(),
+        console=message_console(),
     )
     print(
-        f"{done.count} pictures of {done.identities} persons in {done.directory} "
+        f"{done.count} images of {done.identities} persons in {done.directory} "
         f"({done.negatives} not to be answered); {done.rendered} rendered in {done.seconds:.0f} s"
     )
     if options.sheet is not None:

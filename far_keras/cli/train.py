@@ -45,12 +45,12 @@ def add_command(commands) -> None:
     )
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--image-size", type=int, help="pixels a side")
-    parser.add_argument("--batch-size", type=int, help="pictures a step, over all devices")
+    parser.add_argument("--batch-size", type=int, help="images a step, over all devices")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument(
         "--photometric",
         choices=("standard", "strong"),
-        help="how far the look of training pictures is changed",
+        help="how far the look of training images is changed",
     )
     parser.add_argument(
         "--ema", type=float, help="momentum of an average of the weights, such as 0.995"
@@ -67,7 +67,7 @@ def add_command(commands) -> None:
         "--mix-style",
         type=float,
         metavar="PROBABILITY",
-        help="of a picture to be given another one's style in the backbone",
+        help="of an image to be given another one's style in the backbone",
     )
     parser.add_argument("--seed", type=int)
 

@@ -1,7 +1,7 @@
-"""Annotates a data set once: aligned pictures, labels and masks as TFRecord shards.
+"""Annotates a data set once: aligned images, labels and masks as TFRecord shards.
 
 This is the annotation step of Adaptive Mask Learning (arXiv 2601.01408): a landmark model sees
-every training picture, and its points become the masks that the network learns.
+every training image, and its points become the masks that the network learns.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from far_keras.datasets.journal import Journal, cannot_write
 from far_keras.datasets.manifest import MANIFEST_FILE, MANIFEST_VERSION, Manifest, Shard
 from far_keras.datasets.picture import AnnotatedPicture, PictureTask
 from far_keras.errors import DatasetError
-from far_keras.exclusive import exclusive
+from far_keras.files import exclusive
 
 __all__ = ["AnnotationSummary", "annotate"]
 
 SHARD_PICTURES = 512
-_CHUNK = 16  # pictures that a worker gets at a time
+_CHUNK = 16  # images that a worker gets at a time
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class AnnotationSummary:
 
     Args:
         directory: The folder of records.
-        records: Pictures in the records, by split.
-        faces_not_found: Names of pictures that have labels but no masks.
-        faceless: How many pictures are known to show no face.
-        unreadable: Names of pictures that were left out, each with the reason.
+        records: Images in the records, by split.
+        faces_not_found: Names of images that have labels but no masks.
+        faceless: How many images are known to show no face.
+        unreadable: Names of images that were left out, each with the reason.
         seconds: How long this call took.
-        annotated: How many pictures this call worked on; the others were there already.
+        annotated: How many images this call worked on; the others were there already.
     """
 
     directory: Path
@@ -71,7 +71,7 @@ class AnnotationSummary:
             unreadable.append(f"    ... all of them are named in {self.directory / MANIFEST_FILE}")
         return "\n".join(
             [
-                f"{total} pictures in {self.directory} ({splits})",
+                f"{total} images in {self.directory} ({splits})",
                 f"  face not found: {len(self.faces_not_found)} (labels, but no masks)"
                 + (f", such as {shown}" if shown else ""),
                 f"  known to show no face: {self.faceless} (no labels, empty masks)",
@@ -101,22 +101,22 @@ def annotate(
     shard_pictures: int = SHARD_PICTURES,
     progress: bool = True,
 ) -> AnnotationSummary:
-    """Writes the records of a data set: aligned pictures with labels and masks.
+    """Writes the records of a data set: aligned images with labels and masks.
 
     The work is spread over processes and can be stopped at any time, also by a kill: run the same
     again and it goes on after the last finished shard. The records do not depend on the number of
-    workers or on interruptions. Training pictures are written in a fixed random order, since data
-    sets list a person's pictures together; the others in the data set's order.
+    workers or on interruptions. Training images are written in a fixed random order, since data
+    sets list a person's images together; the others in the data set's order.
 
-    Pictures that cannot be read are left out, counted and named. Pictures without a found face
-    keep their labels and have no masks. Pictures known to be faceless have no labels, and masks
+    Images that cannot be read are left out, counted and named. Images without a found face
+    keep their labels and have no masks. Images known to be faceless have no labels, and masks
     without a pixel, from which the mask network learns what is no face.
 
     Args:
         dataset: From `open_dataset`.
         directory: Folder for the records; made if missing.
         workers: Number of processes; all cores if None. 1 works in this process.
-        shard_pictures: At most this many pictures go into one file.
+        shard_pictures: At most this many images go into one file.
         progress: Show a progress bar.
 
     Returns:
@@ -124,7 +124,7 @@ def annotate(
 
     Raises:
         DatasetError: The folder holds records of another data set or other settings, another
-            process is at work there, a file cannot be written (disk full), not one picture could be
+            process is at work there, a file cannot be written (disk full), not one image could be
             read, or a worker process died.
         AssetError: The landmark model is not to be had.
 
@@ -161,9 +161,9 @@ def _annotate(
     shards = tuple(journal.finished[plan.file] for plan in plans)
     if not any(shard.records for shard in shards):
         _, reason = next(entry for shard in shards for entry in shard.unreadable)
-        journal.close()  # mended pictures are to be read when the same is run again
+        journal.close()  # mended images are to be read when the same is run again
         raise DatasetError(
-            f"{dataset.root}: none of {len(dataset)} pictures could be read. The first: {reason}"
+            f"{dataset.root}: none of {len(dataset)} images could be read. The first: {reason}"
         )
     if not journal.complete:
         manifest = Manifest(
@@ -247,7 +247,7 @@ def _write_shards(
         stream = pictures()
         try:
             for plan in plans:
-                # An exact number, since zip would draw one picture too many from the stream.
+                # An exact number, since zip would draw one image too many from the stream.
                 pairs = [(int(row), next(stream)) for row in plan.rows]
                 journal.add(_write_shard(dataset, journal.directory, plan, pairs))
         finally:
@@ -291,7 +291,7 @@ def _write_shard(
 
 
 def _fingerprint(dataset: FaceDataset, shard_pictures: int) -> str:
-    """Hash of all that the records depend on, but the pictures' pixels."""
+    """Hash of all that the records depend on, but the images' pixels."""
     settings = {
         "version": [far_keras.__version__, MANIFEST_VERSION],
         "model": FACE_LANDMARKER.sha256,

@@ -1,4 +1,4 @@
-"""Annotates pictures in several processes, in order, with little in flight."""
+"""Annotates images in several processes, in order, with little in flight."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _annotator: PictureAnnotator | None = None  # of a worker process
 def annotate_chunks(
     chunks: Sequence[Sequence[PictureTask]], workers: int, model: str | Path
 ) -> Iterator[list[AnnotatedPicture]]:
-    """Yields the annotated pictures of each chunk, in the order of the chunks.
+    """Yields the annotated images of each chunk, in the order of the chunks.
 
     Args:
-        chunks: Lists of pictures that one worker does at a time.
+        chunks: Lists of images that one worker does at a time.
         workers: Number of processes; 1 works in this process.
         model: Path of the landmark model.
 
     Raises:
-        DatasetError: A picture's region map is damaged, or a worker process died.
+        DatasetError: An image's region map is damaged, or a worker process died.
     """
     if workers == 1:
         annotator = PictureAnnotator(model)

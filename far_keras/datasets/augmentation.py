@@ -1,11 +1,11 @@
-"""Random changes of training pictures that leave their labels true; masks move along.
+"""Random changes of training images that leave their labels true; masks move along.
 
 All 40 attributes of CelebA are symmetric, so mirroring is safe. Unless it is asked for (`strong`),
-pictures are neither blurred nor turned grey: that would falsify Blurry and the hair colours. For
+images are neither blurred nor turned grey: that would falsify Blurry and the hair colours. For
 the same reason changes of colour are small.
 
 Everything works on a whole batch and draws from a stateless seed: the same seed gives the same
-pictures.
+images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from far_keras.datasets.degradation import degrade
 
 __all__ = ["Augmentation", "affine", "augment", "color_jitter"]
 
-# Of pictures in CelebA's frame, which the pipeline squashes to a square.
+# Of images in CelebA's frame, which the pipeline squashes to a square.
 _ASPECT = 178 / 218
 
 # ITU-R BT.601 luma, and the YIQ colour space in which a turn of the I-Q plane is a change of hue.
@@ -36,9 +36,9 @@ class Augmentation:
         flip: Probability of mirroring, 0 to 1.
         rotation: Degrees, in the frame of the undistorted face.
         scale: Relative; 0.1 is 0.9 to 1.1 times as large.
-        translation: In parts of the picture's width and height.
+        translation: In parts of the image's width and height.
         brightness: In parts of the full range.
-        contrast: Relative, about the picture's mean.
+        contrast: Relative, about the image's mean.
         saturation: Relative.
         hue: In turns of the colour circle.
         strong: Whether `far_keras.datasets.degradation.degrade` comes after all this.
@@ -61,17 +61,17 @@ def augment(
     seed: tf.Tensor,
     amounts: Augmentation = Augmentation(),
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Changes each picture of a batch in its own way, and its masks like it.
+    """Changes each image of a batch in its own way, and its masks like it.
 
     Args:
         images: float32 (B, H, W, 3) in [0, 255], CelebA's frame squashed to H x W.
-        masks: float32 (B, h, w, G) in [0, 1] of the same frame; a picture whose masks are missing
+        masks: float32 (B, h, w, G) in [0, 1] of the same frame; an image whose masks are missing
             has -1 everywhere, and keeps that. G may be 0.
         seed: int32 or int64 (2,).
         amounts: How much may be changed.
 
     Returns:
-        Pictures and masks of the same shapes and ranges.
+        Images and masks of the same shapes and ranges.
     """
     batch = tf.shape(images)[0]
     unit = tf.random.stateless_uniform((9, batch), seed)  # one row for each draw
@@ -100,13 +100,13 @@ def augment(
 
 
 def affine(pictures: tf.Tensor, matrix: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """Moves pictures, reading between pixels bilinearly and repeating the border outside.
+    """Moves images, reading between pixels bilinearly and repeating the border outside.
 
-    Coordinates are relative to the picture's centre and run over 1 from side to side, so that the
-    same numbers move a picture and masks of another size alike.
+    Coordinates are relative to the image's centre and run over 1 from side to side, so that the
+    same numbers move an image and masks of another size alike.
 
     Args:
-        pictures: float32 (B, H, W, C).
+        images: float32 (B, H, W, C).
         matrix: float32 (B, 2, 2): output position to input position.
         shift: float32 (B, 2): added to the input position; x first.
     """
@@ -135,12 +135,12 @@ def color_jitter(
     saturation: tf.Tensor,
     hue: tf.Tensor,
 ) -> tf.Tensor:
-    """Changes hue, saturation, contrast and brightness, in this order, as one matrix a picture.
+    """Changes hue, saturation, contrast and brightness, in this order, as one matrix an image.
 
     Args:
         images: float32 (B, H, W, 3) in [0, 255].
         brightness: float32 (B,), added to the values.
-        contrast: float32 (B,), factor of the distance to the picture's mean luma.
+        contrast: float32 (B,), factor of the distance to the image's mean luma.
         saturation: float32 (B,), factor of the distance to the pixel's own luma.
         hue: float32 (B,), turns of the colour circle.
 

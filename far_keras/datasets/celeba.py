@@ -38,8 +38,8 @@ def read_celeba(root: str | Path) -> FaceDataset:
     """Reads a folder in CelebA's layout.
 
     Needed: ``list_attr_celeba``, ``list_eval_partition`` and the folder ``img_align_celeba`` of
-    pictures; read when there: ``identity_CelebA``, and from rendered sets ``regions/*.png`` and
-    ``list_no_face.txt`` (one name a line; all labels of such a picture become missing). The
+    images; read when there: ``identity_CelebA``, and from rendered sets ``regions/*.png`` and
+    ``list_no_face.txt`` (one name a line; all labels of such an image become missing). The
     tables may be ``.txt``, or ``.csv`` as on Kaggle, directly in the folder or under ``Anno/``,
     ``Eval/``, ``Img/``.
 
@@ -49,12 +49,12 @@ def read_celeba(root: str | Path) -> FaceDataset:
         root: The folder.
 
     Returns:
-        The set in the order of the attribute table. Picture names are relative to the picture
+        The set in the order of the attribute table. Image names are relative to the image
         folder, such as ``"000001.jpg"``.
 
     Raises:
         DatasetError: A file is not to be found (the message says where it was looked for), a row
-            cannot be read, two tables do not list the same pictures, or listed pictures are not
+            cannot be read, two tables do not list the same images, or listed images are not
             in the folder (they are counted and the first are named).
     """
     root = Path(root)
@@ -140,7 +140,7 @@ def _read_attributes(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray
         _, first = next(rows, (1, []))
         if len(first) != 1 or not first[0].isdigit():
             raise DatasetError(
-                f"{path}, line 1: expected the number of pictures. Received: {' '.join(first)!r}"
+                f"{path}, line 1: expected the number of images. Received: {' '.join(first)!r}"
             )
         announced = int(first[0])
         _, header = next(rows, (2, []))
@@ -166,7 +166,7 @@ def _read_attributes(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray
             ) from None
     if announced is not None and announced != len(names):
         raise DatasetError(
-            f"{path}: line 1 announces {announced} pictures, but {len(names)} rows follow; "
+            f"{path}: line 1 announces {announced} images, but {len(names)} rows follow; "
             "the file was probably cut off: get it again"
         )
     return names, attributes, np.array(values, np.int8).reshape(len(names), len(attributes))
@@ -199,7 +199,7 @@ def _join(names: list[str], pairs: dict[str, int], left: Path, right: Path) -> n
     extra = pairs.keys() - set(names)
     if unmatched or extra:
         raise DatasetError(
-            f"{left} and {right} do not list the same pictures: "
+            f"{left} and {right} do not list the same images: "
             f"{_some(unmatched)} only in the first, {_some(sorted(extra))} only in the second"
         )
     return np.array([pairs[name] for name in names], np.int64)
@@ -220,7 +220,7 @@ def _find_images(root: Path, names: list[str]) -> Path:
         archive = next(root.rglob("img_align_celeba.zip"), None)
         hint = f"; unpack {archive}" if archive else "; see docs/datasets.md"
         raise DatasetError(
-            f"{root}: found no folder of pictures. Looked for: {', '.join(IMAGE_FOLDERS)}{hint}"
+            f"{root}: found no folder of images. Looked for: {', '.join(IMAGE_FOLDERS)}{hint}"
         )
     _check_there(folders[0], names, "pictures")
     return folders[0]

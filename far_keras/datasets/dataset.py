@@ -1,4 +1,4 @@
-"""A set of labelled face pictures as one immutable table, whatever files it was read from."""
+"""A set of labelled face images as one immutable table, whatever files it was read from."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ SPLITS = ("train", "valid", "test")
 """The splits, in the order of CelebA's partition numbers 0, 1, 2."""
 
 NO_IDENTITY = -1
-"""The identity of a picture whose person is not known."""
+"""The identity of an image whose person is not known."""
 
 
 @dataclass(frozen=True, eq=False)
 class FaceDataset:
-    """Pictures, what is known of them, and which split each belongs to.
+    """Images, what is known of them, and which split each belongs to.
 
-    N pictures, A attributes. The arrays are made read-only.
+    N images, A attributes. The arrays are made read-only.
 
     Args:
         name: What the set is called in messages, such as ``"celeba"``.
-        root: The folder that the picture names are relative to.
+        root: The folder that the image names are relative to.
         attributes: Names of the label columns.
-        files: The pictures, N paths.
+        files: The images, N paths.
         labels: int8 (N, A): 1 yes, 0 no, `MISSING` not known.
         splits: int8 (N,): index into `SPLITS`.
         identities: int64 (N,): equal numbers are the same person, `NO_IDENTITY` is unknown.
             None if the set says nothing about persons.
-        faceless: bool (N,): pictures known to show no face. All their labels must be missing.
+        faceless: bool (N,): images known to show no face. All their labels must be missing.
         region_folder: Folder of rendered region maps, ``<stem of the picture>.png``, or None.
 
     Raises:
         DatasetError: The lengths differ, a name is there twice, a label or split is none of the
-            above, a faceless picture has a label, or the set is empty.
+            above, a faceless image has a label, or the set is empty.
     """
 
     name: str
@@ -63,12 +63,12 @@ class FaceDataset:
             object.__setattr__(self, "identities", _frozen(self.identities, np.int64))
 
         if count == 0:
-            raise DatasetError(f"data set {self.name!r}: no pictures in {self.root}")
+            raise DatasetError(f"data set {self.name!r}: no images in {self.root}")
         if repeated := _repeated(self.attributes):
             raise DatasetError(f"data set {self.name!r}: attributes given twice: {repeated}")
         if repeated := _repeated([str(file) for file in self.files]):
             raise DatasetError(
-                f"data set {self.name!r}: {len(repeated)} pictures are listed more than once, "
+                f"data set {self.name!r}: {len(repeated)} images are listed more than once, "
                 f"such as {repeated[:3]}; keep one row for each"
             )
         shapes = {
@@ -95,21 +95,21 @@ class FaceDataset:
             )
         if (self.labels[self.faceless] != MISSING).any():
             raise DatasetError(
-                f"data set {self.name!r}: a picture without a face cannot have labels"
+                f"data set {self.name!r}: an image without a face cannot have labels"
             )
 
     def __len__(self) -> int:
         return len(self.files)
 
     def name_of(self, row: int) -> str:
-        """A picture's name in records and messages: its path relative to `root`, with ``/``."""
+        """An image's name in records and messages: its path relative to `root`, with ``/``."""
         file = self.files[row]
         inside = file.is_relative_to(self.root)
         return (file.relative_to(self.root) if inside else file).as_posix()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all pictures, see `name_of`."""
+        """The names of all images, see `name_of`."""
         return tuple(self.name_of(row) for row in range(len(self)))
 
     def split_indices(self, split: str) -> np.ndarray:
@@ -134,7 +134,7 @@ class FaceDataset:
         )
 
     def region_map(self, row: int) -> Path | None:
-        """The rendered region map of a picture, or None if the set has none."""
+        """The rendered region map of an image, or None if the set has none."""
         if self.region_folder is None:
             return None
         return self.region_folder / f"{self.files[row].stem}.png"

@@ -1,7 +1,7 @@
-"""Stronger random changes of training pictures, as of other cameras, lights and files.
+"""Stronger random changes of training images, as of other cameras, lights and files.
 
-They make a network rely less on the look of the pictures it learns from. Unlike those of
-`far_keras.datasets.augmentation` they do not always leave labels true: a grey picture hides the
+They make a network rely less on the look of the images it learns from. Unlike those of
+`far_keras.datasets.augmentation` they do not always leave labels true: a grey image hides the
 colour of hair, blur is what Blurry asks for, and a rectangle may lie on the glasses.
 """
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 __all__ = ["degrade"]
 
-# Of each change, the probability of a picture to get it.
+# Of each change, the probability of an image to get it.
 _GAMMA = _CAST = 0.5
 _BLUR = _NOISE = _JPEG = _ERASING = 0.3
 _GREY = 0.15
@@ -24,7 +24,7 @@ _BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]).astype(np.float32) / 256
 
 
 def degrade(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Changes each picture of a batch in its own way; each change comes to some pictures only.
+    """Changes each image of a batch in its own way; each change comes to some images only.
 
     In this order: gamma from 0.6 to 1.7; factors of 0.8 to 1.25 for each colour; grey; blur by up
     to a binomial filter of 5 x 5; a rectangle of a tenth to a third of each side in one colour
@@ -36,12 +36,12 @@ def degrade(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         seed: int32 or int64 (2,).
 
     Returns:
-        Pictures of the same shape and range.
+        Images of the same shape and range.
     """
     count = tf.shape(images)[0]
     seeds = tf.unstack(tf.random.split(seed, 4))
     draws = tf.random.stateless_uniform((15, count), seeds[0])  # one row for each draw
-    which = draws[:, :, None, None, None]  # a row's numbers against pictures
+    which = draws[:, :, None, None, None]  # a row's numbers against images
     colours = tf.random.stateless_uniform((2, count, 1, 1, 3), seeds[1])
 
     gamma = tf.exp((2.0 * which[1] - 1.0) * math.log(1.7))
@@ -76,7 +76,7 @@ def _blur(images: tf.Tensor) -> tf.Tensor:
 
 
 def _rectangles(draws: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """(B, H, W, 1): whether a pixel is in its picture's rectangle; draws (4, B) in [0, 1)."""
+    """(B, H, W, 1): whether a pixel is in its image's rectangle; draws (4, B) in [0, 1)."""
     sides = []
     for axis in (0, 1):
         extent = 0.1 + draws[axis] * (1.0 / 3.0 - 0.1)
@@ -87,7 +87,7 @@ def _rectangles(draws: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 
 
 def _compress(images: tf.Tensor, chosen: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
-    """Writes the chosen pictures as JPEG and reads them again."""
+    """Writes the chosen images as JPEG and reads them again."""
 
     def one(case: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         image, wanted, its_quality = case

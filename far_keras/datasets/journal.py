@@ -7,9 +7,9 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from far_keras.atomic import atomic_path
 from far_keras.datasets.manifest import MANIFEST_FILE, Shard, read_manifest, shard_size
 from far_keras.errors import DatasetError
+from far_keras.files import atomic_path
 
 __all__ = ["Journal", "cannot_write"]
 

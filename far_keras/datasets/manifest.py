@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from far_keras.atomic import atomic_path
 from far_keras.datasets.dataset import SPLITS
 from far_keras.errors import DatasetError
+from far_keras.files import atomic_path
 
 __all__ = ["MANIFEST_FILE", "MANIFEST_VERSION", "Manifest", "Shard", "read_manifest"]
 
@@ -20,16 +20,16 @@ MANIFEST_VERSION = 1
 
 @dataclass(frozen=True)
 class Shard:
-    """One record file, and what came of the pictures that were meant for it.
+    """One record file, and what came of the images that were meant for it.
 
     Args:
         file: Name in the folder, such as ``"train-00000-of-00004.tfrecord"``.
         split: One of `SPLITS`.
-        records: Pictures in the file.
+        records: Images in the file.
         size: Bytes of the file.
-        faces_not_found: Names of pictures that are in it without a mask.
-        faceless: How many pictures are in it that are known to show no face.
-        unreadable: Names of pictures that are not in it, each with the reason.
+        faces_not_found: Names of images that are in it without a mask.
+        faceless: How many images are in it that are known to show no face.
+        unreadable: Names of images that are not in it, each with the reason.
     """
 
     file: str
@@ -76,7 +76,7 @@ class Manifest:
         return tuple(shard for shard in self.shards if shard.split == split)
 
     def count(self, split: str) -> int:
-        """Number of pictures of one split."""
+        """Number of images of one split."""
         return sum(shard.records for shard in self.split_shards(split))
 
     def write(self, directory: str | Path) -> Path:

@@ -13,11 +13,11 @@ __all__ = ["open_dataset"]
 
 
 def open_dataset(path: str | Path) -> FaceDataset:
-    """Opens a set of labelled pictures: the reader is chosen by what is there.
+    """Opens a set of labelled images: the reader is chosen by what is there.
 
     - a folder with ``list_attr_celeba.txt`` or ``.csv`` (also under ``Anno/`` or ``Eval/``):
       CelebA as downloaded, or a rendered set; see `read_celeba`
-    - a ``.csv`` file, or a folder with ``labels.csv``: own pictures; see `read_table`
+    - a ``.csv`` file, or a folder with ``labels.csv``: own images; see `read_table`
 
     Raises:
         DatasetError: Nothing of that kind is there, or its files contradict each other.
@@ -27,8 +27,7 @@ def open_dataset(path: str | Path) -> FaceDataset:
         if path.suffix.lower() == ".csv":
             return read_table(path)
         raise DatasetError(
-            f"{path}: expected a folder or a .csv table of pictures. Received: a file of another "
-            "kind"
+            f"{path}: expected a folder or a .csv table of images. Received: a file of another kind"
         )
     if not path.is_dir():
         raise DatasetError(f"{path}: there is no such folder or .csv table")

@@ -1,4 +1,4 @@
-"""Turns one picture into what a record holds of it: an aligned JPEG and its masks.
+"""Turns one image into what a record holds of it: an aligned JPEG and its masks.
 
 This runs in the worker processes of `annotate`, so it imports no TensorFlow.
 """
@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 
 from far_keras.errors import DatasetError, ImageError
-from far_keras.faces.alignment import ALIGNED_SIZE, align
+from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
 from far_keras.faces.landmarks import FaceLandmarker
 from far_keras.faces.regions import pack_masks, region_masks
+from far_keras.geometry import ALIGNED_SIZE
 from far_keras.images import read_image
 from far_keras.synthetic.regions import true_masks
 
@@ -28,10 +29,10 @@ _EXIF_ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class PictureTask:
-    """One picture to annotate.
+    """One image to annotate.
 
     Args:
-        file: The picture.
+        file: The image.
         faceless: Whether it is known to show no face.
         region_map: Its rendered region map, or None.
     """
@@ -43,13 +44,13 @@ class PictureTask:
 
 @dataclass(frozen=True)
 class AnnotatedPicture:
-    """What came of a picture.
+    """What came of an image.
 
     Args:
-        image: JPEG in CelebA's frame; empty if the picture could not be read.
+        image: JPEG in CelebA's frame; empty if the image could not be read.
         masks: Packed PNG of the landmark masks; empty if no face was found.
         true_masks: Packed PNG of the rendered regions' masks, or empty.
-        error: Why the picture could not be read, or None.
+        error: Why the image could not be read, or None.
     """
 
     image: bytes = b""
@@ -59,15 +60,15 @@ class AnnotatedPicture:
 
 
 class PictureAnnotator:
-    """Aligns pictures and makes their masks; holds the landmark models.
+    """Aligns images and makes their masks; holds the landmark models.
 
-    A picture of exactly 178 x 218 pixels is taken to be aligned already, as CelebA's and rendered
-    ones are; if it is an upright RGB JPEG, its bytes are kept as they are. Any other picture is
+    An image of exactly 178 x 218 pixels is taken to be aligned already, as CelebA's and rendered
+    ones are; if it is an upright RGB JPEG, its bytes are kept as they are. Any other image is
     searched for faces and the largest one is aligned; if there is none, the largest upright
     rectangle of the frame's shape about its centre is taken.
 
-    A picture known to be faceless has masks without a single pixel: it teaches the mask network
-    what is no face. Elsewhere a picture without a found face has no masks at all.
+    An image known to be faceless has masks without a single pixel: it teaches the mask network
+    what is no face. Elsewhere an image without a found face has no masks at all.
 
     Args:
         model: Path of ``face_landmarker.task``; see `FaceLandmarker`.
@@ -85,7 +86,7 @@ class PictureAnnotator:
             self._detector.close()
 
     def annotate(self, task: PictureTask) -> AnnotatedPicture:
-        """Annotates one picture; one that cannot be read is returned with `error` set.
+        """Annotates one image; one that cannot be read is returned with `error` set.
 
         Raises:
             DatasetError: Its region map is missing, damaged or of another size.

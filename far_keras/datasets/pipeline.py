@@ -14,7 +14,7 @@ from far_keras.datasets.manifest import Manifest, read_manifest
 from far_keras.datasets.records import parse_record
 from far_keras.datasets.region_swap import swap_regions
 from far_keras.errors import DatasetError
-from far_keras.faces.alignment import ALIGNED_SIZE
+from far_keras.geometry import ALIGNED_SIZE, coverage_weights
 from far_keras.schema import CELEBA, MISSING, REGIONS, AttributeSchema
 
 __all__ = ["load_records", "resize_images", "steps_per_epoch"]
@@ -46,8 +46,8 @@ def load_records(
 ) -> tf.data.Dataset:
     """Batches of one split, for `model.fit` and `model.evaluate`.
 
-    For training the pictures are shuffled anew in every epoch and augmented, and the incomplete
-    last batch is dropped. Otherwise all pictures come, once, in the order of
+    For training the images are shuffled anew in every epoch and augmented, and the incomplete
+    last batch is dropped. Otherwise all images come, once, in the order of
     `far_keras.datasets.records.record_files`. Two calls with the same arguments give the same
     batches, epoch by epoch.
 
@@ -55,23 +55,23 @@ def load_records(
         directory: Folder of records that `annotate` wrote.
         split: ``"train"``, ``"valid"`` or ``"test"``.
         schema: Which attributes, in its order, and whose groups' masks.
-        image_size: Side S of the pictures; the whole aligned face is squashed to S x S.
+        image_size: Side S of the images; the whole aligned face is squashed to S x S.
         mask_size: Side M of the masks.
-        batch_size: Pictures in a batch, over all replicas.
+        batch_size: Images in a batch, over all replicas.
         training: Shuffle, augment and drop the incomplete last batch.
         masks: ``"landmarks"`` for what `annotate` derived from landmarks, ``"true"`` for rendered
             true regions, None for no masks at all.
         masks_as: ``"target"`` for a network that learns to predict them, ``"input"`` for one that
             is given them.
-        augment: Whether, or how much, training pictures are changed.
-        region_swap: Share of the training pictures that get facial regions of another one, with
+        augment: Whether, or how much, training images are changed.
+        region_swap: Share of the training images that get facial regions of another one, with
             their labels; see `swap_regions`. Where `masks` is None, landmark masks tell where the
             regions are.
-        limit: Use only the split's first so many pictures; those of a smaller limit are among
+        limit: Use only the split's first so many images; those of a smaller limit are among
             those of a larger one.
         seed: Of shuffling and augmentation.
-        cache: Whether decoded pictures are kept in memory from the first epoch on; ``"auto"`` does
-            so if they fit into 1 GiB (at 128 px some 18,000 pictures).
+        cache: Whether decoded images are kept in memory from the first epoch on; ``"auto"`` does
+            so if they fit into 1 GiB (at 128 px some 18,000 images).
         allow_missing: Give attributes of the schema that the records lack missing labels, instead
             of raising.
 
@@ -79,10 +79,10 @@ def load_records(
         Pairs of images, float32 (B, S, S, 3) in [0, 255], and a dict of ``attributes``, float32
         (B, A): 1, 0, or -1 for missing; and unless `masks` is None, ``masks``, float32
         (B, M, M, G): the part of each cell that the group's region covers, or -1 everywhere for
-        a picture whose masks are not known. With ``masks_as="input"`` the pairs are
-        ``{"image": images, "masks": masks}`` and the attributes, and a picture whose masks are not
+        an image whose masks are not known. With ``masks_as="input"`` the pairs are
+        ``{"image": images, "masks": masks}`` and the attributes, and an image whose masks are not
         known gets masks of ones: where its regions are is open, so they may be anywhere. (Masks of
-        zeros say that there is no face, as annotation knows of some pictures.) The number of
+        zeros say that there is no face, as annotation knows of some images.) The number of
         batches is known (``dataset.cardinality()``).
 
     Raises:
@@ -122,7 +122,7 @@ def load_records(
     if cache:
         dataset = tf.data.TFRecordDataset(shards).take(count)
         dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        # Whole pictures are shuffled, but the buffer only refers to what the cache holds anyway.
+        # Whole images are shuffled, but the buffer only refers to what the cache holds anyway.
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count)).cache()
         if training:
             dataset = dataset.shuffle(count, seed=seed)
@@ -172,22 +172,22 @@ def steps_per_epoch(
     """
     manifest = read_manifest(directory) if manifest is None else manifest
     if limit is not None and limit < 1:
-        raise DatasetError(f"limit: expected at least 1 picture. Received: {limit}")
+        raise DatasetError(f"limit: expected at least 1 image. Received: {limit}")
     count = _count(manifest, split, limit)
     if batch_size < 1:
         raise DatasetError(f"batch_size: expected at least 1. Received: {batch_size}")
     if count == 0:
-        raise DatasetError(f"{directory}: the split {split!r} has no pictures")
+        raise DatasetError(f"{directory}: the split {split!r} has no images")
     if training and count < batch_size:
         raise DatasetError(
-            f"{directory}: the split {split!r} has {count} pictures, fewer than one training batch "
+            f"{directory}: the split {split!r} has {count} images, fewer than one training batch "
             f"of {batch_size}; use a smaller batch size"
         )
     return count // batch_size if training else -(-count // batch_size)
 
 
 def resize_images(images: tf.Tensor, size: int) -> tf.Tensor:
-    """Squashes pictures to a square as the network is trained on them.
+    """Squashes images to a square as the network is trained on them.
 
     Bilinear with antialiasing, which is what ``PIL.Image.resize(..., BILINEAR)`` computes.
 
@@ -199,18 +199,6 @@ def resize_images(images: tf.Tensor, size: int) -> tf.Tensor:
         float32 (..., S, S, 3) in [0, 255].
     """
     return tf.image.resize(images, (size, size), antialias=True)
-
-
-def area_weights(source: int, target: int) -> np.ndarray:
-    """float32 (target, source): the part of each target cell that each source pixel covers.
-
-    ``area_weights(H, h) @ picture @ area_weights(W, w).T`` is the exact area average.
-    """
-    edges = np.arange(target + 1) * (source / target)
-    pixels = np.arange(source)
-    low = np.maximum(edges[:-1, None], pixels)
-    high = np.minimum(edges[1:, None], pixels + 1)
-    return (np.maximum(high - low, 0.0) * (target / source)).astype(np.float32)
 
 
 def _label_columns(
@@ -254,8 +242,8 @@ def _preparation(
         [sum(1 << REGIONS.index(region) for region in group.regions) for group in schema.groups],
         np.uint8,
     )
-    rows = area_weights(ALIGNED_SIZE[0], mask_size) if masks else None  # (M, 218)
-    cols = area_weights(ALIGNED_SIZE[1], mask_size).T if masks else None  # (178, M)
+    rows = coverage_weights(ALIGNED_SIZE[0], mask_size) if masks else None  # (M, 218)
+    cols = coverage_weights(ALIGNED_SIZE[1], mask_size).T if masks else None  # (178, M)
 
     def decode_masks(png: tf.Tensor) -> tf.Tensor:
         packed = tf.ensure_shape(tf.io.decode_png(png, channels=1), (*ALIGNED_SIZE, 1))[
@@ -298,7 +286,7 @@ def _finishing(has_masks: bool) -> Callable:
 def _changing(
     amounts: Augmentation | None, region_swap: float, schema: AttributeSchema
 ) -> Callable:
-    """From a finished batch and a seed to a batch of augmented pictures."""
+    """From a finished batch and a seed to a batch of augmented images."""
 
     def change(batch: tuple[tf.Tensor, dict[str, tf.Tensor]], seed: tf.Tensor) -> tuple:
         images, targets = batch

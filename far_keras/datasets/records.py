@@ -1,9 +1,9 @@
-"""The record format: one picture with labels and masks as a `tf.train.Example` in TFRecord shards.
+"""The record format: one image with labels and masks as a `tf.train.Example` in TFRecord shards.
 
 ==============  =======  ==========================================================================
 feature         type     content
 ==============  =======  ==========================================================================
-``file``        bytes    name of the picture in its data set, UTF-8
+``file``        bytes    name of the image in its data set, UTF-8
 ``image``       bytes    JPEG, 178 x 218, RGB
 ``labels``      bytes    A bytes, int8: 1, 0, or -1 for missing
 ``masks``       bytes    single-channel PNG, 178 x 218: bit r is set where ``REGIONS[r]`` is, from
@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from far_keras.atomic import atomic_path
 from far_keras.datasets.dataset import NO_IDENTITY
 from far_keras.datasets.manifest import read_manifest
 from far_keras.errors import DatasetError
+from far_keras.files import atomic_path
 
 __all__ = [
     "FaceRecord",
@@ -67,7 +67,7 @@ class RecordTable:
     """All of one split but its pixels, in reading order.
 
     Args:
-        files: Names of the N pictures.
+        files: Names of the N images.
         labels: int8 (N, A).
         identities: int64 (N,), -1 where unknown.
     """
@@ -187,5 +187,5 @@ def read_table_of_records(directory: str | Path, split: str) -> RecordTable:
 
 
 def record_files(directory: str | Path, split: str) -> tuple[str, ...]:
-    """Names of one split's pictures in the order of evaluation batches."""
+    """Names of one split's images in the order of evaluation batches."""
     return read_table_of_records(directory, split).files

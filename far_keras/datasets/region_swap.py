@@ -1,4 +1,4 @@
-"""Swaps facial regions between the pictures of a batch, each with the labels that rest on it."""
+"""Swaps facial regions between the images of a batch, each with the labels that rest on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from far_keras.schema import MISSING, AttributeSchema
 
 __all__ = ["swap_regions"]
 
-# How much an emptied place asks to be filled, and how much a picture holds on to its ground.
+# How much an emptied place asks to be filled, and how much an image holds on to its ground.
 _EMPTIED, _GROUND = 0.5, 0.05
 
 
@@ -21,9 +21,9 @@ def swap_regions(
     schema: AttributeSchema,
     probability: float = 0.5,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Gives each chosen picture some groups' regions of its neighbour in the batch.
+    """Gives each chosen image some groups' regions of its neighbour in the batch.
 
-    All faces are aligned, so the mouth of one lies where the mouth of another was. A picture with
+    All faces are aligned, so the mouth of one lies where the mouth of another was. An image with
     a foreign mouth takes the labels of the mouth's group along; what all of the face decides (a
     group whose regions include "object") has no label there any more. So the labels of one region
     tell nothing about those of another, and a network that answers the smile from the hair is
@@ -31,13 +31,13 @@ def swap_regions(
 
     Args:
         images: float32 (B, S, S, 3) in [0, 255], of aligned faces; B at least 2.
-        masks: float32 (B, M, M, G) in [0, 1], or -1 everywhere for a picture whose masks are not
-            known. A picture without a face or without masks is left as it is, and nothing is taken
+        masks: float32 (B, M, M, G) in [0, 1], or -1 everywhere for an image whose masks are not
+            known. An image without a face or without masks is left as it is, and nothing is taken
             from it.
         labels: float32 (B, A): 1, 0, or -1 for missing.
         seed: int32 or int64 (2,).
         schema: Whose groups and attributes the masks and labels are.
-        probability: Of a picture to be changed at all, 0 to 1. Of a changed one each group is
+        probability: Of an image to be changed at all, 0 to 1. Of a changed one each group is
             swapped with probability 1/2.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Reads a CSV table of one's own labelled pictures."""
+"""Reads a CSV table of one's own labelled images."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _OWN_COLUMNS = ("file", "split", "identity")
 
 
 def read_table(path: str | Path) -> FaceDataset:
-    """Reads a CSV table with a header line and one picture a row.
+    """Reads a CSV table with a header line and one image a row.
 
     Columns:
-        ``file``: the picture, relative to the table's folder or absolute. Needed.
-        ``split``: ``train``, ``valid`` or ``test``. Without this column each picture gets its
+        ``file``: the image, relative to the table's folder or absolute. Needed.
+        ``split``: ``train``, ``valid`` or ``test``. Without this column each image gets its
             split from `assign_split`, by identity if there is one, else by file name.
         ``identity``: any text; the same text is the same person, empty is unknown.
         all others: attributes. ``1``/``true``/``yes``, ``0``/``false``/``no``, empty = missing.
@@ -32,7 +32,7 @@ def read_table(path: str | Path) -> FaceDataset:
 
     Raises:
         DatasetError: No such file, no ``file`` column, no attribute column, a cell that is none of
-            the above, a row of another length, a picture listed twice, or pictures that are not
+            the above, a row of another length, an image listed twice, or images that are not
             there (counted, the first are named).
     """
     path = Path(path)
@@ -74,7 +74,7 @@ def read_table(path: str | Path) -> FaceDataset:
     if missing:
         shown = ", ".join(str(file) for file in missing[:5])
         raise DatasetError(
-            f"{path}: {len(missing)} of {len(files)} pictures are not there, such as {shown}. "
+            f"{path}: {len(missing)} of {len(files)} images are not there, such as {shown}. "
             "Names are relative to the table's folder"
         )
     return FaceDataset(
@@ -89,9 +89,9 @@ def read_table(path: str | Path) -> FaceDataset:
 
 
 def assign_split(key: str) -> str:
-    """The split of a person or picture without one: about 80% train, 10% valid, 10% test.
+    """The split of a person or image without one: about 80% train, 10% valid, 10% test.
 
-    It depends on `key` alone (by its sha256), so that it stays when other pictures are added.
+    It depends on `key` alone (by its sha256), so that it stays when other images are added.
     """
     tenth = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 10
     return "test" if tenth == 9 else "valid" if tenth == 8 else "train"
@@ -106,7 +106,7 @@ def _check_header(path: Path, header: list[str]) -> dict[str, int]:
         raise DatasetError(f"{path}: column {columns[''] + 1} has no name")
     if "file" not in columns:
         raise DatasetError(
-            f"{path}: expected a column 'file' with the pictures' names. Received: {header}"
+            f"{path}: expected a column 'file' with the images' names. Received: {header}"
         )
     if not set(header) - set(_OWN_COLUMNS):
         raise DatasetError(

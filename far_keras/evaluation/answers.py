@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from far_keras.calibration import Calibration, sigmoid
 from far_keras.evaluation.mask_scores import MASK_METRICS, group_masks, mask_scores, unpack_regions
-from far_keras.models.calibration import Calibration
 from far_keras.schema import AttributeSchema
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ __all__ = ["SplitAnswers", "answer_split"]
 
 @dataclass(frozen=True)
 class SplitAnswers:
-    """Labels, answers and mask overlaps of N pictures, in the order of the records.
+    """Labels, answers and mask overlaps of N images, in the order of the records.
 
     Args:
         labels: (N, A) int8, 1, 0 or `MISSING`.
         probabilities: (N, A) float64, calibrated; (N, 0) of a network that answers masks only.
         logits: (N, A) float64, what the probabilities were made of.
         masks: By what the predicted masks are compared with, ``"landmarks"`` or ``"true"``: an
-            array (N, 3, G) of `far_keras.evaluation.mask_scores.mask_scores`, NaN where a picture
+            array (N, 3, G) of `far_keras.evaluation.mask_scores.mask_scores`, NaN where an image
             has no masks. Empty for a network that predicts none.
     """
 
@@ -62,12 +62,12 @@ def answer_split(
     """Runs a model over a split, once, without augmentation.
 
     Args:
-        model: From pictures (B, S, S, 3), or with given masks from a dict, to logits
+        model: From images (B, S, S, 3), or with given masks from a dict, to logits
             ``{"attributes": (B, A)}`` and perhaps ``{"masks": (B, h, h, G)}``, or to these alone.
         schema: The model's.
         records: Folder that `far_keras.datasets.annotate` wrote.
         split: ``"train"``, ``"valid"`` or ``"test"``.
-        batch_size: Pictures at once.
+        batch_size: Images at once.
         given_masks: Which masks of the records a network with given masks gets.
         calibration: How logits become probabilities; None for the plain sigmoid.
         title: Shown with a progress bar on standard error; None shows none.
@@ -111,7 +111,7 @@ def answer_split(
             logits.append(outputs["attributes"].astype(np.float64))
         if "masks" in outputs:
             # As in the pipeline, the records come in their own order.
-            overlaps += [_overlaps(next(truths), each) for each in _sigmoid(outputs["masks"])]
+            overlaps += [_overlaps(next(truths), each) for each in sigmoid(outputs["masks"])]
     said = np.concatenate(logits) if logits else np.zeros((sum(map(len, labels)), 0))
     calibrated = calibration or Calibration()
     sources = overlaps[0] if overlaps else ()
@@ -126,7 +126,7 @@ def answer_split(
 def _true_masks(
     records: str | Path, split: str, schema: AttributeSchema
 ) -> Iterator[dict[str, NDArray[np.bool_] | None]]:
-    """For each picture of a split its group masks (G, 218, 178) by source, None where unknown."""
+    """For each image of a split its group masks (G, 218, 178) by source, None where unknown."""
     from far_keras.datasets.manifest import read_manifest
     from far_keras.datasets.records import read_shard
 
@@ -151,7 +151,3 @@ def _overlaps(
         source: unknown if truth is None else mask_scores(truth, probabilities)
         for source, truth in truths.items()
     }
-
-
-def _sigmoid(logits: NDArray) -> NDArray:
-    return 0.5 * (1 + np.tanh(0.5 * logits))

@@ -1,7 +1,7 @@
-"""Bootstrap intervals: how far a figure would move with other test pictures.
+"""Bootstrap intervals: how far a figure would move with other test images.
 
-Pictures of one person are alike, so whole persons are resampled where identities are known; else
-single pictures are. All models are scored on the same resamples, which makes the difference of
+Images of one person are alike, so whole persons are resampled where identities are known; else
+single images are. All models are scored on the same resamples, which makes the difference of
 two models a paired comparison. The intervals say nothing of another training seed.
 """
 
@@ -26,12 +26,12 @@ __all__ = [
     "resampling_weights",
 ]
 
-_CHUNK_CELLS = 4_000_000  # pictures x resamples held at once: 32 MB of weights
+_CHUNK_CELLS = 4_000_000  # images x resamples held at once: 32 MB of weights
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model says to the pictures of a split.
+    """What one model says to the images of a split.
 
     Args:
         probabilities: (N, A) in [0, 1].
@@ -54,21 +54,21 @@ class Figure:
 def resampling_weights(
     count: int, resamples: int = 1000, seed: int = 0, identities: ArrayLike | None = None
 ) -> Iterator[NDArray[np.float64]]:
-    """How often each picture is drawn in each resample.
+    """How often each image is drawn in each resample.
 
     Args:
-        count: N, the number of pictures.
+        count: N, the number of images.
         resamples: R, the number of resamples.
         seed: Of the draws.
-        identities: (N,), anything hashable by NumPy: pictures of equal identity are drawn
-            together. None draws single pictures.
+        identities: (N,), anything hashable by NumPy: images of equal identity are drawn
+            together. None draws single images.
 
     Yields:
         Chunks (N, r) of whole numbers as float64, R columns in all.
     """
     if resamples < 1 or count < 1:
         raise DatasetError(
-            "count and resamples: expected at least one picture and one resample. "
+            "count and resamples: expected at least one image and one resample. "
             f"Received: {count} and {resamples}"
         )
     if identities is None:
@@ -77,7 +77,7 @@ def resampling_weights(
         member = np.unique(np.asarray(identities), return_inverse=True)[1].reshape(-1)
         if len(member) != count:
             raise DatasetError(
-                f"identities: expected one for each of {count} pictures. Received: {len(member)}"
+                f"identities: expected one for each of {count} images. Received: {len(member)}"
             )
     units = int(member.max()) + 1
     rng = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def resample_scores(
     seed: int = 0,
     identities: ArrayLike | None = None,
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Scores of several models on the same resamples of the test pictures.
+    """Scores of several models on the same resamples of the test images.
 
     Args:
         labels: (N, A), 1, 0 or `MISSING`.
@@ -130,7 +130,7 @@ def resample_means(
     seed: int = 0,
     identities: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
-    """Means of per-picture values (N, G) on resamples, (R, G); NaN values are left out."""
+    """Means of per-image values (N, G) on resamples, (R, G); NaN values are left out."""
     values = np.asarray(values, float)
     known = np.isfinite(values)
     filled = np.where(known, values, 0.0)
@@ -149,7 +149,7 @@ def mean_figures(
     seed: int = 0,
     identities: ArrayLike | None = None,
 ) -> dict[str, Figure]:
-    """Means over pictures with their intervals.
+    """Means over images with their intervals.
 
     Args:
         names: G names.

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: of pictures answered with 0.8, are 80% a yes?"""
+"""Whether probabilities mean what they say: of images answered with 0.8, are 80% a yes?"""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def expected_calibration_error(
 ) -> NDArray[np.float64]:
     """Mean distance of probability and frequency (C. Guo et al., 2017).
 
-    The pictures are sorted into bins of equal width by their probability of "yes"; in each bin the
-    mean probability is compared with the share of "yes". Bins with few pictures make it larger
-    than it is, so compare it only on the same pictures.
+    The images are sorted into bins of equal width by their probability of "yes"; in each bin the
+    mean probability is compared with the share of "yes". Bins with few images make it larger
+    than it is, so compare it only on the same images.
 
     Args:
         labels: (N, A): 1, 0, or -1 for missing.

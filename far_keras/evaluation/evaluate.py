@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from far_keras.calibration import Calibration
 from far_keras.errors import ModelError
 from far_keras.evaluation.answers import answer_split
 from far_keras.evaluation.bootstrap import Answers
@@ -16,7 +17,6 @@ from far_keras.evaluation.calibration import calibration_figures
 from far_keras.evaluation.figures import MAJORITY, Evaluation, score
 from far_keras.evaluation.scores import majority_answer
 from far_keras.evaluation.subjects import load_subjects, open_pictures
-from far_keras.models.calibration import Calibration
 from far_keras.schema import MISSING, AttributeSchema
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def evaluate(
         records: Folder that `far_keras.datasets.annotate` wrote.
         split: ``"train"``, ``"valid"`` or ``"test"``.
         baseline: Folder of the model to stand beside; it comes after `models`.
-        batch_size: Pictures at once.
+        batch_size: Images at once.
         least: Labels of each class that an attribute needs to count in the means.
         resamples: Bootstrap resamples for the intervals.
         seed: Of the resampling.

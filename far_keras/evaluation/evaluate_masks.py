@@ -32,7 +32,7 @@ def evaluate_masks(
         models: Folder of a saved model, or several.
         records: Folder that `far_keras.datasets.annotate` wrote.
         split: ``"train"``, ``"valid"`` or ``"test"``.
-        batch_size: Pictures at once.
+        batch_size: Images at once.
         resamples: Bootstrap resamples for the intervals.
         seed: Of the resampling.
         progress: Show a progress bar a model, on standard error.

@@ -35,10 +35,10 @@ _METHODS = {"activation": activation_energy, "gradient": gradient_energy}
 
 @dataclass(frozen=True)
 class Shown:
-    """One network's energy of some pictures, for a grid.
+    """One network's energy of some images, for a grid.
 
     Args:
-        pictures: (K, S, S, 3) uint8, in the network's own size.
+        images: (K, S, S, 3) uint8, in the network's own size.
         masks: (K, G, S, S) bool.
         energy: By one of `METHODS`, (K, G, S, S).
         inside: By method, (K, G): the share of the energy inside the mask.
@@ -55,9 +55,9 @@ class Explanation:
     """Shares of energy inside the groups' masks.
 
     Args:
-        data: Which pictures, and how they were resampled.
+        data: Which images, and how they were resampled.
         groups: G names.
-        area: By group and under "mean": the share of the picture that the mask covers, which
+        area: By group and under "mean": the share of the image that the mask covers, which
             energy spread evenly would have inside.
         inside: By model, method, and group or "mean": the share of the energy.
         differences: By "first - second", method, and group: the paired difference of a model and
@@ -90,9 +90,9 @@ def explain(
     Args:
         models: Folder of a saved model, or several with the same groups.
         records: Folder that `far_keras.datasets.annotate` wrote. Its landmark masks say where each
-            group is; pictures without, or without a face, are left out.
+            group is; images without, or without a face, are left out.
         split: ``"train"``, ``"valid"`` or ``"test"``.
-        count: Pictures to look at, drawn from the split without repetition.
+        count: Images to look at, drawn from the split without repetition.
         shown: How many of them to keep for a grid.
         methods: Which of `METHODS`; "gradient" takes most of the time.
         resamples: Bootstrap resamples for the intervals.
@@ -102,7 +102,7 @@ def explain(
     Raises:
         ModelError: A folder holds no model, one is given twice, answers no attributes or needs
             masks as an input, or their groups differ.
-        DatasetError: The records cannot be used, or none of the pictures has masks.
+        DatasetError: The records cannot be used, or none of the images has masks.
     """
     from far_keras.models.inputs import require_recogniser
 
@@ -132,8 +132,8 @@ def explain(
             given.append((picture, group_masks(regions, schema)))
     if not kept:
         raise DatasetError(
-            f"{records}: none of {len(rows)} pictures of the split {split!r} has landmark masks; "
-            "raise count, or annotate the pictures"
+            f"{records}: none of {len(rows)} images of the split {split!r} has landmark masks; "
+            "raise count, or annotate the images"
         )
     shares, drawn = {}, {}
     for subject in subjects:
@@ -183,7 +183,7 @@ def _measure(
     methods: Sequence[str],
     progress: bool,
 ) -> tuple[dict[str, NDArray[np.float64]], Shown]:
-    """By method the shares (N, G), and the first `shown` pictures with all that they came of."""
+    """By method the shares (N, G), and the first `shown` images with all that they came of."""
     size = subject.loaded.image_size
     measures = {m: _METHODS[m](subject.loaded.model, subject.loaded.schema) for m in methods}
     shares: dict[str, list] = {method: [] for method in methods}
@@ -218,7 +218,7 @@ def _measure(
 def _batches(
     given: Sequence[tuple[NDArray[np.uint8], NDArray[np.bool_]]], size: int
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
-    """Pictures (B, S, S, 3), resized as for answering, and group masks (B, G, S, S)."""
+    """Images (B, S, S, 3), resized as for answering, and group masks (B, G, S, S)."""
     for start in range(0, len(given), _BATCH):
         part = given[start : start + _BATCH]
         yield (

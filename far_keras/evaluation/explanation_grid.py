@@ -1,4 +1,4 @@
-"""Pictures of where answers come from: a face and a network a row, a group a column."""
+"""Images of where answers come from: a face and a network a row, a group a column."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLUR = 2.5  # pixels of a cell: gradients by single pixels are too grainy to se
 
 
 def explanation_grid(explanation: Explanation, method: str, title: str) -> Image.Image:
-    """Draws the pictures that an explanation kept.
+    """Draws the images that an explanation kept.
 
     Each cell shows the face in grey, the energy as heat relative to the cell's own 99th percentile
     (cells tell where, not how much), the group's mask as a cyan line, and the share inside it.

@@ -1,4 +1,4 @@
-"""An explanation as a table for the terminal, as JSON and as pictures."""
+"""An explanation as a table for the terminal, as JSON and as images."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from far_keras.atomic import atomic_path
 from far_keras.evaluation.explain import Explanation
 from far_keras.evaluation.explanation_grid import explanation_grid
 from far_keras.evaluation.formatting import format_figure, format_signed, plain_figures
+from far_keras.files import atomic_path
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

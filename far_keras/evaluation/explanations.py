@@ -1,6 +1,6 @@
-"""Where in the picture a network's answers come from: two measures of the energy of each pixel.
+"""Where in the image a network's answers come from: two measures of the energy of each pixel.
 
-Both give, for each picture and group, a map of how much each place matters to the group's
+Both give, for each image and group, a map of how much each place matters to the group's
 answers. `proportional_energy` is the share of it inside the group's mask.
 """
 
@@ -24,7 +24,7 @@ METHODS = ("activation", "gradient")
 """`activation_energy` and `gradient_energy`."""
 
 Energy = Callable[[NDArray], NDArray[np.float32]]
-"""From pictures (B, S, S, 3) in [0, 255] to their energy (B, G, S, S), at least 0."""
+"""From images (B, S, S, 3) in [0, 255] to their energy (B, G, S, S), at least 0."""
 
 
 def activation_energy(model: keras.Model, schema: AttributeSchema) -> Energy:
@@ -39,7 +39,7 @@ def activation_energy(model: keras.Model, schema: AttributeSchema) -> Energy:
     `gradient_energy`.
 
     Args:
-        model: A network of `far_keras.models`, from pictures to a dict with logits "attributes".
+        model: A network of `far_keras.models`, from images to a dict with logits "attributes".
         schema: The attributes and their groups.
 
     Raises:
@@ -92,7 +92,7 @@ def gradient_energy(model: keras.Model, schema: AttributeSchema) -> Energy:
     attribute.
 
     Args:
-        model: From pictures (B, S, S, 3) to a dict with logits "attributes" (B, A).
+        model: From images (B, S, S, 3) to a dict with logits "attributes" (B, A).
         schema: The attributes and their groups.
     """
     import tensorflow as tf
@@ -109,7 +109,7 @@ def gradient_energy(model: keras.Model, schema: AttributeSchema) -> Energy:
         with tf.GradientTape() as tape:
             tape.watch(images)
             logits = tf.gather(model(images, training=False)["attributes"], attribute, axis=1)
-        # In inference a picture's logit depends on no other picture of the batch.
+        # In inference an image's logit depends on no other image of the batch.
         return tf.reduce_sum(tape.gradient(logits, images) ** 2, axis=-1)
 
     def measure(images: NDArray) -> NDArray[np.float32]:

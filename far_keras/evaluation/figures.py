@@ -40,7 +40,7 @@ balanced accuracy and F1 are those of the decisions at the thresholds that were 
 validation split; the last three swap that. See docs/evaluation.md."""
 
 MAJORITY = "majority"
-"""Name of the answerer that never looks at the picture."""
+"""Name of the answerer that never looks at the image."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Evaluation:
     """Everything that was measured on one split.
 
     Args:
-        data: Which pictures: records, name, split, pictures, identities, synthetic, resampled
+        data: Which images: records, name, split, images, identities, synthetic, resampled
             (what the intervals resample), resamples, least (labels of each class that an attribute
             needs to count in the means), given_masks (which masks of the records the
             networks with given masks read, by name).
@@ -137,7 +137,7 @@ class _Measured(Protocol):
 
 
 def describe_data(evaluation: _Measured) -> str:
-    """One line that says which pictures were measured."""
+    """One line that says which images were measured."""
     data = evaluation.data
     kind = "synthetic (rendered) faces" if data.get("synthetic") else "pictures"
     people = f" of {data['identities']:,} persons" if data.get("identities") else ""
@@ -171,8 +171,8 @@ def score(
             `far_keras.evaluation.answers.SplitAnswers`.
         calibration: By name, what `calibration_figures` gave.
         folders: By name, where the model came from.
-        identities: (N,) for resampling whole persons; None resamples pictures.
-        data: Says which pictures these are.
+        identities: (N,) for resampling whole persons; None resamples images.
+        data: Says which images these are.
         least: Labels of each class that an attribute needs to count in the means.
         resamples: Bootstrap resamples.
         seed: Of the resampling.
@@ -239,7 +239,7 @@ def _figures(
     mean: dict[str, Figure] = {}
     each: dict[str, dict[str, Figure]] = {name: {} for name in attributes}
     for key, values in points.items():
-        # Where an attribute is undefined on the pictures themselves it has no interval either.
+        # Where an attribute is undefined on the images themselves it has no interval either.
         drawn = np.where(np.isfinite(values), samples[key], np.nan)
         low, high = interval(drawn)
         for a, name in enumerate(attributes):

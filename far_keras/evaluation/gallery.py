@@ -1,4 +1,4 @@
-"""Pictures out of a test split: masks over faces, and the worst errors."""
+"""Images out of a test split: masks over faces, and the worst errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Mistake:
     """A confident wrong answer.
 
     Args:
-        row: Index of the picture in its split.
+        row: Index of the image in its split.
         attribute: Which one.
         label: What is true, 1 or 0.
         probability: Of "yes", as answered.
@@ -47,7 +47,7 @@ class Mistake:
 def worst_mistakes(
     attributes: tuple[str, ...], said: SplitAnswers, count: int = 12, each: int = 2
 ) -> list[Mistake]:
-    """The wrong answers that were surest, one a picture and at most `each` an attribute."""
+    """The wrong answers that were surest, one an image and at most `each` an attribute."""
     known = said.labels != MISSING
     wrongness = np.where(known, np.abs(said.probabilities - said.labels), 0.0)
     order = np.argsort(-wrongness, axis=None, kind="stable")
@@ -67,7 +67,7 @@ def worst_mistakes(
 def read_faces(
     records: str | Path, split: str, rows: list[int]
 ) -> dict[int, tuple[NDArray[np.uint8], NDArray[np.bool_] | None]]:
-    """Aligned pictures (218, 178, 3) and region masks (218, 178, 8) of some rows of a split.
+    """Aligned images (218, 178, 3) and region masks (218, 178, 8) of some rows of a split.
 
     The masks are those from landmarks, None where no face was found.
     """
@@ -88,7 +88,7 @@ def read_faces(
 def mask_rows(
     loaded: LoadedModel, records: str | Path, split: str, rows: list[int]
 ) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]:
-    """For some rows of a split: the picture, landmark masks over it, the network's masks over it.
+    """For some rows of a split: the image, landmark masks over it, the network's masks over it.
 
     Rows without landmark masks, or without a face, are left out.
     """

@@ -38,7 +38,7 @@ class MaskEvaluation:
     """The masks of models, measured on one split.
 
     Args:
-        data: Which pictures, see `far_keras.evaluation.figures.Evaluation`.
+        data: Which images, see `far_keras.evaluation.figures.Evaluation`.
         models: In the order given.
     """
 
@@ -54,12 +54,12 @@ def mask_figures(
     resamples: int = 1000,
     seed: int = 0,
 ) -> MaskFigures:
-    """Means over pictures, with 95% bootstrap intervals.
+    """Means over images, with 95% bootstrap intervals.
 
     Args:
         groups: G names.
         scores: By source, (N, 3, G) of `far_keras.evaluation.mask_scores.mask_scores`.
-        identities: (N,) for resampling whole persons; None resamples pictures.
+        identities: (N,) for resampling whole persons; None resamples images.
         resamples: Bootstrap resamples.
         seed: Of the resampling.
     """

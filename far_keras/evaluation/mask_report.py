@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from far_keras.atomic import atomic_path
 from far_keras.evaluation.formatting import format_figure, plain_figures
 from far_keras.evaluation.mask_figures import MaskEvaluation, MaskFigures
 from far_keras.evaluation.mask_scores import BOUNDARY_TOLERANCE
+from far_keras.files import atomic_path
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

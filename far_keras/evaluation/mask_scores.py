@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from far_keras.errors import DatasetError
-from far_keras.faces.alignment import ALIGNED_SIZE
+from far_keras.geometry import ALIGNED_SIZE
 from far_keras.schema import REGIONS, AttributeSchema
 
 __all__ = [
@@ -37,7 +37,7 @@ Masks = NDArray[np.bool_]
 
 
 def mask_scores(truth: Masks, probabilities: NDArray, level: float = 0.5) -> NDArray[np.float64]:
-    """IoU, Dice and boundary F1 of each group of one picture.
+    """IoU, Dice and boundary F1 of each group of one image.
 
     Args:
         truth: (G, 218, 178).
@@ -45,7 +45,7 @@ def mask_scores(truth: Masks, probabilities: NDArray, level: float = 0.5) -> NDA
         level: A probability of at least this much is inside.
 
     Returns:
-        (3, G), the rows of `MASK_METRICS`; all NaN for a picture without any mask, as one without
+        (3, G), the rows of `MASK_METRICS`; all NaN for an image without any mask, as one without
         a face has; else NaN for a group where both are empty, or for the boundary F1 where neither
         has a boundary.
 
@@ -95,7 +95,7 @@ def boundary_f1(
 
 
 def outline(masks: Masks) -> Masks:
-    """The pixels (..., H, W) that have a neighbour outside; the picture's edge is no outline."""
+    """The pixels (..., H, W) that have a neighbour outside; the image's edge is no outline."""
     padded = np.pad(masks, [(0, 0)] * (masks.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
     within = padded[..., :-2, 1:-1] & padded[..., 2:, 1:-1]
     within &= padded[..., 1:-1, :-2] & padded[..., 1:-1, 2:]

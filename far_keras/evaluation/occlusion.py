@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import DatasetError
 from far_keras.evaluation.bootstrap import interval, resample_means
 from far_keras.evaluation.gallery import read_faces
 from far_keras.evaluation.mask_scores import group_masks
+from far_keras.files import atomic_path
 from far_keras.models.forward import compile_forward
 from far_keras.schema import REGIONS
 
@@ -42,7 +42,7 @@ class Occlusion:
             group's, or covers at least half of the group's mask, as the lower face does with the
             mouth's. A group of the whole head owns every region.
         moved: (N, G, R) mean over the group's attributes of the absolute change of the
-            probability, in [0, 1]; NaN for a region that the picture does not show.
+            probability, in [0, 1]; NaN for a region that the image does not show.
     """
 
     name: str
@@ -52,14 +52,14 @@ class Occlusion:
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """(G, R) means over the pictures; NaN for a region that none shows."""
+        """(G, R) means over the images; NaN for a region that none shows."""
         known = np.isfinite(self.moved)
         total = np.where(known, self.moved, 0.0).sum(axis=0)
         with np.errstate(invalid="ignore"):
             return total / known.sum(axis=0)
 
     def shares(self, resamples: int = 1000, seed: int = 0) -> dict[str, tuple[float, ...]]:
-        """Mean change by own and by foreign regions, with 95% intervals over pictures.
+        """Mean change by own and by foreign regions, with 95% intervals over images.
 
         Groups of the whole head are left out: no region is foreign to them.
         """
@@ -82,22 +82,22 @@ def occlude(
     count: int = 200,
     batch_size: int = 32,
 ) -> list[Occlusion]:
-    """Measures networks on the first pictures of a split that have masks.
+    """Measures networks on the first images of a split that have masks.
 
     Args:
         models: By name.
         records: Folder that `far_keras.datasets.annotate` wrote.
         split: ``"train"``, ``"valid"`` or ``"test"``.
-        count: Number of pictures, or all that there are.
-        batch_size: Pictures at once.
+        count: Number of images, or all that there are.
+        batch_size: Images at once.
 
     Raises:
-        DatasetError: The records cannot be used, or no picture of the split has masks.
+        DatasetError: The records cannot be used, or no image of the split has masks.
     """
     found = read_faces(records, split, list(range(count))).values()
     faces = [(image, regions) for image, regions in found if regions is not None and regions.any()]
     if not faces:
-        raise DatasetError(f"{records}: the split {split!r} has no picture with masks")
+        raise DatasetError(f"{records}: the split {split!r} has no image with masks")
     return [_occlude(name, model, faces, batch_size) for name, model in models.items()]
 
 
@@ -234,7 +234,7 @@ def _occlude(
 
 
 def _covers(loaded: LoadedModel, faces: Sequence[tuple[NDArray, NDArray]]) -> NDArray[np.bool_]:
-    """(G, R): whether a region covers at least half of a group's mask, over all pictures."""
+    """(G, R): whether a region covers at least half of a group's mask, over all images."""
     shared = np.zeros((loaded.schema.num_groups, len(HIDDEN)))
     areas = np.zeros((loaded.schema.num_groups, 1))
     for _, regions in faces:

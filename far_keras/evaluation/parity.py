@@ -1,6 +1,6 @@
 """Does an exported file answer what the network answers that it was made of?
 
-Measured on a whole split: one picture says nothing of decisions near their thresholds, nor of
+Measured on a whole split: one image says nothing of decisions near their thresholds, nor of
 accuracy.
 """
 
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import DatasetError
 from far_keras.evaluation.bootstrap import (
     Answers,
@@ -29,6 +28,7 @@ from far_keras.evaluation.bootstrap import (
 from far_keras.evaluation.figures import Figure
 from far_keras.evaluation.formatting import format_figure
 from far_keras.evaluation.scores import attribute_scores, mask_iou, mean_over_attributes
+from far_keras.files import atomic_path
 from far_keras.schema import MISSING
 
 if TYPE_CHECKING:
@@ -44,16 +44,16 @@ _KERAS = "Keras"
 
 @dataclass(frozen=True)
 class FileParity:
-    """One file beside the network it was made of, on the same pictures.
+    """One file beside the network it was made of, on the same images.
 
     Args:
         name: What the file is called in the report.
         path: Where it is.
         size: Its bytes.
-        difference: Mean over pictures and attributes of the probabilities' absolute difference.
+        difference: Mean over images and attributes of the probabilities' absolute difference.
         largest_difference: The greatest of these.
         mask_difference: Mean absolute difference of the masks' probabilities; NaN without masks.
-        agreement: By attribute, the share of pictures with the same decision.
+        agreement: By attribute, the share of images with the same decision.
         accuracy: Of the decisions at the thresholds, mean over attributes, with its 95% interval.
         accuracy_change: Accuracy less the network's, with the paired interval.
         mask_iou: Mean over groups of the overlap with landmark masks; None without masks.
@@ -84,8 +84,8 @@ class Parity:
 
     Args:
         records: The folder of records.
-        split: Which pictures of it.
-        pictures: How many.
+        split: Which images of it.
+        images: How many.
         accuracy: The network's, of its decisions at the thresholds, with its 95% interval.
         mask_iou: The network's, mean over groups; None without masks.
         untaught: Attributes that the network was not taught: their decisions are noise.
@@ -196,7 +196,7 @@ def parity_table(parity: Parity) -> RenderableType:
     """The comparison as a table for `rich`."""
     from rich.table import Table
 
-    table = Table(title=f"{parity.pictures} pictures of the split {parity.split!r}, in percent")
+    table = Table(title=f"{parity.pictures} images of the split {parity.split!r}, in percent")
     table.add_column("file")
     for column in ("difference", "same", "least the same", "accuracy", "change", "mask IoU"):
         table.add_column(column, justify="right", no_wrap=True)

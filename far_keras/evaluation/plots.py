@@ -1,4 +1,4 @@
-"""Pictures of figures: a dot plot of all attributes, and training curves."""
+"""Images of figures: a dot plot of all attributes, and training curves."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from far_keras.atomic import atomic_path
 from far_keras.evaluation.figures import MAJORITY, Evaluation, describe_data
+from far_keras.files import atomic_path
 
 __all__ = ["plot_attributes", "plot_curves"]
 

@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from far_keras.atomic import atomic_path
 from far_keras.evaluation.figures import (
     MAJORITY,
     Evaluation,
@@ -22,6 +21,7 @@ from far_keras.evaluation.formatting import (
 )
 from far_keras.evaluation.mask_report import mask_tables, plain_masks
 from far_keras.evaluation.plots import plot_attributes
+from far_keras.files import atomic_path
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -45,8 +45,8 @@ def attribute_scores(
         probabilities: (N, A), any real numbers that rise with "yes"; at least the attribute's
             threshold counts as yes.
         thresholds: (A,) or one number for all attributes.
-        weights: (N, R), how often each picture counts in each of R resamples; None for one count
-            of each picture.
+        weights: (N, R), how often each image counts in each of R resamples; None for one count
+            of each image.
 
     Returns:
         For each of `METRICS` an array (A,), or (R, A) with `weights`. NaN where undefined:
@@ -63,7 +63,7 @@ def attribute_scores(
     weight = np.ones((count, 1)) if weights is None else np.asarray(weights, float)
     if weight.ndim != 2 or len(weight) != count:
         raise DatasetError(
-            f"weights: expected a row for each of {count} pictures, shape ({count}, R). "
+            f"weights: expected a row for each of {count} images, shape ({count}, R). "
             f"Received: {weight.shape}"
         )
     answers = probabilities >= threshold
@@ -93,7 +93,7 @@ def roc_auc(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike) -> 
     Args:
         labels: (N,), 1, 0 or `MISSING`.
         probabilities: (N,).
-        weights: (N, R), how often each picture counts.
+        weights: (N, R), how often each image counts.
 
     Returns:
         (R,), NaN where one class has no weight.
@@ -137,29 +137,29 @@ def prevalence(labels: ArrayLike) -> tuple[Array, NDArray[np.int64]]:
 
 
 def majority_answer(train_labels: ArrayLike) -> Array:
-    """What someone who never looks at the picture answers: the training split's majority.
+    """What someone who never looks at the image answers: the training split's majority.
 
     Args:
         train_labels: (N, A) of the training split, never of the split that is scored.
 
     Returns:
         (A,) of 1.0 and 0.0; 0.0 at a tie and where no label is known. Used as probabilities for
-        every picture, its ROC AUC and balanced accuracy are 0.5.
+        every image, its ROC AUC and balanced accuracy are 0.5.
     """
     labels = np.asarray(train_labels)
     return ((labels == 1).sum(axis=0) > (labels == 0).sum(axis=0)).astype(float)
 
 
 def mask_iou(masks: ArrayLike, predicted: ArrayLike, level: float = 0.5) -> Array:
-    """Intersection over union of predicted and given masks, picture by picture.
+    """Intersection over union of predicted and given masks, image by image.
 
     Args:
-        masks: (N, h, w, G) in [0, 1]; a picture of `MISSING` has no masks, one of zeros no face.
+        masks: (N, h, w, G) in [0, 1]; an image of `MISSING` has no masks, one of zeros no face.
         predicted: (N, h, w, G), probabilities.
         level: A value of at least this much counts as inside, in both.
 
     Returns:
-        (N, G); NaN where a picture has no masks or no face, or both masks are empty.
+        (N, G); NaN where an image has no masks or no face, or both masks are empty.
     """
     masks, predicted = np.asarray(masks), np.asarray(predicted)
     if masks.ndim != 4 or masks.shape != predicted.shape:
@@ -184,7 +184,7 @@ def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray, NDAr
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
     if labels.ndim != 2 or labels.shape != probabilities.shape:
         raise DatasetError(
-            "labels and probabilities: expected two arrays of one shape (pictures, attributes). "
+            "labels and probabilities: expected two arrays of one shape (images, attributes). "
             f"Received: {labels.shape} and {probabilities.shape}"
         )
     if not np.isin(labels, (1, 0, MISSING)).all():

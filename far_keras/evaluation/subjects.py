@@ -1,4 +1,4 @@
-"""What an evaluation is of: the stored models, each once, and the pictures of a split."""
+"""What an evaluation is of: the stored models, each once, and the images of a split."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures that are measured on.
+    """The images that are measured on.
 
     Args:
         manifest: Of the records.
-        clusters: (N,) what is resampled together: a person's pictures; None resamples pictures.
+        clusters: (N,) what is resampled together: a person's images; None resamples images.
         data: What reports say of them.
     """
 
@@ -85,7 +85,7 @@ def open_pictures(records: str | Path, split: str) -> Pictures:
     manifest = read_manifest(records)
     table = read_table_of_records(records, split)
     if not table.files:
-        raise DatasetError(f"{records}: the split {split!r} has no pictures to measure on")
+        raise DatasetError(f"{records}: the split {split!r} has no images to measure on")
     clusters, persons = person_clusters(table.identities)
     data = {
         "records": str(records),

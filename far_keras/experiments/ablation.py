@@ -34,11 +34,11 @@ class Ablation:
             ``"focus"`` and ``"others"``): one row an arm. The test set ``"test"`` is the test split
             of the records that were trained on.
         focus: The attributes of the part ``"focus"``.
-        pictures: By test set, the number of pictures.
-        persons: By test set, the number of persons in them; a picture of nobody known counts as
+        images: By test set, the number of images.
+        persons: By test set, the number of persons in them; an image of nobody known counts as
             one.
         attributes: By test set, by part of the attributes: the number that the means are over.
-        synthetic: Whether the pictures are rendered.
+        synthetic: Whether the images are rendered.
     """
 
     settings: Mapping[str, Any]
@@ -69,7 +69,7 @@ def ablate(
     resamples: int = 1000,
     console: Console | None = None,
 ) -> Ablation:
-    """Trains every arm with every seed on every number of pictures, and compares them.
+    """Trains every arm with every seed on every number of images, and compares them.
 
     Resumable, see `run_jobs`: what is done is in ``output/answers``.
 
@@ -80,10 +80,10 @@ def ablate(
         arms: Names in `ARMS` and `TRANSFER_ARMS`; None for all of the former. The reference is
             always among them.
         seeds: Of the trainings, at least one; three or more for a claim.
-        sizes: Numbers of training pictures.
+        sizes: Numbers of training images.
         backbone: Of all networks.
         image_size: Height and width of the input in pixels.
-        epochs: Passes over the training pictures, the same number for every size.
+        epochs: Passes over the training images, the same number for every size.
         training: Further fields of `TrainConfig` for every training.
         shifted: By name, further folders of records to measure on, with all of their splits, such
             as faces whose attributes go together in another way.
@@ -97,7 +97,7 @@ def ablate(
         ArmError: An unknown arm, no seed or no size, a seed or size given twice, or an arm that
             is given true masks and a test set without them.
         ConfigError: An arm that cannot be trained with these settings.
-        DatasetError: The records cannot be used, have fewer training pictures than a size, or
+        DatasetError: The records cannot be used, have fewer training images than a size, or
             lack labels for any figure that is asked of them.
     """
     chosen = choose_arms(arms)
@@ -108,7 +108,7 @@ def ablate(
     if max(sizes) > manifest.count("train"):
         raise DatasetError(
             f"{records}: sizes: expected at most {manifest.count('train')}, the number of training "
-            f"pictures. Received: {max(sizes)}"
+            f"images. Received: {max(sizes)}"
         )
     tests: dict[str, tuple[str, tuple[str, ...]]] = {"test": (str(records), ("test",))}
     tests |= {

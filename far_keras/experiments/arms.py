@@ -51,7 +51,7 @@ ARMS: dict[str, Arm] = {
             "baseline_p4", "the same, ending at P4 like the reference", "baseline", {"level": "P4"}
         ),
         # Masks.
-        Arm("ones", "no masks: every group sees the whole picture", model={"masks": "ones"}),
+        Arm("ones", "no masks: every group sees the whole image", model={"masks": "ones"}),
         Arm("unet", "the paper's separate mask network", model={"mask_network": "unet"}),
         Arm("taught_true", "masks taught by the true regions", training={"masks": "true"}),
         Arm(
@@ -88,7 +88,7 @@ ARMS: dict[str, Arm] = {
             training={"masks": "true"},
         ),
         # Training.
-        Arm("swap", "regions swapped in half of the pictures", training={"region_swap": 0.5}),
+        Arm("swap", "regions swapped in half of the images", training={"region_swap": 0.5}),
     )
 }
 """By name, in the order of the tables."""
@@ -106,15 +106,15 @@ TRANSFER_ARMS: dict[str, Arm] = {
         Arm("frozen_backbone", "the backbone as ImageNet left it", training={"backbone_rate": 0.0}),
         Arm(
             "mix_style",
-            "styles mixed in the backbone, of half of the pictures",
+            "styles mixed in the backbone, of half of the images",
             training={"mix_style": 0.5},
         ),
-        Arm("strong", "the look of pictures changed further", training={"photometric": "strong"}),
+        Arm("strong", "the look of images changed further", training={"photometric": "strong"}),
         Arm("larger_input", "160 pixels a side", training={"image_size": 160}),
         Arm("longer_schedule", "12 epochs", training={"epochs": 12}),
     )
 }
-"""By name: what may help a network to answer pictures of another kind than it learned from.
+"""By name: what may help a network to answer images of another kind than it learned from.
 
 They are trained when they are asked for by name.
 """

@@ -48,16 +48,16 @@ def compare(
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[ArmFigures]:
-    """Scores arms that were trained with the same seeds and answered the same pictures.
+    """Scores arms that were trained with the same seeds and answered the same images.
 
-    The interval of a difference holds for other test pictures and other seeds: each resample draws
+    The interval of a difference holds for other test images and other seeds: each resample draws
     persons, and seeds as pairs of the arm and the reference, with replacement. With three seeds
     the latter is coarse, and better than leaving it out.
 
     Args:
         said: By arm, a test set's answers of each seed, in the same order of seeds.
         reference: The arm that the others are compared with.
-        identities: (N,) for resampling whole persons; None resamples pictures.
+        identities: (N,) for resampling whole persons; None resamples images.
         columns: The attributes that the means are over; None for all.
         resamples: Number of resamples.
         seed: Of the resampling.

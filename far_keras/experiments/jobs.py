@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
-from far_keras.atomic import atomic_path
+from far_keras.files import atomic_path
 
 __all__ = ["Job", "Said", "load_answers", "run_jobs"]
 

@@ -1,4 +1,4 @@
-"""Writes a study down: a Markdown table, JSON, and a picture of the differences."""
+"""Writes a study down: a Markdown table, JSON, and an image of the differences."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from far_keras.atomic import atomic_path
 from far_keras.experiments.ablation import Ablation
 from far_keras.experiments.arms import REFERENCE, Arm
 from far_keras.experiments.comparison import ArmFigures
+from far_keras.files import atomic_path
 
 __all__ = ["ablation_table", "difference_plot", "write_ablation"]
 
@@ -27,7 +27,7 @@ def write_ablation(ablation: Ablation, folder: str | Path) -> list[Path]:
 
 
 def ablation_table(ablation: Ablation) -> str:
-    """Markdown: for each number of training pictures and each test set a table, one line an arm."""
+    """Markdown: for each number of training images and each test set a table, one line an arm."""
     settings = ablation.settings
     kind = "Synthetic (rendered)" if ablation.synthetic else "Photographed"
     lines = [
@@ -42,8 +42,8 @@ def ablation_table(ablation: Ablation) -> str:
                 which = {"all": "", "focus": f", {', '.join(ablation.focus)}"}
                 lines += [
                     "",
-                    f"**{size:,} training pictures, test set {test!r} ({ablation.pictures[test]:,} "
-                    f"pictures of {ablation.persons[test]:,} persons{_means(ablation, test, part)})"
+                    f"**{size:,} training images, test set {test!r} ({ablation.pictures[test]:,} "
+                    f"images of {ablation.persons[test]:,} persons{_means(ablation, test, part)})"
                     f"{which.get(part, ', the other attributes')}**",
                     "",
                     "| arm | what changes | ROC AUC | difference | balanced accuracy | difference "
@@ -85,7 +85,7 @@ def difference_plot(ablation: Ablation, path: str | Path) -> Path:
         panel.axvline(0, color="#888888", linewidth=0.8)
         panel.set_yticks(range(len(others)), list(reversed(others)))
         panel.set_ylim(-0.6, len(others) - 0.4)
-        panel.set_title(f"{size:,} pictures: {title}", fontsize=9)
+        panel.set_title(f"{size:,} images: {title}", fontsize=9)
         panel.tick_params(labelsize=8)
         panel.grid(axis="x", color="#dddddd", linewidth=0.6)
         panel.set_axisbelow(True)

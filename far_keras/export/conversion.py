@@ -15,7 +15,7 @@ __all__ = ["convert"]
 
 
 def convert(loaded: LoadedModel, float16: bool = False) -> bytes:
-    """Converts a model for one picture; batch normalisation is folded into the convolutions.
+    """Converts a model for one image; batch normalisation is folded into the convolutions.
 
     Args:
         loaded: The model.

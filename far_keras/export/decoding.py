@@ -1,4 +1,4 @@
-"""Encoded pictures to what the network sees, inside a TensorFlow graph."""
+"""Encoded images to what the network sees, inside a TensorFlow graph."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from far_keras.datasets.pipeline import resize_images
 __all__ = ["MAX_PIXELS", "decode_pictures", "squash"]
 
 MAX_PIXELS = 2**25
-"""Pixels that an encoded picture may have at most, some 33 million: 100 MB when decoded. A file of
+"""Pixels that an encoded image may have at most, some 33 million: 100 MB when decoded. A file of
 a few kilobytes can claim billions and take a server's memory with it."""
 
-# Pictures decoded side by side: their memory adds up.
+# Images decoded side by side: their memory adds up.
 _PARALLEL = 4
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -20,7 +20,7 @@ _PNG_SIZE = 16  # where a PNG's header has width and height, 4 bytes each, high 
 
 
 def squash(images: tf.Tensor, size: int) -> tf.Tensor:
-    """Pictures of any size as the network is trained on them.
+    """Images of any size as the network is trained on them.
 
     Args:
         images: uint8 or float32 (N, H, W, 3) in [0, 255].
@@ -32,7 +32,7 @@ def squash(images: tf.Tensor, size: int) -> tf.Tensor:
     """
     shape = tf.shape(images)
     # Some networks fail on an empty batch with a message about their inner shapes.
-    some = tf.debugging.Assert(shape[0] > 0, ["expected at least one picture"])
+    some = tf.debugging.Assert(shape[0] > 0, ["expected at least one image"])
     with tf.control_dependencies([some]):
         shape = tf.identity(shape)
     fits = tf.logical_and(tf.equal(shape[1], size), tf.equal(shape[2], size))
@@ -45,25 +45,25 @@ def squash(images: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def decode_pictures(pictures: tf.Tensor, size: int) -> tf.Tensor:
-    """Encoded pictures as the network sees them.
+    """Encoded images as the network sees them.
 
     JPEG is decoded exactly as Pillow does it; transparent parts of a PNG are laid over white, as
     `far_keras.images.read_image` does. A rotation noted in EXIF is not applied. Other formats are
     refused, WebP because TensorFlow 2.21 writes beyond its memory on an animated one.
 
     Args:
-        pictures: string (N,), the contents of JPEG or PNG files of any size.
+        images: string (N,), the contents of JPEG or PNG files of any size.
         size: Side S.
 
     Returns:
-        float32 (N, S, S, 3) in [0, 255]. Running it raises InvalidArgumentError for a picture of
+        float32 (N, S, S, 3) in [0, 255]. Running it raises InvalidArgumentError for an image of
         another format, a damaged one, or one of more than `MAX_PIXELS`.
     """
 
     def decode(picture: tf.Tensor) -> tf.Tensor:
         return squash(_decode(picture)[None], size)[0]
 
-    some = tf.debugging.Assert(tf.size(pictures) > 0, ["expected at least one picture"])
+    some = tf.debugging.Assert(tf.size(pictures) > 0, ["expected at least one image"])
     with tf.control_dependencies([some]):
         return tf.map_fn(
             decode,
@@ -74,7 +74,7 @@ def decode_pictures(pictures: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _decode(picture: tf.Tensor) -> tf.Tensor:
-    """One picture, uint8 (H, W, 3)."""
+    """One image, uint8 (H, W, 3)."""
     is_jpeg = tf.equal(tf.strings.substr(picture, 0, len(_JPEG)), _JPEG)
     is_png = tf.equal(tf.strings.substr(picture, 0, len(_PNG)), _PNG)
     known = tf.debugging.Assert(
@@ -112,5 +112,5 @@ def _check_size(height: tf.Tensor, width: tf.Tensor) -> tf.Operation:
     pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
     return tf.debugging.Assert(
         pixels <= MAX_PIXELS,
-        [f"expected a picture of at most {MAX_PIXELS} pixels; scale it down"],
+        [f"expected an image of at most {MAX_PIXELS} pixels; scale it down"],
     )

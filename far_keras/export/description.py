@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from far_keras.calibration import Calibration
 from far_keras.errors import FarError, ModelError
-from far_keras.faces.alignment import ALIGNED_SIZE, EYES
-from far_keras.models.calibration import Calibration
+from far_keras.faces.alignment import ALIGNED_EYES, ALIGNED_SIZE
 from far_keras.models.inputs import require_recogniser
 from far_keras.schema import AttributeSchema, Group
 
@@ -30,7 +30,7 @@ _INPUT = {
     "frame": {
         "width": ALIGNED_SIZE[1],
         "height": ALIGNED_SIZE[0],
-        "eyes": [list(eye) for eye in EYES],
+        "eyes": [list(eye) for eye in ALIGNED_EYES],
     },
     "channels": "RGB",
     "range": [0, 255],
@@ -55,8 +55,8 @@ class ModelDescription:
         calibration: How logits become probabilities.
         provenance: How and from what the model was made; empty if unknown.
         licence: What may be done with the model; empty if nobody said.
-        input: What a picture must be: ``frame`` (width, height, and x, y of the eyes' centres in
-            it, the eye on the picture's left first), ``channels``, ``range`` and ``resize``.
+        input: What an image must be: ``frame`` (width, height, and x, y of the eyes' centres in
+            it, the eye on the image's left first), ``channels``, ``range`` and ``resize``.
     """
 
     name: str

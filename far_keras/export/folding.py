@@ -53,7 +53,7 @@ def fold_batch_normalization(model: keras.Model) -> FoldedWeights:
     used once. It stays in the network with the factor 1, so nothing but weights changes.
 
     Args:
-        model: From one picture input to outputs, computing in float32; it is left as it is.
+        model: From one image input to outputs, computing in float32; it is left as it is.
     """
     graph = _trace(model)
     positions = {id(v.value.handle): i for i, v in enumerate(model.variables)}

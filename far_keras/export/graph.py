@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["PICTURE_FEATURE", "SIGNATURES", "write_graph"]
 
 PICTURE_FEATURE = "image/encoded"
-"""What ``tf.Example``s for ``classify`` call the encoded picture; TensorFlow's usual name."""
+"""What ``tf.Example``s for ``classify`` call the encoded image; TensorFlow's usual name."""
 
 SIGNATURES = ("serving_default", "serve_uint8", "serve_float", "classify", "describe")
 """The signatures of an exported model; `write_graph` says what they take and give."""
@@ -26,7 +26,7 @@ SIGNATURES = ("serving_default", "serve_uint8", "serve_float", "classify", "desc
 def write_graph(model: keras.Model, description: ModelDescription, folder: str) -> None:
     """Writes ``saved_model.pb``, ``variables/`` and ``assets/``.
 
-    The first three signatures differ in what they take: ``serving_default`` the encoded pictures
+    The first three signatures differ in what they take: ``serving_default`` the encoded images
     ``image_bytes`` (string, (N,); JPEG or PNG of any size), ``serve_uint8`` and ``serve_float`` the
     pixels ``images`` (uint8 or float32 in [0, 255], (N, H, W, 3), resized where H or W is not
     ``image_size``). They give
@@ -36,7 +36,7 @@ def write_graph(model: keras.Model, description: ModelDescription, folder: str) 
     - ``masks``: float32 (N, h, w, G) probabilities, unless the model has none.
 
     ``classify`` is for TF Serving's Classify, with the names that it wants: ``inputs``, string
-    (N,), are serialized ``tf.Example`` with an encoded picture as ``image/encoded``; ``classes``,
+    (N,), are serialized ``tf.Example`` with an encoded image as ``image/encoded``; ``classes``,
     string (N, A), are the attributes' names and ``scores``, float32 (N, A), what ``attributes`` is
     above.
 
@@ -44,7 +44,7 @@ def write_graph(model: keras.Model, description: ModelDescription, folder: str) 
     whatever they are: TF Serving with batching refuses requests without an input.
 
     Args:
-        model: From pictures (B, S, S, 3) to logits, computing in float32.
+        model: From images (B, S, S, 3) to logits, computing in float32.
         description: Of the model.
         folder: Where to write.
     """

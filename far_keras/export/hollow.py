@@ -21,12 +21,12 @@ from ai_edge_litert import schema_py_generated
 from numpy.typing import NDArray
 
 import far_keras
-from far_keras.atomic import atomic_path
 from far_keras.errors import ModelError
 from far_keras.export.description import describe
 from far_keras.export.flatbuffer import read_flatbuffer, write_flatbuffer
 from far_keras.export.tflite_metadata import read_metadata, with_metadata
 from far_keras.export.tflite_runner import TFLiteModel
+from far_keras.files import atomic_path
 from far_keras.models import storage
 
 __all__ = ["load_hollow", "write_hollow"]

@@ -21,7 +21,7 @@ __all__ = ["ExportedModel", "load_saved_model"]
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """An exported model, ready to use. Call it with pictures.
+    """An exported model, ready to use. Call it with images.
 
     Args:
         folder: The version's folder.

@@ -1,6 +1,6 @@
 """The network as a phone computes it: the same answers from operations that its runtime is good at.
 
-Some layers of mask-guided networks are written for batches and for gradients. For one picture
+Some layers of mask-guided networks are written for batches and for gradients. For one image
 there are cheaper ways that give the same result: fewer operations, none that the runtime's fast
 path (XNNPACK) leaves to the slow one, and dense layers whose weights can be quantised channel by
 channel.
@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from far_keras.calibration import Calibration
 from far_keras.layers import (
     AreaResize,
     GroupedDense,
@@ -22,7 +23,6 @@ from far_keras.layers import (
     GroupGlobalFusion,
     GroupPooling,
 )
-from far_keras.models.calibration import Calibration
 
 __all__ = ["HEAD", "phone_model"]
 
@@ -33,12 +33,12 @@ HEAD = "phone_head"
 def phone_model(
     model: keras.Model, calibration: Calibration, attributes: Sequence[str]
 ) -> keras.Model:
-    """A model of one picture, with probabilities for answers, that computes what `model` does.
+    """A model of one image, with probabilities for answers, that computes what `model` does.
 
     It shares the weights of `model`: use it before `model` is trained on.
 
     Args:
-        model: What `far_keras.models.variants.build_model` made: from pictures (B, S, S, 3) to
+        model: What `far_keras.models.variants.build_model` made: from images (B, S, S, 3) to
             logits ``attributes`` (B, A) and perhaps ``masks`` (B, h, w, G).
         calibration: How attribute logits become probabilities.
         attributes: The A names, in the model's order.

@@ -1,4 +1,4 @@
-"""Post-training quantisation of a float .tflite file, calibrated on pictures."""
+"""Post-training quantisation of a float .tflite file, calibrated on images."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def quantize_int8(content: bytes, pictures: Iterable[np.ndarray]) -> bytes:
 
     Args:
         content: A float32 .tflite file of `phone_model`.
-        pictures: Training pictures (S, S, 3) in [0, 255], at least one: they show which values
+        images: Training images (S, S, 3) in [0, 255], at least one: they show which values
             occur between the operations.
     """
     from litert_quantizer import qtyping, quantizer

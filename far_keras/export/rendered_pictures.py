@@ -15,7 +15,7 @@ def rendered_pictures(image_size: int, count: int, seed: int = 0) -> Iterator[np
     """Synthetic faces as a network is given them in training, one a person.
 
     Args:
-        image_size: Side S of the pictures.
+        image_size: Side S of the images.
         count: How many; each takes about a tenth of a second.
         seed: Of the persons.
 

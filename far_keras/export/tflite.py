@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import far_keras
-from far_keras.atomic import atomic_path
 from far_keras.datasets.manifest import MANIFEST_FILE, read_manifest
 from far_keras.errors import ModelError
 from far_keras.export.conversion import convert
 from far_keras.export.description import describe
 from far_keras.export.flatbuffer import operations
 from far_keras.export.tflite_metadata import with_metadata
+from far_keras.files import atomic_path
 from far_keras.models.flops import count_flops
 from far_keras.models.inputs import require_recogniser
 from far_keras.models.storage import LoadedModel, load_in_float32
@@ -37,7 +37,7 @@ PRECISIONS = ("float32", "float16", "dynamic", "int8")
 """What a file computes with: float32; float32 with weights stored as float16 or as int8; int8."""
 
 CALIBRATION_PICTURES = 200
-"""Training pictures that show the int8 file which values occur."""
+"""Training images that show the int8 file which values occur."""
 
 
 def export_tflite(
@@ -52,7 +52,7 @@ def export_tflite(
 ) -> dict[str, Path]:
     """Writes a model as ``<name>-<precision>.tflite``, one file a precision.
 
-    Every file takes one picture, "image" (1, S, S, 3): uint8 for int8, float32 in [0, 255] for the
+    Every file takes one image, "image" (1, S, S, 3): uint8 for int8, float32 in [0, 255] for the
     others. It answers probabilities, float32: "attributes" (1, A), calibrated, and "masks"
     (1, h, w, G) if the model has them. It needs nothing beside the runtime's own operations. What
     it must be told and what it answers stands in the file: see `read_metadata`.
@@ -62,7 +62,7 @@ def export_tflite(
         folder: Where to write; made if missing. Earlier files of the same name are replaced.
         name: What the model is called; None for the name of its folder or its variant.
         precisions: Which of `PRECISIONS` to write.
-        pictures: For int8: training pictures (S, S, 3) in [0, 255], such as
+        images: For int8: training images (S, S, 3) in [0, 255], such as
             `calibration_pictures` gives.
         pictures_from: Where they come from, for the file's metadata.
         licence: What may be done with the model, for the same.
@@ -72,7 +72,7 @@ def export_tflite(
 
     Raises:
         ModelError: `model` is no model, a precision is unknown, int8 is asked for without
-            pictures, or the network needs an operation that the runtime does not have.
+            images, or the network needs an operation that the runtime does not have.
         OSError: `folder` cannot be written.
 
     Example:
@@ -84,7 +84,7 @@ def export_tflite(
     calibration = None if pictures is None else [np.asarray(picture) for picture in pictures]
     if "int8" in precisions and not calibration:
         raise ModelError(
-            "pictures: expected training pictures for the precision int8. Received: none; give "
+            "images: expected training images for the precision int8. Received: none; give "
             "some, such as calibration_pictures(records, image_size)"
         )
     if name is None:
@@ -125,11 +125,11 @@ def calibration_pictures(
     schema: AttributeSchema,
     count: int = CALIBRATION_PICTURES,
 ) -> Iterator[np.ndarray]:
-    """The first training pictures of a folder of records.
+    """The first training images of a folder of records.
 
     Args:
         records: Folder that `far-keras annotate` wrote.
-        image_size: Side S of the pictures.
+        image_size: Side S of the images.
         schema: The model's.
         count: How many, if there are as many.
 
@@ -155,7 +155,7 @@ def calibration_pictures(
 
 
 def name_of_records(records: str | Path) -> str:
-    """Which pictures a folder of records holds, wherever it lies: for ``pictures_from``.
+    """Which images a folder of records holds, wherever it lies: for ``pictures_from``.
 
     The hash is that of ``manifest_sha256`` in the provenance of a model trained on them.
     """

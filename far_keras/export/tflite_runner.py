@@ -20,7 +20,7 @@ __all__ = ["TFLiteModel", "load_tflite"]
 
 
 class TFLiteModel:
-    """A .tflite file, ready to use. Call it with pictures.
+    """A .tflite file, ready to use. Call it with images.
 
     Threads may share it; they wait for each other.
 
@@ -65,7 +65,7 @@ class TFLiteModel:
             description: What its inputs and outputs mean.
             facts: About the file.
             flatbuffer: The network with its weights.
-            threads: How many the runtime may use for one picture.
+            threads: How many the runtime may use for one image.
 
         Raises:
             ModelError: LiteRT cannot be imported, or refuses the network.
@@ -93,7 +93,7 @@ class TFLiteModel:
         return self.facts["precision"]
 
     def __call__(self, images: NDArray) -> dict[str, NDArray]:
-        """Answers pictures, one after another: the file takes one at a time.
+        """Answers images, one after another: the file takes one at a time.
 
         Args:
             images: uint8 (N, H, W, 3), or float32 in [0, 255]: aligned faces. They are resized
@@ -147,7 +147,7 @@ def load_tflite(
     Args:
         path: The .tflite file.
         schema: The schema that is wanted; None takes whatever the model has.
-        threads: How many the runtime may use for one picture.
+        threads: How many the runtime may use for one image.
 
     Raises:
         ModelError: The file is missing, no .tflite, without this package's metadata, truncated or

@@ -12,7 +12,7 @@ from PIL import Image
 
 from far_keras.export.description import ModelDescription
 from far_keras.export.graph import PICTURE_FEATURE
-from far_keras.faces.alignment import ALIGNED_SIZE
+from far_keras.geometry import ALIGNED_SIZE
 
 if TYPE_CHECKING:
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
@@ -27,7 +27,7 @@ _GREY = 128
 
 
 def write_warmup(description: ModelDescription, folder: str | Path) -> Path:
-    """Writes requests for each signature, with one picture and with some.
+    """Writes requests for each signature, with one image and with some.
 
     Without them the first requests take ten times as long as the later ones, since TensorFlow
     optimises a graph when it is first run.
@@ -66,7 +66,7 @@ def _logs(size: int) -> Iterator[PredictionLog]:
 
 
 def _inputs(size: int) -> Iterator[tuple[str, str, Any]]:
-    """Signature, input and its value: pictures of the network's size, and of the aligned one."""
+    """Signature, input and its value: images of the network's size, and of the aligned one."""
     for count in _BATCHES:
         yield "describe", "rows", tf.make_tensor_proto(0, tf.int32, (count,))
     for height, width in ((size, size), ALIGNED_SIZE):

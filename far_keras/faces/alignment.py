@@ -1,4 +1,4 @@
-"""Any photograph of a face, turned and scaled into the frame of CelebA's aligned pictures."""
+"""Any photograph of a face, turned and scaled into the frame of CelebA's aligned images."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ import numpy as np
 from PIL import Image
 
 from far_keras.faces.landmarks import NUM_LANDMARKS
+from far_keras.geometry import ALIGNED_EYES, ALIGNED_SIZE
 
-__all__ = ["ALIGNED_SIZE", "EYES", "AlignedFace", "align", "eye_centers", "eye_similarity"]
-
-ALIGNED_SIZE = (218, 178)
-"""Height and width of CelebA's aligned pictures."""
-
-EYES = ((69.5, 111.0), (108.5, 111.0))
-"""Where CelebA's frame has the eyes on the picture's left and right: x, y of pixel centres."""
+__all__ = ["AlignedFace", "align", "eye_centers", "eye_similarity"]
 
 # The mesh's points along the lids. Their mean stays where it is when the gaze moves; the iris's
 # centre does not.
@@ -73,7 +68,7 @@ class AlignedFace:
 
 
 def align(image: np.ndarray, landmarks: np.ndarray) -> AlignedFace:
-    """Rotates, scales and shifts a photograph so that the eyes come to lie at `EYES`.
+    """Rotates, scales and shifts a photograph so that the eyes come to lie at `ALIGNED_EYES`.
 
     Beyond the photograph its border is repeated. Scaling down averages the pixels, so that fine
     structures do not turn into patterns.
@@ -94,7 +89,7 @@ def align(image: np.ndarray, landmarks: np.ndarray) -> AlignedFace:
 
 
 def eye_centers(landmarks: np.ndarray) -> np.ndarray:
-    """Means of the lids' points: float64 (2, 2), x and y of the picture's left and right eye."""
+    """Means of the lids' points: float64 (2, 2), x and y of the image's left and right eye."""
     if landmarks.ndim != 2 or len(landmarks) != NUM_LANDMARKS or landmarks.shape[1] not in (2, 3):
         raise ValueError(
             f"landmarks: expected shape ({NUM_LANDMARKS}, 2) or ({NUM_LANDMARKS}, 3). "
@@ -105,12 +100,12 @@ def eye_centers(landmarks: np.ndarray) -> np.ndarray:
 
 
 def eye_similarity(landmarks: np.ndarray) -> np.ndarray:
-    """The rotation, scale and shift that brings the eyes to `EYES`: float64 (2, 3)."""
+    """The rotation, scale and shift that brings the eyes to `ALIGNED_EYES`: float64 (2, 3)."""
     (left_x, left_y), (right_x, right_y) = eye_centers(landmarks)
     left, right = complex(left_x, left_y), complex(right_x, right_y)
     if abs(right - left) < 1e-3:
         raise ValueError("landmarks: expected two eyes in different places. Received: the same")
-    target_left, target_right = (complex(*eye) for eye in EYES)
+    target_left, target_right = (complex(*eye) for eye in ALIGNED_EYES)
     turn = (target_right - target_left) / (right - left)  # complex product: rotation and scale
     shift = target_left - turn * left
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])

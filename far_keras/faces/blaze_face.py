@@ -1,7 +1,7 @@
-"""MediaPipe's face detector, run over pictures of any size at once.
+"""MediaPipe's face detector, run over images of any size at once.
 
 The model (BlazeFace, V. Bazarevsky et al., arXiv 1907.05047) looks at 128 x 128 pixels and finds
-faces from about a fifth of that on. But it is convolutional: on a larger picture it answers for
+faces from about a fifth of that on. But it is convolutional: on a larger image it answers for
 every place in it. That costs a quarter of what half-overlapping tiles of 128 pixels do, whose
 pixels are each looked at four times.
 """
@@ -28,7 +28,7 @@ _SAME = 0.3  # intersection over union from which on two detections are of one f
 
 
 class BlazeFace:
-    """Finds faces of about 25 to 128 pixels in a picture.
+    """Finds faces of about 25 to 128 pixels in an image.
 
     Args:
         content: Of ``face_detector.tflite``.
@@ -47,7 +47,7 @@ class BlazeFace:
             image: uint8 RGB (H, W, 3).
 
         Returns:
-            float64 (n, 17): left, top, right, bottom; x and y of the eye on the picture's left,
+            float64 (n, 17): left, top, right, bottom; x and y of the eye on the image's left,
             the one on its right, nose tip, mouth, and both ear regions, all in pixels of `image`;
             and the confidence.
         """
@@ -102,7 +102,7 @@ class BlazeFace:
 
 
 def _fill(pixels: np.ndarray, image: np.ndarray) -> None:
-    """Writes a picture into the model's float32 input in [-1, 1], black around, as MediaPipe does.
+    """Writes an image into the model's float32 input in [-1, 1], black around, as MediaPipe does.
 
     The input is not kept: the model does not run while anyone refers to it.
     """

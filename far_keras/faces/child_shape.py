@@ -1,9 +1,9 @@
 """Whether a face has a child's proportions, from its landmarks alone.
 
-Children are not to be answered like grown-ups. The network does not tell them apart in photographs,
+Children are not to be answered like adults. The network does not tell them apart in photographs,
 their proportions do (docs/transfer.md). What is compared is the shape that is left of the 468
 points of the skin once position, size and rotation in space are taken out (Procrustes analysis;
-Kabsch 1976, https://doi.org/10.1107/S0567739476001873), so that neither light, skin nor picture
+Kabsch 1976, https://doi.org/10.1107/S0567739476001873), so that neither light, skin nor image
 count. `far_keras.pretraining.child_shape` fits it on rendered faces.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from far_keras.atomic import atomic_path
+from far_keras.files import atomic_path
 
 __all__ = ["CHILD_SHAPE", "SKIN", "ChildShape", "align_shapes"]
 
@@ -28,7 +28,7 @@ SKIN = 468
 
 @dataclass(frozen=True, eq=False)
 class ChildShape:
-    """A linear discriminant between the shapes of children's and grown-ups' faces.
+    """A linear discriminant between the shapes of children's and adults' faces.
 
     Args:
         mean: float64 (468, 3), what shapes are turned to, see `align_shapes`.

@@ -18,13 +18,13 @@ _UP = ((2, 10), (164, 151), (2, 9), (0, 8))
 class HeadFrame:
     """Coordinates fixed to a head.
 
-    Their origin is midway between the ears, x runs to the picture's right ear, y up and z out of
+    Their origin is midway between the ears, x runs to the image's right ear, y up and z out of
     the face; the unit is the face's width from ear to ear. Chin and top of the forehead have y of
     about -0.7 and 0.5, the crown of the head 0.9.
 
     Args:
         origin: float64 (3,) in pixels, depth included.
-        axes: float64 (3, 3): unit vectors of x, y and z as rows, in the picture's coordinates.
+        axes: float64 (3, 3): unit vectors of x, y and z as rows, in the image's coordinates.
         scale: Pixels per unit.
     """
 
@@ -50,5 +50,5 @@ class HeadFrame:
         )
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Where points (n, 3) of the head are in the picture: (n, 2), in pixels."""
+        """Where points (n, 3) of the head are in the image: (n, 2), in pixels."""
         return self.origin[:2] + self.scale * np.asarray(points, float) @ self.axes[:, :2]

@@ -1,4 +1,4 @@
-"""478 facial landmarks of the large faces in a picture, by MediaPipe's FaceLandmarker."""
+"""478 facial landmarks of the large faces in an image, by MediaPipe's FaceLandmarker."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class FaceLandmarker:
 
         Returns:
             For each face float32 (478, 3): x and y in pixels (whole numbers are pixel centres,
-            points may lie outside the picture), and depth z in pixels, negative towards the
+            points may lie outside the image), and depth z in pixels, negative towards the
             camera, relative to the head's centre. Empty if no face was found.
 
         Raises:
@@ -85,7 +85,7 @@ class FaceLandmarker:
         height, width = image.shape[:2]
         found = self._task.detect(to_mediapipe_image(image)).face_landmarks
         # MediaPipe's x * width counts from the centre of the first pixel, not from its edge: the
-        # sum of a point's x and its x in the mirrored picture tends to width - 1.
+        # sum of a point's x and its x in the mirrored image tends to width - 1.
         scale = np.array([width, height, width], np.float32)
         return [
             np.array([(point.x, point.y, point.z) for point in face], np.float32) * scale

@@ -1,7 +1,7 @@
 """How this package imports MediaPipe: quickly, quietly, and with a clear message where it cannot.
 
 Nothing else imports MediaPipe. Its Tasks library sends usage metrics to Google where there is a
-network, as its package description says; pictures and landmarks stay on this machine.
+network, as its package description says; images and landmarks stay on this machine.
 """
 
 from __future__ import annotations

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from far_keras.faces.alignment import ALIGNED_SIZE, LEFT_EYE, RIGHT_EYE
+from far_keras.faces.alignment import LEFT_EYE, RIGHT_EYE
 from far_keras.faces.head_frame import HeadFrame
 from far_keras.faces.landmarks import NUM_LANDMARKS
-from far_keras.faces.polygons import convex_hull, fill_polygons
 from far_keras.faces.segmentation import (
     HAIR,
     OTHER,
@@ -16,14 +15,15 @@ from far_keras.faces.segmentation import (
     ear_outlines,
     segment_head,
 )
+from far_keras.geometry import ALIGNED_SIZE, convex_hull, fill_polygons
 from far_keras.schema import REGIONS
 
 __all__ = ["pack_masks", "region_masks", "unpack_masks"]
 
-# Without the picture: leaves out the places beside the face where only long hair hangs.
+# Without the image: leaves out the places beside the face where only long hair hangs.
 _MOSTLY_HAIR = 115  # of 255
 
-# Indices into the 478 points, in order around each figure. "Left" is the picture's left.
+# Indices into the 478 points, in order around each figure. "Left" is the image's left.
 _LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 _OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
@@ -52,12 +52,12 @@ def region_masks(
 
     Mouth, lower face, cheeks, nose and eyes (the hull of brow and eye on each side) follow the
     landmarks. The mesh has no points on ears, hair and crown: they are extrapolated from the
-    head's pose, and where the picture is given follow its colours, see `segmentation`.
+    head's pose, and where the image is given follow its colours, see `segmentation`.
 
     Args:
-        landmarks: (478, 3) in pixels of the picture, as `FaceLandmarker.detect` gives them.
-        size: Height and width of the picture.
-        image: uint8 RGB (height, width, 3), the picture. Without it hair and ears lie where they
+        landmarks: (478, 3) in pixels of the image, as `FaceLandmarker.detect` gives them.
+        size: Height and width of the image.
+        image: uint8 RGB (height, width, 3), the image. Without it hair and ears lie where they
             mostly do, and all heads wear the same hair.
 
     Returns:
@@ -107,7 +107,7 @@ def region_masks(
 
 
 def pack_masks(masks: np.ndarray) -> np.ndarray:
-    """Eight masks in one picture: bit r of a pixel is set where region r is.
+    """Eight masks in one image: bit r of a pixel is set where region r is.
 
     Args:
         masks: bool (H, W, 8) in the order of `REGIONS`.

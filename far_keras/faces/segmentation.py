@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from far_keras.faces.head_frame import HeadFrame
-from far_keras.faces.polygons import fill_polygons
+from far_keras.geometry import fill_polygons
 
 __all__ = [
     "HAIR",
@@ -30,7 +30,7 @@ OTHER, HAIR, SKIN = range(3)
 Outline = tuple[tuple[float, float], ...]
 
 # Right halves of outlines in the plane through the ears, from top to bottom. Read off maps of how
-# often hair and head are found at each place in rendered pictures, and rounded.
+# often hair and head are found at each place in rendered images, and rounded.
 _CURTAIN = (
     *((0, 1.05), (0.45, 0.9), (0.7, 0.6), (0.8, 0.3), (0.88, 0), (0.88, -0.4)),
     *((0.82, -0.7), (0.7, -1.1), (0.6, -1.4)),
@@ -56,7 +56,7 @@ _LOWER_FACE = (0.01, 0.02, 0.97)
 
 _BINS = 16  # a colour channel
 _ROUNDS = 3
-_FACE_WIDTH = 42.0  # pixels of the reduced picture: half of what it is in the aligned frame
+_FACE_WIDTH = 42.0  # pixels of the reduced image: half of what it is in the aligned frame
 
 
 def segment_head(
@@ -68,7 +68,7 @@ def segment_head(
         image: uint8 RGB (height, width, 3). Without it what the pose alone lets expect is given.
         oval: (n, 2) outline of the face in pixels.
         frame: Of the head, in pixels.
-        size: Height and width of the picture.
+        size: Height and width of the image.
 
     Returns:
         uint8 (3, height, width), 255 for certainty, in the order `OTHER`, `HAIR`, `SKIN`.
@@ -159,5 +159,5 @@ def _histogram(bins: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _shrink(points: np.ndarray, factor: int) -> np.ndarray:
-    """Pixel centres of the picture in pixels of the reduced one; depth is not used."""
+    """Pixel centres of the image in pixels of the reduced one; depth is not used."""
     return (points - (factor - 1) / 2) / factor

@@ -5,19 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
+from far_keras.geometry import coverage_weights
+
 __all__ = ["AreaResize"]
-
-
-def _coverage(out_size: int, in_size: int) -> np.ndarray:
-    """(out_size, in_size): the share of output cell i that input pixel k covers; rows sum to 1."""
-    scale = in_size / out_size
-    start = np.arange(out_size)[:, None] * scale
-    pixel = np.arange(in_size)[None, :]
-    overlap = np.minimum(start + scale, pixel + 1) - np.maximum(start, pixel)
-    return (np.clip(overlap, 0, None) / scale).astype("float32")
 
 
 @keras.saving.register_keras_serializable(package="far_keras")
@@ -50,8 +42,8 @@ class AreaResize(keras.layers.Layer):
         h, w = masks.shape[1:3]
         if (h, w) == (self.height, self.width):
             return masks
-        rows = ops.cast(_coverage(self.height, h), masks.dtype)
-        columns = ops.cast(_coverage(self.width, w), masks.dtype)
+        rows = ops.cast(coverage_weights(h, self.height), masks.dtype)
+        columns = ops.cast(coverage_weights(w, self.width), masks.dtype)
         masks = ops.tensordot(masks, rows, axes=[[1], [1]])  # (B, w, G, height)
         masks = ops.tensordot(masks, columns, axes=[[1], [1]])  # (B, G, height, width)
         return ops.transpose(masks, (0, 2, 3, 1))

@@ -1,4 +1,4 @@
-"""G2FF: the fusion of each group's feature with the feature of the whole picture."""
+"""G2FF: the fusion of each group's feature with the feature of the whole image."""
 
 from __future__ import annotations
 

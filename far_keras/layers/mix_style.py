@@ -1,4 +1,4 @@
-"""Mixing of the styles of pictures, in training only."""
+"""Mixing of the styles of images, in training only."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _QUANTILES = 1024
 class MixStyle(keras.layers.Layer):
     """MixStyle (K. Zhou et al., "Domain Generalization with MixStyle", arXiv 2104.02008).
 
-    Mean and standard deviation of each channel over a picture are its style: light, colours, and
-    by what means it was made. In training a picture's features get statistics between its own and
+    Mean and standard deviation of each channel over an image are its style: light, colours, and
+    by what means it was made. In training an image's features get statistics between its own and
     those of its neighbour in the batch, ``share own + (1 - share) neighbour``, with the share drawn
     from Beta(alpha, alpha). No gradient flows through the statistics. Otherwise nothing is changed.
 
-    The paper draws once whether a whole batch is mixed; here each picture has its own draw.
+    The paper draws once whether a whole batch is mixed; here each image has its own draw.
 
     Args:
-        probability: Of a picture to be mixed, 0 to 1.
+        probability: Of an image to be mixed, 0 to 1.
         alpha: Above 0; below 1 the shares are mostly near 0 or 1.
         epsilon: Added to variances.
         seed: Of the draws; None draws one.

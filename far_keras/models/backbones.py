@@ -38,7 +38,7 @@ def build_backbone(
     Args:
         backbone: A name in `BACKBONES`, or a keras-cv style backbone: a functional model of pixels
             in [0, 255] with the attribute ``pyramid_level_inputs``, built for any or for this
-            `image_size`. Its layers are used, not copied, and it is run once on a black picture.
+            `image_size`. Its layers are used, not copied, and it is run once on a black image.
         image_size: Height and width of the input in pixels.
         levels: The pyramid levels to return; ``Pn`` has stride 2^n.
         batch_norm_momentum: Set on every batch normalisation. Keras' own 0.99 has not caught up
@@ -51,7 +51,7 @@ def build_backbone(
 
     Raises:
         ModelError: An unknown name, an image too small, or a model that lacks such pyramid levels,
-            has them at other strides, or fails on pictures of this size.
+            has them at other strides, or fails on images of this size.
     """
     if image_size < 32:
         raise ModelError(
@@ -97,7 +97,7 @@ def pyramid(network: keras.Model, levels: Sequence[str]) -> dict[str, keras.Kera
 
 
 def _try(extractor: keras.Model, pixels: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
-    """The features of `pixels`, after a run on a black picture: shapes alone do not tell.
+    """The features of `pixels`, after a run on a black image: shapes alone do not tell.
 
     keras-cv's CSPDarkNet, built for any size, accepts 227 and fails when it is used.
     """
@@ -109,7 +109,7 @@ def _try(extractor: keras.Model, pixels: keras.KerasTensor) -> dict[str, keras.K
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = next((line for line in lines if "hape" in line), lines[0] if lines else "")
         raise ModelError(
-            f"backbone {extractor.name!r} fails on pictures of {size}x{size}"
+            f"backbone {extractor.name!r} fails on images of {size}x{size}"
             f"{_rounded_levels(size)}: {reason[:300]}. Use an image_size that is a multiple of 32, "
             "such as 224, and a backbone that was built for it"
         ) from error

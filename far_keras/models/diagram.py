@@ -45,7 +45,7 @@ _TIPS = "".join(
 def draw_network(
     model: keras.Model, schema: AttributeSchema, summary: NetworkSummary | None = None
 ) -> str:
-    """Draws a network: picture, pyramid, mask network, pooling by groups, fusion and heads.
+    """Draws a network: image, pyramid, mask network, pooling by groups, fusion and heads.
 
     Args:
         model: A network of `far_keras.models` that answers `schema`.
@@ -108,7 +108,7 @@ class _Drawing:
         width = self.columns.heads[0] + self.columns.heads[1] + _MARGIN
         height = int(self.bottom + 42)
         size = f"{self.summary.parameters / 1e6:.2f} M parameters, "
-        size += f"{_giga(self.summary.flops)} GFLOPs a picture"
+        size += f"{_giga(self.summary.flops)} GFLOPs an image"
         title = self._text(_MARGIN, 34, self.summary.name, "title") + self._text(
             _MARGIN, 54, size, "small"
         )

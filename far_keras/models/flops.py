@@ -12,7 +12,7 @@ __all__ = ["body", "count_flops", "trace"]
 
 
 def count_flops(function: Callable[..., Any], inputs: Any) -> int:
-    """Counts the floating point operations of one call, for one picture.
+    """Counts the floating point operations of one call, for one image.
 
     The graph is taken as it is written, before the runtime joins or folds anything, and its
     operations are counted by the rules of TensorFlow's profiler: a multiplication and an addition
@@ -40,7 +40,7 @@ def count_flops(function: Callable[..., Any], inputs: Any) -> int:
 
 
 def trace(function: Callable[..., Any], inputs: Any) -> Any:
-    """The TensorFlow graph (a ``FuncGraph``) of one call in inference, for one picture.
+    """The TensorFlow graph (a ``FuncGraph``) of one call in inference, for one image.
 
     Args:
         function: A Keras model, layer or operation.

@@ -21,10 +21,10 @@ def compile_forward(
     ``model.predict_on_batch`` traces anew for new batch sizes, and warns when several models do.
 
     Args:
-        model: From one picture input (B, S, S, 3), or from a dict of inputs, to a dict of outputs.
+        model: From one image input (B, S, S, 3), or from a dict of inputs, to a dict of outputs.
 
     Returns:
-        A function from pictures, (B, S, S, 3) in [0, 255] of any dtype, or from a dict like the
+        A function from images, (B, S, S, 3) in [0, 255] of any dtype, or from a dict like the
         model's, to the outputs by name as float32 arrays.
     """
     import keras

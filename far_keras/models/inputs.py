@@ -1,4 +1,4 @@
-"""What a network needs and answers: a picture, perhaps masks; attributes, perhaps masks."""
+"""What a network needs and answers: an image, perhaps masks; attributes, perhaps masks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mask_size(model: keras.Model) -> int | None:
 
 
 def require_recogniser(model: keras.Model, purpose: str) -> None:
-    """Refuses a network that does not answer attributes from a picture alone.
+    """Refuses a network that does not answer attributes from an image alone.
 
     Args:
         model: The network.
@@ -40,7 +40,7 @@ def require_recogniser(model: keras.Model, purpose: str) -> None:
         )
     if given_mask_size(model) is not None:
         raise ModelError(
-            f"model: {purpose} needs a network that answers from pictures alone. Received: "
+            f"model: {purpose} needs a network that answers from images alone. Received: "
             f"{model.name!r} with mask_mode 'given', whose masks come from records: it is an upper "
             "bound to measure with `far-keras evaluate`. Train with mask_mode joint or two_stage"
         )

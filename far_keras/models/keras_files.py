@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import ModelError, SchemaError
+from far_keras.files import atomic_path
 from far_keras.schema import AttributeSchema
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ def mgmtn(
 ) -> keras.Model:
     """Builds a Mask-Guided Multi-Task Network (Gao et al., arXiv 2601.01408).
 
-    A mask network predicts where each group of attributes is in the picture; the backbone's
+    A mask network predicts where each group of attributes is in the image; the backbone's
     features are pooled under each mask, fused with the global feature (G2FF), and answer the
     group's attributes. The paper leaves open the fusion, the losses and the table of attributes:
     what stands here is our choice.
@@ -55,7 +55,7 @@ def mgmtn(
         image_size: Height and width of the input in pixels, at least 32.
         levels: The pyramid levels whose features are pooled under the masks, fine to coarse.
         mask_network: ``"shared"``, a light decoder on the backbone's features, or ``"unet"``, the
-            paper's separate network on the picture, with masks of the picture's size.
+            paper's separate network on the image, with masks of the image's size.
         mask_level: Of the shared decoder: the pyramid level at whose size the masks are predicted;
             P2 has stride 4.
         mask_filters: Of the shared decoder: its channels.
@@ -85,7 +85,7 @@ def mgmtn(
         With given masks the inputs are ``{"image": as above, "masks": (B, h, w, G) in [0, 1]}``,
         of the size that `mask_network` would predict them in, and the output is "attributes" only.
 
-        A picture with pixels that are not numbers gets answers that are not numbers. In training
+        An image with pixels that are not numbers gets answers that are not numbers. In training
         they spoil the whole batch through the batch normalisation.
 
     Raises:
@@ -131,7 +131,7 @@ def mgmtn(
     elif masks == "ones":
         guides = keras.ops.ones_like(mask_logits)
 
-    # One vector a group and level, all groups at once; and one for the whole picture.
+    # One vector a group and level, all groups at once; and one for the whole image.
     group_features, global_features = [], []
     for level in levels:
         features = pyramid[level]
@@ -141,7 +141,7 @@ def mgmtn(
         average = keras.layers.GlobalAveragePooling2D(name=f"global_pooling_{level}")
         global_features.append(average(features))  # (B, C_n)
 
-    # Two answers to every attribute, of its group and of the whole picture, are added.
+    # Two answers to every attribute, of its group and of the whole image, are added.
     answers = []
     if group_path:
         group = keras.layers.Concatenate(name="group_features")(group_features)  # (B, G, sum C_n)

@@ -1,4 +1,4 @@
-"""Which part of the picture a position of a feature map can see."""
+"""Which part of the image a position of a feature map can see."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _REDUCTIONS = ("Mean", "Sum", "Max", "Min")
 class ReceptiveField:
     """The theoretical receptive field of a feature map.
 
-    It is the smallest window of the picture outside of which no pixel reaches one position through
+    It is the smallest window of the image outside of which no pixel reaches one position through
     convolutions, pooling and padding, over all paths, as in Araujo, Norris and Sim, "Computing
     Receptive Fields of Convolutional Neural Networks", Distill 2019 (doi 10.23915/distill.00021).
-    It may be larger than the picture. The pixels that matter in practice are fewer (Luo et al.,
+    It may be larger than the image. The pixels that matter in practice are fewer (Luo et al.,
     NeurIPS 2016, arXiv 1701.04128).
 
     Args:
         size: Pixels a side of the window.
-        stride: Pixels of the picture between neighbouring positions.
-        gated: Whether values pooled over the whole picture scale the features too, as in
+        stride: Pixels of the image between neighbouring positions.
+        gated: Whether values pooled over the whole image scale the features too, as in
             squeeze-and-excitation and split attention. `size` leaves that path out; with it every
             position depends on every pixel.
     """
@@ -42,7 +42,7 @@ class ReceptiveField:
 
 @dataclass(frozen=True)
 class _Window:
-    """Position i of a map depends on the picture's rows low + i * step ... high + i * step."""
+    """Position i of a map depends on the image's rows low + i * step ... high + i * step."""
 
     low: int
     high: int
@@ -60,7 +60,7 @@ class _Window:
 
 
 # What a tensor depends on: a window; None for weights only; or in some other way, mixed over
-# positions, as are vectors pooled over the picture.
+# positions, as are vectors pooled over the image.
 _MIXED = "mixed"
 _View = _Window | str | None
 
@@ -71,9 +71,9 @@ def receptive_fields(
     """Computes the receptive field of every output of a backbone, from its graph of operations.
 
     Args:
-        backbone: From pictures (B, H, W, 3) to a dict of feature maps (B, h, w, C). The rows are
+        backbone: From images (B, H, W, 3) to a dict of feature maps (B, h, w, C). The rows are
             walked; windows are taken to be square, as they are in the usual networks.
-        picture: A tensor of the input's shape with H and W known; None takes the model's own.
+        image: A tensor of the input's shape with H and W known; None takes the model's own.
 
     Returns:
         By output; None for one whose positions mix in another way than by windows (attention,
@@ -83,7 +83,7 @@ def receptive_fields(
     shape = backbone.inputs[0] if picture is None else picture
     graph = trace(lambda x: [_call(backbone, x)[name] for name in names], shape)
     start = _Window(0, 0, 1)
-    # The first input is the picture, the others are captured weights.
+    # The first input is the image, the others are captured weights.
     views = _walk(graph, [start, *[None] * (len(graph.inputs) - 1)])
     return {name: _field(view) for name, view in zip(names, views, strict=True)}
 

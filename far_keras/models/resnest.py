@@ -55,7 +55,7 @@ class ResNeStBackbone(keras.Model):
         stem_width: Channels of the stem's first two convolutions; the third has twice as many.
         radix: Number of splits in each block.
         batch_norm_momentum: Of every batch normalisation.
-        input_shape: Shape (H, W, 3) of the pictures.
+        input_shape: Shape (H, W, 3) of the images.
         input_tensor: An ``Input`` to build on instead of `input_shape`.
 
     Attributes:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from far_keras.calibration import Calibration
 from far_keras.errors import ModelError, SchemaError
-from far_keras.models.calibration import Calibration
 from far_keras.models.keras_files import read_weights, write_weights
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import AttributeSchema

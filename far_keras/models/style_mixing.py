@@ -23,7 +23,7 @@ def mix_styles(model: keras.Model, probability: float) -> keras.Model:
 
     Args:
         model: A network with a layer "backbone" of `far_keras.models.backbones.build_backbone`.
-        probability: Of a picture to be mixed, 0 to 1.
+        probability: Of an image to be mixed, 0 to 1.
 
     Returns:
         A network of the same inputs, outputs, layers and weights: what it learns, `model` knows.

@@ -30,7 +30,7 @@ class Part:
         name: Which one.
         parameters: Number of weights, the statistics of batch normalisation among them.
         trainable: Those of them that training moves.
-        flops: Operations of the forward pass for one picture, see `count_flops`.
+        flops: Operations of the forward pass for one image, see `count_flops`.
     """
 
     name: str
@@ -66,7 +66,7 @@ class NetworkSummary:
         outputs: Likewise.
         parts: Those of `PARTS` that the network has.
         levels: From fine to coarse.
-        masks_from_picture: Whether the mask network reads the picture itself, as a UNet does.
+        masks_from_picture: Whether the mask network reads the image itself, as a UNet does.
     """
 
     name: str

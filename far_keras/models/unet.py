@@ -1,4 +1,4 @@
-"""AML as in the paper: a UNet of its own that predicts the masks from the picture."""
+"""AML as in the paper: a UNet of its own that predicts the masks from the image."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def unet(
 ) -> keras.Model:
     """Builds a UNet (Ronneberger et al., arXiv 1505.04597) with a binary head for each group.
 
-    The paper (arXiv 2601.01408) predicts masks of the picture's size with "a fully convolutional
+    The paper (arXiv 2601.01408) predicts masks of the image's size with "a fully convolutional
     network (UNet)" and gives no widths: `channels` is our choice.
 
-    The picture's size need not divide by 16. Pooling pads an odd side by one row at the far end,
+    The image's size need not divide by 16. Pooling pads an odd side by one row at the far end,
     and on the way up that row is cut off again, so that every mask pixel stays over its own pixel:
     227 -> 114 -> 57 -> 29 -> 15 -> 30 - 1 -> 58 - 1 -> 114 -> 228 - 1.
 
     Args:
         image_size: Height and width S of the input in pixels.
         groups: Number of groups G.
-        channels: Channels at each of the resolutions, from the picture's own on; each is half the
+        channels: Channels at each of the resolutions, from the image's own on; each is half the
             one before.
         name: The model's name.
 

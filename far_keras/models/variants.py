@@ -53,7 +53,7 @@ class Variant(NamedTuple):
 
 
 # What keeps each group's answer to its own region: features that see little beyond it, and no
-# feature of the whole picture. docs/ablation.md says what that is worth.
+# feature of the whole image. docs/ablation.md says what that is worth.
 _LOCAL: Mapping[str, Any] = MappingProxyType({"levels": ("P3", "P4"), "global_path": False})
 
 VARIANTS: dict[str, tuple] = {

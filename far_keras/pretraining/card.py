@@ -34,7 +34,7 @@ def model_card(
 
     Args:
         folder: The model's folder, with ``mistakes.jpg`` and ``stand_ins.jpg``.
-        synthetic: Content of ``evaluation.json`` of rendered test pictures; the model comes first.
+        synthetic: Content of ``evaluation.json`` of rendered test images; the model comes first.
         stand_ins: What it said about faces that it was not made for.
         photographs: The same of labelled photographs.
 
@@ -75,10 +75,10 @@ def model_card(
         "## What it is bad at",
         f"Weakest on rendered faces: {', '.join(_weakest(synthetic, name))}.",
         _untaught(facts),
-        "![Rendered test pictures that it is surest and wrong about](mistakes.jpg)",
+        "![Rendered test images that it is surest and wrong about](mistakes.jpg)",
         *_unlike(stand_ins),
         "## What it is for, and what not",
-        "For finding pictures (who smiles, who wears glasses), for measuring networks, as a start "
+        "For finding images (who smiles, who wears glasses), for measuring networks, as a start "
         "for training on data of your own. Not for decisions about people, not for telling who "
         "somebody is, and not for judging sex, age, descent, health or character: an attribute "
         "such as *Male* or *Young* says what a rendered person was drawn as. These are left out of "
@@ -134,8 +134,7 @@ def _about(evaluation: Mapping[str, Any]) -> str:
     data = evaluation["data"]
     persons = f" of {data['identities']:,} persons" if data.get("identities") else ""
     return (
-        f"{data['pictures']:,} pictures{persons}; 95% intervals from resampling "
-        f"{data['resampled']}."
+        f"{data['pictures']:,} images{persons}; 95% intervals from resampling {data['resampled']}."
     )
 
 
@@ -206,9 +205,9 @@ def _unlike(stand_ins: Sequence[StandInFigures]) -> list[str]:
         "### Faces that it was not made for",
         f"Rendered stand-ins (renderer {RENDERER}), {stand_ins[0].pictures} of each kind, the same "
         "people. How bold answers are runs from 0 (undecided) to 1 (sure). Masked faces, statues "
-        "and drawings of these kinds were among its training pictures, the latter two as what is "
+        "and drawings of these kinds were among its training images, the latter two as what is "
         "not to be answered; children and profiles were not. The network does not tell children, "
-        f"here of {YOUNGEST:.0f} years, from grown-ups; `far_keras.Recognizer` goes by their "
+        f"here of {YOUNGEST:.0f} years, from adults; `far_keras.Recognizer` goes by their "
         "proportions, and decides nothing about whom it takes for a child, seldom a young woman "
         "too. It has not been tried on real children. Whoever asks the network itself must leave "
         "children out.",

@@ -1,4 +1,4 @@
-"""Fits `far_keras.faces.child_shape` on rendered people, each as grown-up and as child.
+"""Fits `far_keras.faces.child_shape` on rendered people, each as adult and as child.
 
     python -m far_keras.pretraining.child_shape far_keras/faces/child_shape.npz
 
@@ -32,7 +32,7 @@ __all__ = ["Faces", "fit_child_shape", "render_faces"]
 PEOPLE = 1000
 SEED = 95_000  # no data set and no stand-in is rendered with it
 COMPONENTS = 40
-"""Principal components of grown-ups' shapes: what faces differ in, without the landmarks' noise."""
+"""Principal components of adults' shapes: what faces differ in, without the landmarks' noise."""
 SHARE = 0.1
 """Of children among the faces of a photograph, by convention."""
 _KINDS = ("women", "men", *ANCESTRIES)
@@ -45,7 +45,7 @@ class Faces:
     Args:
         grown_ups: (N, 478, 3).
         children: (M, 478, 3); of the same people, some of whom were not found.
-        kinds: By a kind of people, (N,) bool, which of the grown-ups are of it: women, men, and
+        kinds: By a kind of people, (N,) bool, which of the adults are of it: women, men, and
             those whose head is mostly of one of the mesh's base shapes.
     """
 
@@ -55,7 +55,7 @@ class Faces:
 
 
 def render_faces(numbers: Sequence[int], workers: int | None = None) -> Faces:
-    """Renders people as grown-ups and as children of 6 to 10 years, and finds their landmarks.
+    """Renders people as adults and as children of 6 to 10 years, and finds their landmarks.
 
     Args:
         numbers: Of the people, from 1.
@@ -80,7 +80,7 @@ def render_faces(numbers: Sequence[int], workers: int | None = None) -> Faces:
 
 
 def fit_child_shape(faces: Faces) -> ChildShape:
-    """Fisher's linear discriminant (1936) of shapes, on the principal components of grown-ups'.
+    """Fisher's linear discriminant (1936) of shapes, on the principal components of adults'.
 
     Raises:
         ValueError: There are too few faces.
@@ -119,7 +119,7 @@ def main() -> None:
     print(f"{options.out}: of rendered people who were not fitted on, taken for children are")
     print(f"  {children.sum()} of {len(children)} children")
     for kind, of_kind in others.kinds.items():
-        print(f"  {grown_ups[of_kind].sum()} of {of_kind.sum()} grown-ups ({kind})")
+        print(f"  {grown_ups[of_kind].sum()} of {of_kind.sum()} adults ({kind})")
 
 
 def _mean_shape(landmarks: np.ndarray, rounds: int = 5) -> np.ndarray:
@@ -137,7 +137,7 @@ def _detector() -> FaceDetector:
 
 
 def _landmarks(number: int) -> tuple[np.ndarray | None, np.ndarray | None, set[str]]:
-    """Of one person as grown-up and as child, None where no face was found; and their kinds."""
+    """Of one person as adult and as child, None where no face was found; and their kinds."""
     subject = Population(SEED).subject(number)
     assert subject.person is not None  # a population without negatives
     person, shot = subject.person, subject.shots[0]

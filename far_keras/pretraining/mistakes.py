@@ -1,12 +1,12 @@
-"""A picture of what a model is bad at."""
+"""An image of what a model is bad at."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from far_keras.atomic import atomic_path
 from far_keras.evaluation.answers import answer_split
 from far_keras.evaluation.gallery import read_faces, worst_mistakes
+from far_keras.files import atomic_path
 from far_keras.models.storage import load_model
 
 __all__ = ["draw_mistakes"]
@@ -17,13 +17,13 @@ _COLUMNS = 6
 def draw_mistakes(
     model: str | Path, records: str | Path, path: str | Path, count: int = 12
 ) -> Path:
-    """Draws the test pictures that a model is surest and wrong about, with what it says.
+    """Draws the test images that a model is surest and wrong about, with what it says.
 
     Args:
         model: Folder of a trained model.
         records: Folder that `far_keras.datasets.annotate` wrote.
-        path: Of the picture; the ending chooses the format, such as ``.jpg``.
-        count: At most so many pictures, at most two an attribute.
+        path: Of the image; the ending chooses the format, such as ``.jpg``.
+        count: At most so many images, at most two an attribute.
     """
     from matplotlib.figure import Figure
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import DatasetError
+from far_keras.files import atomic_path
 from far_keras.journal import StepJournal
 from far_keras.models.pretrained import PRETRAINED
 from far_keras.pretraining.recipe import Recipe

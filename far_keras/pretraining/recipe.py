@@ -20,7 +20,7 @@ class Recipe:
     Why the defaults are these: docs/transfer.md.
 
     Args:
-        pictures: How many faces are rendered, at least 200.
+        images: How many faces are rendered, at least 200.
         seed: Of the faces and of the training.
         training: Fields of `far_keras.training.config.TrainConfig` that differ from its defaults,
             for MGMTN and baseline alike.
@@ -40,7 +40,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.pictures < LEAST_PICTURES:
             raise DatasetError(
-                f"pictures: expected at least {LEAST_PICTURES}. Received: {self.pictures}"
+                f"images: expected at least {LEAST_PICTURES}. Received: {self.pictures}"
             )
 
     def to_dict(self) -> dict[str, Any]:

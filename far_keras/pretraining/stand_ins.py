@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from far_keras.atomic import atomic_path
+from far_keras.files import atomic_path
 from far_keras.recognition.recognizer import Recognizer
 from far_keras.recognition.results import FaceResult
 from far_keras.synthetic.children import as_child
@@ -32,14 +32,14 @@ class StandInFigures:
 
     Args:
         kind: A key of `STAND_INS`.
-        pictures: How many were shown.
+        images: How many were shown.
         found: In how many a face was found.
         boldness: Mean over faces and decided attributes of how far the certainty is from one
             half, times two: 0 undecided .. 1 sure. None if nothing was decided.
         decided: Mean share of attributes that were decided, see `FaceResult.decisions`. None if no
             face was found.
         not_visible: By group, in how many faces it was called not visible.
-        examples: The first pictures, uint8 RGB (218, 178, 3), each with what was said, None if no
+        examples: The first images, uint8 RGB (218, 178, 3), each with what was said, None if no
             face was found.
     """
 
@@ -86,7 +86,7 @@ STAND_INS: dict[str, Callable[[Person, Shot], np.ndarray]] = {
     "drawing": _drawing,
     "profile": _profile,
 }
-"""By kind, what turns a person and a shot into a picture; the first is there to compare with."""
+"""By kind, what turns a person and a shot into an image; the first is there to compare with."""
 
 
 def measure_stand_ins(model: str | Path) -> list[StandInFigures]:
@@ -146,7 +146,7 @@ def draw_stand_ins(figures: list[StandInFigures], path: str | Path) -> Path:
 
     Args:
         figures: From `measure_stand_ins`.
-        path: Of the picture; the ending chooses the format, such as ``.jpg``.
+        path: Of the image; the ending chooses the format, such as ``.jpg``.
     """
     from matplotlib.figure import Figure
 

@@ -1,6 +1,6 @@
 """One page that tells a whole run: figures, curves, masks, errors, and an answered photograph.
 
-The page is a single file without scripts, fonts or pictures from elsewhere.
+The page is a single file without scripts, fonts or images from elsewhere.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from far_keras.atomic import atomic_path
 from far_keras.evaluation.figures import MAJORITY
+from far_keras.files import atomic_path
 from far_keras.recognition.overlay import group_colors
 
 __all__ = ["Picture", "Report", "Step", "write_html_report"]
@@ -40,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with a caption.
+    """An image with a caption.
 
     Args:
         image: uint8 RGB (H, W, 3), or the path of a PNG.
@@ -89,7 +89,7 @@ def write_html_report(report: Report, path: str | Path) -> Path:
     parts += [_masks(report), _single("How it learned", report.curves)]
     parts += [_attributes(report), _errors(report), _steps(report), _next(report)]
     body = "\n".join(part for part in parts if part)
-    kind = "synthetic data" if data.get("synthetic") else "measured on pictures"
+    kind = "synthetic data" if data.get("synthetic") else "measured on images"
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -148,7 +148,7 @@ def _means(evaluation: Mapping[str, Any]) -> str:
         rows.append((label, *(_figure(difference["mean"][key], signed=True) for key in _HEADLINE)))
     notes = [
         "Accuracy is that of the more probable answer; balanced accuracy and F1 are taken at "
-        "thresholds fitted on the validation split. The majority never looks at the picture. "
+        "thresholds fitted on the validation split. The majority never looks at the image. "
         "A difference whose interval holds 0 is no difference that this test can see; and every "
         "network was trained once: another seed gives somewhat other figures."
     ]

@@ -19,7 +19,7 @@ from far_keras.journal import StepJournal
 __all__ = ["Quickstart", "quickstart"]
 
 MGMTN, BASELINE = "mgmtn_efficientnetlite0", "baseline_efficientnetlite0"
-# With few pictures there are few steps: smaller batches and a higher rate than usual. Chosen on the
+# With few images there are few steps: smaller batches and a higher rate than usual. Chosen on the
 # validation split of 1,000 faces, one seed: AUC 0.86 with 16 and 1e-3 in 10 epochs, 0.90 with these
 # in 12, 0.89 with 4e-3.
 _BATCH, _LEARNING_RATE = 16, 2e-3
@@ -66,7 +66,7 @@ def quickstart(
 
     Args:
         directory: Where everything is written; made if missing.
-        count: Pictures to render, at least 200, so that each split has some of most attributes.
+        count: Images to render, at least 200, so that each split has some of most attributes.
         seed: Of the faces and of the training.
         epochs: Of either training.
         workers: Processes for rendering and annotation; one a core if None.
@@ -80,7 +80,7 @@ def quickstart(
         KeyboardInterrupt: It was stopped; the same call continues.
     """
     if count < 200:
-        raise DatasetError(f"count: expected at least 200 pictures. Received: {count}")
+        raise DatasetError(f"count: expected at least 200 images. Received: {count}")
     console = console or Console()
     run = _Run(Path(directory), count, seed, epochs, workers, console)
     console.print(run.plan())
@@ -108,7 +108,7 @@ class _Run:
         self.figures, self.report = directory / "evaluation", directory / "report.html"
         self.photograph = directory / "astronaut.png"
         self.pretrained = directory / "astronaut_pretrained.png"
-        training = 0.75 * count * epochs  # picture passes: about three in four are for training
+        training = 0.75 * count * epochs  # image passes: about three in four are for training
         self.steps = [
             _Step("render", f"render {count:,} faces", self._render, 15 + count / 16, self.faces),
             _Step(
@@ -198,7 +198,7 @@ class _Run:
         summary = annotate(open_dataset(self.faces), self.records, workers=self.workers)
         lost = len(summary.faces_not_found)
         self.console.print(
-            f"{sum(summary.records.values())} pictures; no face found in {lost} that have one; "
+            f"{sum(summary.records.values())} images; no face found in {lost} that have one; "
             f"{summary.faceless} without a face",
             highlight=False,
         )
@@ -280,7 +280,7 @@ class _Run:
                 "far-keras train records --output models/mgmtn",
             ),
             (
-                "Train on CelebA, or on your own pictures with a labels.csv:",
+                "Train on CelebA, or on your own images with a labels.csv:",
                 "far-keras annotate path/to/celeba celeba_records\n"
                 "far-keras train celeba_records --output models/celeba",
             ),

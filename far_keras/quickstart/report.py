@@ -33,7 +33,7 @@ def write_quickstart_report(
     Args:
         path: Of the page.
         models: Folders by model name; the first is the one whose masks and errors are shown.
-        records: The folder of records; of its test split pictures are shown.
+        records: The folder of records; of its test split images are shown.
         evaluation: Folder with ``evaluation.json`` and ``evaluation.png``; the plot of the
             training is put beside them.
         photographs: The annotated photograph of an astronaut, by who answered it.
@@ -51,7 +51,7 @@ def write_quickstart_report(
     )
     mistakes = worst_mistakes(loaded.schema.attributes, said)
     faces = read_faces(records, "test", [mistake.row for mistake in mistakes])
-    # Spread over the split, since a person's pictures follow one another.
+    # Spread over the split, since a person's images follow one another.
     count = len(said.labels)
     spread = [k * count // (2 * _FACES) for k in range(2 * _FACES)]
     masks = [
@@ -75,7 +75,7 @@ def write_quickstart_report(
         ],
         groups=loaded.schema.group_names,
         masks=masks,
-        curves=Picture(curves, "Dashed: training pictures, solid: validation pictures."),
+        curves=Picture(curves, "Dashed: training images, solid: validation images."),
         attributes=Picture(
             evaluation / "evaluation.png",
             "Dots are figures on the test split, lines their 95% intervals.",

@@ -25,7 +25,7 @@ class Prediction:
 
     Args:
         result: Status and faces.
-        annotated: The written picture, or None if there is none.
+        annotated: The written image, or None if there is none.
     """
 
     result: PictureResult
@@ -49,7 +49,7 @@ def predict_files(
 
     Args:
         recognizer: What answers.
-        photographs: Paths of pictures.
+        photographs: Paths of images.
         annotated: Folder for the annotated copies, see `annotated_paths`; made if missing. None
             writes none.
 

@@ -57,7 +57,7 @@ class FaceAnswerer:
     def answer(self, found: Sequence[FoundFace]) -> list[FaceResult]:
         """Answers faces, in one batch."""
         size = self._engine.description.image_size
-        # Antialiased and rounded as the training pictures are.
+        # Antialiased and rounded as the training images are.
         images = [
             np.asarray(
                 Image.fromarray(aligned.image).resize((size, size), Image.Resampling.BILINEAR)

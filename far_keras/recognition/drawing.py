@@ -1,7 +1,7 @@
 """Draws answers: a photograph with boxes and group masks, and a card of answers for each face.
 
 Text never lies on the photograph: each face bears a number, and its answers stand on a card of
-that number beside or below the picture. So nothing overlaps, however many faces there are.
+that number beside or below the image. So nothing overlaps, however many faces there are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from far_keras.recognition.results import FaceResult
 
 __all__ = ["draw_boxes", "draw_faces", "enlarged", "text_height"]
 
-_SMALLEST_SIDE = 720  # a smaller picture is enlarged: its faces could not be seen beside the text
+_SMALLEST_SIDE = 720  # a smaller image is enlarged: its faces could not be seen beside the text
 
 
 def draw_faces(
@@ -41,7 +41,7 @@ def draw_faces(
 
     Returns:
         uint8 RGB, larger than `image`: cards stand to the right or below, whichever makes the
-        smaller and squarer sheet. A picture whose longer side is below 720 pixels is enlarged
+        smaller and squarer sheet. An image whose longer side is below 720 pixels is enlarged
         first.
     """
     picture, scale = enlarged(image, faces if masks else ())
@@ -72,13 +72,13 @@ def enlarged(image: Picture, faces: Sequence[FaceResult]) -> tuple[Image.Image, 
 
 
 def text_height(size: tuple[int, int]) -> float:
-    """In pixels, for a picture of this width and height."""
+    """In pixels, for an image of this width and height."""
     return max(13.0, max(size) / 58)
 
 
 def _rescaled(matrix: NDArray, scale: float) -> NDArray:
     """The photograph-to-face matrix of a photograph enlarged by `scale`."""
-    # A pixel centre x of the enlarged picture lies at (x + 0.5) / scale - 0.5 of the original.
+    # A pixel centre x of the enlarged image lies at (x + 0.5) / scale - 0.5 of the original.
     offset = 0.5 / scale - 0.5
     shifted = matrix[:, 2] + matrix[:, :2] @ np.array([offset, offset])
     return np.column_stack([matrix[:, :2] / scale, shifted])
@@ -91,7 +91,7 @@ def draw_boxes(
     scale: float,
     unit: float,
 ) -> None:
-    """Draws the faces' boxes, each with its number, onto a picture enlarged by `scale`."""
+    """Draws the faces' boxes, each with its number, onto an image enlarged by `scale`."""
     pen = ImageDraw.Draw(picture)
     line = max(2, round(unit / 7))
     for number, face in zip(numbers, faces, strict=True):
@@ -119,7 +119,7 @@ class _Layout:
 
 
 def _beside(picture: Image.Image, cards: Sequence[Image.Image], gap: int) -> Image.Image:
-    """The picture with its cards to the right or below: whichever makes the handier sheet."""
+    """The image with its cards to the right or below: whichever makes the handier sheet."""
     right = _columns(cards, picture.height - 2 * gap, gap)
     below = _columns_of_width(cards, picture.width - 2 * gap, gap)
     wide = (picture.width + right.size[0] + gap, max(picture.height, right.size[1] + gap))

@@ -1,4 +1,4 @@
-"""Group masks over pictures: tinted in one colour a group, with firm outlines and a legend."""
+"""Group masks over images: tinted in one colour a group, with firm outlines and a legend."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ def mask_sheet(
     *,
     width: int = 178,
 ) -> Picture:
-    """A grid of pictures under column titles, with the legend of the group colours below.
+    """A grid of images under column titles, with the legend of the group colours below.
 
     Args:
-        rows: Equally long rows of uint8 RGB pictures; all are fitted to `width` pixels.
+        rows: Equally long rows of uint8 RGB images; all are fitted to `width` pixels.
         titles: One for each column.
         groups: Group names for the legend; none draws no legend.
-        width: Of each picture, pixels.
+        width: Of each image, pixels.
 
     Returns:
         uint8 RGB.
@@ -158,7 +158,7 @@ def legend(groups: Sequence[str], unit: float, width: int) -> Image.Image:
 
 
 def _footprint(matrix: NDArray, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the aligned frame in the picture, clipped to it."""
+    """Left, top, right, bottom of the aligned frame in the image, clipped to it."""
     corners = np.array([[-0.5, -0.5], [177.5, -0.5], [177.5, 217.5], [-0.5, 217.5]])
     placed = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T).T
     left, top = np.floor(placed.min(axis=0) + 0.5).astype(int)
@@ -167,10 +167,10 @@ def _footprint(matrix: NDArray, width: int, height: int) -> tuple[int, int, int,
 
 
 def _warp(mask: NDArray, matrix: NDArray, area: tuple[int, int, int, int]) -> NDArray:
-    """A mask over the aligned face, resampled onto an area of the picture: (bottom - top, ...)."""
+    """A mask over the aligned face, resampled onto an area of the image: (bottom - top, ...)."""
     left, top, right, bottom = area
     height, width = mask.shape
-    # Picture pixel -> aligned pixel -> mask pixel; Pillow counts from pixel corners.
+    # Image pixel -> aligned pixel -> mask pixel; Pillow counts from pixel corners.
     zoom = np.array([width / 178, height / 218])
     linear = matrix[:, :2] * zoom[:, None]
     origin = (matrix[:, 2] + 0.5) * zoom + linear @ (np.array([left, top]) - 0.5)

@@ -1,4 +1,4 @@
-"""Where pictures come from: one, several, a folder, a generator, a video."""
+"""Where images come from: one, several, a folder, a generator, a video."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ Pictures = ImageSource | Iterable[ImageSource]
 
 
 def is_one_picture(pictures: Pictures) -> bool:
-    """Whether this is a single picture: bytes, an array, a Pillow image, or a path of one."""
+    """Whether this is a single image: bytes, an array, a Pillow image, or a path of one."""
     if isinstance(pictures, str | Path):
         return not (os.path.isdir(pictures) or is_video(pictures))
     return isinstance(pictures, bytes | bytearray | memoryview | np.ndarray | Image.Image)
 
 
 def named_pictures(pictures: Pictures) -> Iterator[tuple[str, ImageSource]]:
-    """The pictures one after another, each with what to call it in results.
+    """The images one after another, each with what to call it in results.
 
     Args:
-        pictures: One picture (see `read_image`), the path of a folder of pictures, or an iterable
-            of pictures.
+        images: One image (see `read_image`), the path of a folder of images, or an iterable
+            of images.
 
     Yields:
-        A path as text, or ``"picture 3"`` for what has the index 3 and no path; and the picture.
+        A path as text, or ``"picture 3"`` for what has the index 3 and no path; and the image.
 
     Raises:
-        ImageError: A folder holds no pictures, or `pictures` is nothing of all that.
+        ImageError: A folder holds no images, or `pictures` is nothing of all that.
     """
     given: Iterable[ImageSource]
     if isinstance(pictures, str | Path) and os.path.isdir(pictures):
@@ -50,18 +50,18 @@ def named_pictures(pictures: Pictures) -> Iterator[tuple[str, ImageSource]]:
         if is_file or not hasattr(given, "__iter__"):
             advice = "; give its path, or what read() returns" if is_file else ""
             raise ImageError(
-                "pictures: expected a picture, a folder or an iterable of pictures. "
+                "images: expected an image, a folder or an iterable of images. "
                 f"Received: an object of type {type(given).__name__}{advice}"
             )
     for index, picture in enumerate(given):
-        yield str(picture) if isinstance(picture, str | Path) else f"picture {index}", picture
+        yield str(picture) if isinstance(picture, str | Path) else f"image {index}", picture
 
 
 def list_photographs(entries: Iterable[str | Path]) -> list[Path]:
-    """The pictures that are named, and those of the folders that are, sorted by name.
+    """The images that are named, and those of the folders that are, sorted by name.
 
     Raises:
-        ImageError: A folder holds no pictures, or cannot be read.
+        ImageError: A folder holds no images, or cannot be read.
     """
     files: list[Path] = []
     for entry in map(Path, entries):

@@ -106,7 +106,7 @@ class Recognizer:
 
         Raises:
             ModelError: There is no model, an incomplete one, one of another schema than `schema`,
-                or one that does not answer attributes from pictures alone.
+                or one that does not answer attributes from images alone.
             ServingError: A server is not reached, or its model does not describe itself.
             AssetError: The face detector's model is not to be had.
             SystemLibraryError: A system library that MediaPipe needs is missing.
@@ -115,7 +115,7 @@ class Recognizer:
         engine = open_engine(source, schema)
         return cls(engine, batch_size=batch_size, sensitive=sensitive, children=children)
 
-    # Text, bytes and arrays are iterable too, but stand for one picture: the first match counts.
+    # Text, bytes and arrays are iterable too, but stand for one image: the first match counts.
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, pictures: ImageSource, *, strict: bool = False
@@ -129,28 +129,28 @@ class Recognizer:
     def __call__(
         self, pictures: Pictures, *, strict: bool = False
     ) -> PictureResult | list[PictureResult]:
-        """Answers one picture, or each of several.
+        """Answers one image, or each of several.
 
         Args:
-            pictures: A path, a file's content as bytes, a Pillow image, or a uint8 RGB array
-                (H, W, 3); or an iterable of these, or the path of a folder with pictures or of a
+            images: A path, a file's content as bytes, a Pillow image, or a uint8 RGB array
+                (H, W, 3); or an iterable of these, or the path of a folder with images or of a
                 video, whose frames are answered as `answer_video` does.
-            strict: Raise on the first unreadable picture instead of noting it in its status.
+            strict: Raise on the first unreadable image instead of noting it in its status.
 
         Returns:
-            A result for one picture; a list of results, in order, for several. Their masks take
+            A result for one image; a list of results, in order, for several. Their masks take
             some 150 kB a face: use `stream` for thousands.
 
         Raises:
-            ImageError: With `strict`, a picture that cannot be read. In any case, a folder
-                without pictures.
+            ImageError: With `strict`, an image that cannot be read. In any case, a folder
+                without images.
             VideoError: A video in which no frame can be read.
         """
         results = list(self.stream(pictures, strict=strict))
         return results[0] if is_one_picture(pictures) else results
 
     def stream(self, pictures: Pictures, *, strict: bool = False) -> Iterator[PictureResult]:
-        """Answers pictures one after another, without holding them all; see `__call__`.
+        """Answers images one after another, without holding them all; see `__call__`.
 
         Some `batch_size` faces are gathered before the model runs, so results come in bursts.
         """
@@ -162,7 +162,7 @@ class Recognizer:
         for name, picture in named_pictures(pictures):
             waiting.append(self._find(name, picture, strict))
             count += len(waiting[-1][1])
-            # Faceless pictures too must not pile up.
+            # Faceless images too must not pile up.
             if count >= self.batch_size or len(waiting) >= self.batch_size:
                 yield from self._answer(waiting)
                 waiting, count = [], 0
@@ -180,14 +180,14 @@ class Recognizer:
         return answered
 
     def annotate(self, picture: ImageSource, *, masks: bool = True) -> np.ndarray:
-        """The picture with its faces, their attributes and group masks drawn: uint8 RGB.
+        """The image with its faces, their attributes and group masks drawn: uint8 RGB.
 
         Args:
-            picture: See `__call__`.
+            image: See `__call__`.
             masks: Whether to draw the masks.
 
         Raises:
-            ImageError: The picture cannot be read.
+            ImageError: The image cannot be read.
         """
         from far_keras.recognition.drawing import draw_faces
 
@@ -218,7 +218,7 @@ class Recognizer:
         try:
             image = read_image(picture)
             faces = [(face, align(image, face.landmarks)) for face in self.detector.find(image)]
-        except Exception as error:  # one picture in ten thousand must not end the job
+        except Exception as error:  # one image in ten thousand must not end the job
             if strict or self.detector.closed:
                 raise
             kind = "unreadable" if isinstance(error, ImageError) else "failed"

@@ -1,4 +1,4 @@
-"""What recognition hands back: per picture a status, per face a box, answers and masks."""
+"""What recognition hands back: per image a status, per face a box, answers and masks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FaceResult:
         aligned: (218, 178, 3) uint8 RGB, the aligned face that the network saw.
         childlike: Probability that this is a child's face, by its proportions alone and not
             calibrated on photographs, see `far_keras.faces.child_shape`; None if children are
-            decided about like grown-ups, or the mouth is not visible.
+            decided about like adults, or the mouth is not visible.
         track: In a video, the number of the person's track; else None.
     """
 
@@ -72,7 +72,7 @@ class FaceResult:
         return certainty(self.probabilities[attribute], self.thresholds[attribute])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, without landmarks, pictures and masks but with the masks' areas."""
+        """Plain data for JSON, without landmarks, images and masks but with the masks' areas."""
         data: dict[str, Any] = {
             "box": [round(float(side), 1) for side in self.box],
             "confidence": round(float(self.confidence), 4),
@@ -106,7 +106,7 @@ class PictureResult:
         file: Its path, or ``"picture 3"`` for what had the index 3 and no path.
         status: ``"ok"``, ``"no face"``, ``"unreadable: "`` and why, or ``"failed: "`` and why.
         faces: From the largest to the smallest; empty unless the status is ``"ok"``.
-        size: (width, height) that boxes and landmarks refer to: the picture's own size, or that
+        size: (width, height) that boxes and landmarks refer to: the image's own size, or that
             to which a very large one was reduced when it was read. None if it could not be read.
         frame: In a video, the frame's number from 0; else None.
         seconds: In a video, the frame's time; else None.
@@ -121,7 +121,7 @@ class PictureResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the picture was read and holds a face."""
+        """Whether the image was read and holds a face."""
         return self.status == "ok"
 
     @property

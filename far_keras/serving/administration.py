@@ -1,4 +1,4 @@
-"""Questions about a server rather than a picture: status, signatures, configuration, health."""
+"""Questions about a server rather than an image: status, signatures, configuration, health."""
 
 from __future__ import annotations
 

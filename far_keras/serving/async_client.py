@@ -101,7 +101,7 @@ class AsyncFarClient:
         """See `FarClient.description`."""
         return await self._ask(self._model.describe())
 
-    # Text, bytes and arrays are iterable too, but stand for one picture: the first match counts.
+    # Text, bytes and arrays are iterable too, but stand for one image: the first match counts.
     @overload
     async def predict(  # type: ignore[overload-overlap]
         self, pictures: ServedImage, *, masks: bool = True

@@ -14,7 +14,7 @@ from far_keras.errors import RequestError
 __all__ = ["MAX_MESSAGE_BYTES", "Tls", "channel_options", "check_target", "credentials"]
 
 MAX_MESSAGE_BYTES = 64 << 20
-"""Larger requests and answers are refused. gRPC's own limit of 4 MB is 7 pictures of 227 px."""
+"""Larger requests and answers are refused. gRPC's own limit of 4 MB is 7 images of 227 px."""
 
 _SCHEMES = ("dns:", "unix:", "unix-abstract:", "ipv4:", "ipv6:", "xds:")
 

@@ -41,7 +41,7 @@ _NEVER = Retry(0)
 class FarClient:
     """Asks one model of a server. Keep one: all calls share its connection. Thread-safe.
 
-    The model answers pictures of *aligned faces* (see `far_keras.faces.alignment`): the client
+    The model answers images of *aligned faces* (see `far_keras.faces.alignment`): the client
     sends them as they are and does not look for faces. For photographs, give the client to
     `far_keras.Recognizer`.
 
@@ -54,7 +54,7 @@ class FarClient:
         tls: None for a connection in the clear; True for TLS with gRPC's authorities; the path of
             a PEM file with the authorities; or a `far_keras.serving.Tls`.
         retries: How often a call that found no server is tried again, within the timeout.
-        batch_size: Pictures in one request, at most.
+        batch_size: Images in one request, at most.
         in_flight: Requests of one stream on their way at a time, at most.
         sensitive: Whether `predict` and `stream` answer sensitive attributes too, such as Male; see
             `far_keras.AttributeSchema`.
@@ -127,7 +127,7 @@ class FarClient:
         """
         return self._ask(self._model.describe())
 
-    # Text, bytes and arrays are iterable too, but stand for one picture: the first match counts.
+    # Text, bytes and arrays are iterable too, but stand for one image: the first match counts.
     @overload
     def predict(  # type: ignore[overload-overlap]
         self, pictures: ServedImage, *, masks: bool = True
@@ -141,20 +141,20 @@ class FarClient:
     def predict(
         self, pictures: ServedImage | Iterable[ServedImage], *, masks: bool = True
     ) -> ServedResult | list[ServedResult]:
-        """Answers one picture of an aligned face, or each of several.
+        """Answers one image of an aligned face, or each of several.
 
         Args:
-            pictures: A path or a file's content (JPEG or PNG of any size), or a uint8 RGB array
+            images: A path or a file's content (JPEG or PNG of any size), or a uint8 RGB array
                 (H, W, 3); or an iterable of these, or an array (N, H, W, 3).
             masks: Whether the group masks are wanted; without them answers are smaller.
 
         Returns:
-            A result for one picture; for several a list in their order, in which a picture that
+            A result for one image; for several a list in their order, in which an image that
             could not be answered has its `ServedResult.error`.
 
         Raises:
-            ImageError: The one picture cannot be read.
-            ServingError: The one picture could not be answered, or the server or the model is not
+            ImageError: The one image cannot be read.
+            ServingError: The one image could not be answered, or the server or the model is not
                 to be reached at all.
         """
         if not is_one_picture(pictures):
@@ -170,17 +170,17 @@ class FarClient:
     def stream(
         self, pictures: Iterable[ServedImage], *, masks: bool = True
     ) -> Iterator[ServedResult]:
-        """Answers pictures in their order, without holding them all; the iterable may be endless.
+        """Answers images in their order, without holding them all; the iterable may be endless.
 
-        Some ``batch_size * in_flight`` pictures are taken before the first result. Close the
+        Some ``batch_size * in_flight`` images are taken before the first result. Close the
         iterator, or leave the loop, to cancel what is on its way.
 
         Args:
-            pictures: See `predict`.
+            images: See `predict`.
             masks: See `predict`.
 
         Yields:
-            A result a picture. One that could not be answered, whatever the reason, has its
+            A result an image. One that could not be answered, whatever the reason, has its
             `ServedResult.error`, and the stream goes on.
 
         Raises:

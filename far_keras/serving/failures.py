@@ -29,7 +29,7 @@ _KINDS: dict[str, tuple[type[ServingError], str]] = {
     ),
     "INVALID_ARGUMENT": (
         RequestError,
-        "check the picture (JPEG or PNG) and the version label; `far-keras status` shows what the "
+        "check the image (JPEG or PNG) and the version label; `far-keras status` shows what the "
         "model takes",
     ),
     "NOT_FOUND": (
@@ -76,7 +76,7 @@ def failure(error: Any, call: Call, seconds: float) -> ServingError:
         return too_late(call, seconds)
     kind, advice = _KINDS.get(code, _OTHERS)
     if code == "RESOURCE_EXHAUSTED" and _TOO_LARGE in details:
-        kind, advice = RequestError, "send fewer or smaller pictures at a time, or leave out masks"
+        kind, advice = RequestError, "send fewer or smaller images at a time, or leave out masks"
     elif code == "INVALID_ARGUMENT" and call.method is RELOAD:
         advice = "check names and folders: paths are absolute, on the server's machine"
     elif code == "UNAVAILABLE" and any(word in details.lower() for word in _TLS_WORDS):
@@ -97,5 +97,5 @@ def too_late(call: Call, seconds: float) -> DeadlineError:
 
 
 def too_large(error: ServingError) -> bool:
-    """Whether fewer pictures at a time would have gone through."""
+    """Whether fewer images at a time would have gone through."""
     return error.code == "RESOURCE_EXHAUSTED" and isinstance(error, RequestError)

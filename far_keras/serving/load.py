@@ -31,7 +31,7 @@ class LoadReport:
     Args:
         seconds: How long requests were made.
         concurrency: How many were on their way at a time.
-        batch_size: Pictures in each.
+        batch_size: Images in each.
         milliseconds: (n,) float64, sorted: from the sending of a request to its decoded answer,
             for each of those that were answered.
         errors: How many failed, by gRPC status code.
@@ -84,17 +84,17 @@ def run_load(
     masks: bool = True,
     progress: Callable[[float, int, int], None] = lambda seconds, answered, failed: None,
 ) -> LoadReport:
-    """Asks a model about one picture again and again: each thread as soon as it has its answer.
+    """Asks a model about one image again and again: each thread as soon as it has its answer.
 
     One request is made and waited for before, so that neither connecting nor a server's first
     answer is measured. Ctrl-C ends it early; what was measured until then is reported.
 
     Args:
         client: Of the server; without retries, or failures are not seen.
-        picture: Content of a JPEG or PNG file.
+        image: Content of a JPEG or PNG file.
         concurrency: Threads, 1 to 256.
         seconds: How long, up to 3,600.
-        batch_size: Pictures in a request.
+        batch_size: Images in a request.
         masks: Whether masks are asked for.
         progress: Called ten times a second with the seconds that have passed, and how many
             requests were answered and have failed.

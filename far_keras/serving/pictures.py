@@ -1,4 +1,4 @@
-"""Pictures on their way to a server: what each is, and which go together."""
+"""Images on their way to a server: what each is, and which go together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REQUEST_BYTES = MAX_MESSAGE_BYTES // 2
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was given to the client.
+    """An image that was given to the client.
 
     Args:
         name: Its path, or ``"picture 3"``.
@@ -35,13 +35,13 @@ class Picture:
 
     @property
     def kind(self) -> tuple[int, ...] | str:
-        """Pictures of one kind go into one request: encoded ones, or arrays of one shape."""
+        """Images of one kind go into one request: encoded ones, or arrays of one shape."""
         return self.source.shape if isinstance(self.source, np.ndarray) else "encoded"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A picture whose content is at hand, or an error instead.
+    """An image whose content is at hand, or an error instead.
 
     Args:
         name: What it is called.
@@ -59,10 +59,10 @@ class Loaded:
 
 
 class Batcher:
-    """Gathers pictures into batches, in order.
+    """Gathers images into batches, in order.
 
     Args:
-        size: Pictures of one kind in a batch, at most.
+        size: Images of one kind in a batch, at most.
     """
 
     def __init__(self, size: int) -> None:
@@ -71,14 +71,14 @@ class Batcher:
         self._index = 0
 
     def add(self, source: Any) -> list[list[Picture]]:
-        """Takes a picture, or a uint8 array (N, H, W, 3) of several.
+        """Takes an image, or a uint8 array (N, H, W, 3) of several.
 
         Returns:
             The batches that are complete.
         """
         if isinstance(source, np.ndarray) and source.ndim == 4:
             return [batch for picture in source for batch in self.add(picture)]
-        name = str(source) if isinstance(source, str | Path) else f"picture {self._index}"
+        name = str(source) if isinstance(source, str | Path) else f"image {self._index}"
         self._index += 1
         picture, complete = Picture(name, source), []
         if self._waiting and self._waiting[0].kind != picture.kind:
@@ -95,7 +95,7 @@ class Batcher:
 
 
 def is_one_picture(source: Any) -> bool:
-    """Whether this stands for one picture: text, bytes and arrays are iterable too."""
+    """Whether this stands for one image: text, bytes and arrays are iterable too."""
     if isinstance(source, np.ndarray):
         return source.ndim != 4
     return isinstance(source, str | Path | bytes | bytearray | memoryview)
@@ -130,7 +130,7 @@ def _content(source: Any) -> bytes | np.ndarray:
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
             raise ImageError(
-                "picture: expected a uint8 RGB array of shape (H, W, 3), an aligned face. "
+                "image: expected a uint8 RGB array of shape (H, W, 3), an aligned face. "
                 f"Received: dtype {source.dtype}, shape {source.shape}"
             )
         content: bytes | np.ndarray = source
@@ -139,17 +139,17 @@ def _content(source: Any) -> bytes | np.ndarray:
     elif isinstance(source, bytes | bytearray | memoryview):
         content = bytes(source)
         if not content:
-            raise ImageError("picture: expected the content of a file. Received: 0 bytes")
+            raise ImageError("image: expected the content of a file. Received: 0 bytes")
     else:
         raise ImageError(
-            "picture: expected a path, bytes or a uint8 RGB array. "
+            "image: expected a path, bytes or a uint8 RGB array. "
             f"Received: an object of type {type(source).__name__}"
         )
     size = content.nbytes if isinstance(content, np.ndarray) else len(content)
     if size > MAX_MESSAGE_BYTES - 1024:
         raise ImageError(
             f"{source if isinstance(source, str | Path) else 'picture'}: expected at most "
-            f"{MAX_MESSAGE_BYTES:,} bytes. Received: {size:,}; scale the picture down"
+            f"{MAX_MESSAGE_BYTES:,} bytes. Received: {size:,}; scale the image down"
         )
     return content
 
@@ -160,21 +160,21 @@ def _read(path: Path) -> bytes:
         if path.is_file() and path.stat().st_size > MAX_MESSAGE_BYTES:
             raise ImageError(
                 f"{path}: expected at most {MAX_MESSAGE_BYTES:,} bytes. "
-                f"Received: {path.stat().st_size:,}; scale the picture down"
+                f"Received: {path.stat().st_size:,}; scale the image down"
             )
         content = path.read_bytes()
     except IsADirectoryError:
         raise ImageError(
-            f"{path}: expected a picture. Received: a folder; give the pictures in it"
+            f"{path}: expected an image. Received: a folder; give the images in it"
         ) from None
     except OSError as error:
         raise ImageError(
-            f"{path}: cannot read the picture: {error.strerror or error}. Check the path"
+            f"{path}: cannot read the image: {error.strerror or error}. Check the path"
         ) from error
     except ValueError as error:  # a null character in the path
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{str(path)!r}: not a possible path: {error}") from error
     if not content:
-        raise ImageError(f"{path}: expected a picture. Received: an empty file (0 bytes)")
+        raise ImageError(f"{path}: expected an image. Received: an empty file (0 bytes)")
     return content

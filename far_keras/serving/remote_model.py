@@ -151,14 +151,14 @@ class RemoteModel:
         return arrays, response.model_spec.version.value
 
     def answer(self, pictures: Sequence[Loaded], masks: bool) -> Question[list[ServedResult]]:
-        """A result for each picture of a batch, in order; see `ServedResult`.
+        """A result for each image of a batch, in order; see `ServedResult`.
 
-        A server refuses a batch as a whole. Where one picture may be the reason, the halves are
+        A server refuses a batch as a whole. Where one image may be the reason, the halves are
         asked again, until the broken ones stand alone and all others are answered.
         """
         try:
             # First: it says at once if the model is another's, whose signatures would refuse the
-            # pictures with less clear words.
+            # images with less clear words.
             yield from self.describe()
         except FarError as error:
             return [ServedResult(p.name, error=p.error or error) for p in pictures]

@@ -1,4 +1,4 @@
-"""What the client hands back: an answer or an error per picture, and what a server has."""
+"""What the client hands back: an answer or an error per image, and what a server has."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ServedResult:
-    """The answer of a model server to one picture of an aligned face, or why there is none.
+    """The answer of a model server to one image of an aligned face, or why there is none.
 
     Args:
-        file: The picture's path, or ``"picture 3"`` for what had the index 3 and no path.
+        file: The image's path, or ``"picture 3"`` for what had the index 3 and no path.
         error: Why there is no answer; None if there is one. Without an answer the fields below
             are empty.
         model: The name that the server has the model under.
@@ -39,7 +39,7 @@ class ServedResult:
             unless the client asks for them.
         thresholds: By attribute, the probability from which on the model decides "yes".
         decisions: By attribute: whether the probability reaches the threshold.
-        masks: (G, h, w) float32 probabilities of the group masks over the picture, or None if the
+        masks: (G, h, w) float32 probabilities of the group masks over the image, or None if the
             model has no masks or none were asked for.
         groups: The G group names, in the order of `masks`; empty if the model has no masks.
         group_of: By attribute, the name of its group.
@@ -178,10 +178,10 @@ def served_results(
     version: int,
     masks: bool,
 ) -> list[ServedResult]:
-    """A result a picture from the outputs for all of them.
+    """A result an image from the outputs for all of them.
 
     Args:
-        files: What the n pictures are called.
+        files: What the n images are called.
         outputs: ``attributes`` (n, A) and, with `masks`, ``masks`` (n, h, w, G).
         description: Of the version that answered.
         answered: Names of the attributes that results shall hold.

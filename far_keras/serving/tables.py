@@ -54,7 +54,7 @@ def attribute_table(answer: Answered, title: str | None = None) -> Table:
 
 
 def result_tables(result: ServedResult) -> list[RenderableType]:
-    """A line about the picture, then its table."""
+    """A line about the image, then its table."""
     line = Text(_printable(result.file), style="bold")
     if result.error is not None:
         reason = str(result.error).removeprefix(f"{result.file}: ")

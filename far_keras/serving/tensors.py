@@ -219,11 +219,11 @@ def _strings(tensor: Tensor, shape: tuple[int, ...], count: int) -> np.ndarray:
 
 
 def _as_array(value: Any) -> np.ndarray:
-    # Long lists of pictures' bytes would first be made into one array of fixed width.
+    # Long lists of images' bytes would first be made into one array of fixed width.
     if isinstance(value, list) and value and isinstance(value[0], bytes):
         return np.array(value, object)
     array = np.asarray(value)
-    # NumPy's own text would lose zero bytes at the end, which pictures may have.
+    # NumPy's own text would lose zero bytes at the end, which images may have.
     return np.array(value, object) if array.dtype.kind in "SU" else array
 
 

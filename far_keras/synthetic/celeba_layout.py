@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from far_keras.files import write_atomically
 from far_keras.schema import CELEBA, MISSING
 
 __all__ = [
@@ -18,7 +17,6 @@ __all__ = [
     "Row",
     "picture_name",
     "split_of",
-    "write_atomically",
     "write_lists",
 ]
 
@@ -28,7 +26,7 @@ REGION_MAPS = "regions"
 
 @dataclass(frozen=True)
 class Row:
-    """What the text files say about one picture."""
+    """What the text files say about one image."""
 
     number: int  # counted from 1
     identity: int
@@ -37,7 +35,7 @@ class Row:
 
 
 def picture_name(number: int) -> str:
-    """The file name of picture `number`, counted from 1."""
+    """The file name of image `number`, counted from 1."""
     return f"{number:06d}.jpg"
 
 
@@ -68,15 +66,3 @@ def write_lists(directory: Path, rows: Sequence[Row]) -> None:
         ("list_attr_celeba.txt", attributes),
     ):
         write_atomically(directory / file, "".join(f"{line}\n" for line in lines).encode())
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes `data` so that `path` holds all of it, or what it held before."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

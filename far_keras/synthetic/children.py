@@ -1,4 +1,4 @@
-"""Children, whom no population draws: made of its grown-ups, to be told from them."""
+"""Children, whom no population draws: made of its adults, to be told from them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _BROWN = (0.07, 0.035, 0.017)  # linear RGB
 
 
 def as_child(person: Person, shot: Shot, age: float = YOUNGEST) -> tuple[Person, Shot]:
-    """Somebody and their picture as a child: no beard, no make-up, no grey or thinning hair.
+    """Somebody and their image as a child: no beard, no make-up, no grey or thinning hair.
 
     Args:
-        person: A grown-up.
-        shot: A picture of them.
+        person: An adult.
+        shot: An image of them.
         age: Years, `YOUNGEST` .. `OLDEST`.
     """
     face = replace(

@@ -39,12 +39,11 @@ from rich.progress import (
 
 from far_keras import __version__
 from far_keras.errors import DatasetError
-from far_keras.exclusive import exclusive
+from far_keras.files import exclusive, write_atomically
 from far_keras.synthetic.celeba_layout import (
     IMAGES,
     REGION_MAPS,
     Row,
-    write_atomically,
     write_lists,
 )
 from far_keras.synthetic.dataset_worker import Settings, make_pictures, start_worker
@@ -54,7 +53,7 @@ __all__ = ["Synthesis", "synthesize"]
 
 _PROVENANCE = "synthesis.json"
 RENDERER = 9
-"""Raised whenever the same settings give other pictures: no folder mixes two renderers."""
+"""Raised whenever the same settings give other images: no folder mixes two renderers."""
 # What folders were made with that do not say it.
 _BEFORE = {"agreements": {}, "renderer": 1}
 
@@ -83,20 +82,20 @@ def synthesize(
     agreements: Mapping[str, tuple[str, float]] | None = None,
     console: Console | None = None,
 ) -> Synthesis:
-    """Renders `count` pictures of people who do not exist, with labels, into `directory`.
+    """Renders `count` images of people who do not exist, with labels, into `directory`.
 
-    Pictures and labels depend on the seed and the settings only, not on the number of workers.
+    Images and labels depend on the seed and the settings only, not on the number of workers.
     Stopped at any moment, even by a kill, the same call goes on where it stopped; with a larger
-    count it adds pictures. It starts processes: a script calls it under
+    count it adds images. It starts processes: a script calls it under
     ``if __name__ == "__main__":``.
 
     Args:
         directory: Made if it does not exist.
-        count: Number of pictures, at least 1. An identity has 1 to 5 of them.
+        count: Number of images, at least 1. An identity has 1 to 5 of them.
         seed: At least 0; another seed, other people.
         workers: Number of processes; by default one for every core that this process may use.
         force: Attributes that every face has (1) or lacks (0), such as ``{"Smiling": 1}``.
-        negatives: Share of pictures that are not to be answered (`render_negative`), 0 .. 1.
+        negatives: Share of images that are not to be answered (`render_negative`), 0 .. 1.
         correlations: How attributes go together; see `Population`.
         agreements: Further ties between attributes; see `Population`.
         console: Where progress is shown; standard error by default.
@@ -158,7 +157,7 @@ def _prepare(directory: Path, count: int, settings: Settings) -> None:
         for name in [name for name in wanted if name not in ("made_by", "count")]:
             if (value := found.get(name, _BEFORE.get(name))) != wanted[name]:
                 raise DatasetError(
-                    f"{directory} holds pictures made with {name} = {value!r}. "
+                    f"{directory} holds images made with {name} = {value!r}. "
                     f"Received: {wanted[name]!r}. Use another folder, or the same settings"
                 )
         if found.get("count", 0) > count:
@@ -168,7 +167,7 @@ def _prepare(directory: Path, count: int, settings: Settings) -> None:
             )
     elif any((directory / IMAGES).iterdir()):
         raise DatasetError(
-            f"{directory / IMAGES} holds pictures that were not rendered here (there is no "
+            f"{directory / IMAGES} holds images that were not rendered here (there is no "
             f"{_PROVENANCE}). Use another folder"
         )
     for folder in (directory, directory / IMAGES, directory / REGION_MAPS):
@@ -199,7 +198,7 @@ def _write_provenance(directory: Path, count: int, settings: Settings, complete:
 def _render_all(
     directory: Path, count: int, settings: Settings, workers: int, console: Console
 ) -> tuple[list[Row], int]:
-    """All rows in the order of the pictures, and how many were rendered now."""
+    """All rows in the order of the images, and how many were rendered now."""
     rows: list[Row] = []
     rendered = 0
     jobs = _jobs(count, settings)
@@ -237,10 +236,10 @@ def _render_all(
                     progress.advance(task, len(made))
         except KeyboardInterrupt:
             progress.stop()
-            console.print("Stopping: finishing the pictures in hand ...")
+            console.print("Stopping: finishing the images in hand ...")
             pool.shutdown(wait=True, cancel_futures=True)
             whole = len(list((directory / IMAGES).glob("[0-9]*.jpg")))
-            console.print(f"{whole} of {count} pictures are in {directory}.", markup=False)
+            console.print(f"{whole} of {count} images are in {directory}.", markup=False)
             console.print("The same command goes on from there.")
             raise
         except BrokenProcessPool as error:
@@ -254,7 +253,7 @@ def _render_all(
 
 
 def _jobs(count: int, settings: Settings) -> Iterator[tuple[int, int, int]]:
-    """Per identity: its number, the number of its first picture, how many pictures."""
+    """Per identity: its number, the number of its first image, how many images."""
     population, identity, number = settings.population(), 0, 1
     while number <= count:
         identity += 1
@@ -264,7 +263,7 @@ def _jobs(count: int, settings: Settings) -> Iterator[tuple[int, int, int]]:
 
 
 class _RateColumn(TextColumn):
-    """Pictures a second."""
+    """Images a second."""
 
     def render(self, task: Task):
         from rich.text import Text
@@ -296,7 +295,7 @@ def _disk_errors(directory: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DatasetError(
-                f"{directory}: the disk is full. Every picture that is there is whole; make room "
+                f"{directory}: the disk is full. Every image that is there is whole; make room "
                 "and run the same command again to go on"
             ) from error
         raise DatasetError(f"{directory}: cannot write the data set: {error}") from error

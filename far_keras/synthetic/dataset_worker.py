@@ -1,4 +1,4 @@
-"""What each process of `synthesize` does: renders, labels and stores the pictures of identities."""
+"""What each process of `synthesize` does: renders, labels and stores the images of identities."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from far_keras.files import write_atomically
 from far_keras.synthetic.celeba_layout import (
     IMAGES,
     REGION_MAPS,
     Row,
     picture_name,
-    write_atomically,
 )
 from far_keras.synthetic.labels import negative_labels, visible_labels
 from far_keras.synthetic.negatives import render_negative
@@ -27,13 +27,13 @@ from far_keras.synthetic.people.population import Correlations, Population, Subj
 
 __all__ = ["SIZE", "Settings", "make_pictures", "start_worker"]
 
-SIZE = (218, 178)  # height, width of CelebA's aligned pictures
+SIZE = (218, 178)  # height, width of CelebA's aligned images
 _QUALITY_OF_NEGATIVES = 90  # of JPEG
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the pictures of a set."""
+    """What decides the images of a set."""
 
     seed: int
     negatives: float
@@ -64,7 +64,7 @@ def start_worker(directory: str, settings: Settings) -> None:
 
 
 def make_pictures(identity: int, first: int, pictures: int) -> tuple[list[Row], int]:
-    """Renders and labels the pictures of one identity that are not on disk yet."""
+    """Renders and labels the images of one identity that are not on disk yet."""
     directory, population = _worker
     subject = population.subject(identity)
     rows, rendered = [], 0
@@ -107,7 +107,7 @@ def _encode(pixels: np.ndarray, kind: str, **options: Any) -> bytes:
 
 
 def _read_finished(directory: Path, number: int) -> np.ndarray | None:
-    """The region map of a picture whose two files are whole, else None."""
+    """The region map of an image whose two files are whole, else None."""
     name = picture_name(number)
     image, regions = directory / IMAGES / name, directory / REGION_MAPS / name
     try:

@@ -1,9 +1,9 @@
-"""Which attributes a rendered picture shows: from its pixels where pixels tell, else not at all.
+"""Which attributes a rendered image shows: from its pixels where pixels tell, else not at all.
 
-A label is 1 or 0 only if someone who sees the picture could say so. Strengths between the ranges
+A label is 1 or 0 only if someone who sees the image could say so. Strengths between the ranges
 of `margins` are missing for every attribute. Beyond that:
 
-| attribute | rule, by the region map of the final 178x218 picture |
+| attribute | rule, by the region map of the final 178x218 image |
 |---|---|
 | Attractive | always missing: it has no cause that could be rendered |
 | Wearing_Earrings, Wearing_Necklace, Wearing_Necktie, Eyeglasses, Wearing_Hat | 1 from so many \
@@ -92,7 +92,7 @@ _FULL_BEARD = 0.5  # strength on the cheeks
 
 
 def visible_labels(person: Person, shot: Shot, regions: np.ndarray) -> np.ndarray:
-    """The labels of one picture; the module's table has the rules.
+    """The labels of one image; the module's table has the rules.
 
     Args:
         person: Who is in it.
@@ -122,7 +122,7 @@ def visible_labels(person: Person, shot: Shot, regions: np.ndarray) -> np.ndarra
 
 
 def negative_labels() -> np.ndarray:
-    """(40,) int8: every label of a picture that is not to be answered is missing."""
+    """(40,) int8: every label of an image that is not to be answered is missing."""
     return np.full(CELEBA.num_attributes, MISSING, np.int8)
 
 

@@ -59,7 +59,7 @@ def statue(rendering: Rendering, material: str, rng: np.random.Generator) -> Arr
 
 
 def drawing(rendering: Rendering, style: str, rng: np.random.Generator) -> Array:
-    """The person drawn by hand: lines where the picture is darker than its surroundings.
+    """The person drawn by hand: lines where the image is darker than its surroundings.
 
     Args:
         rendering: Of a person.

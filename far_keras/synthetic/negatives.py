@@ -1,4 +1,4 @@
-"""Pictures that are not to be answered: textures, surroundings, things, likenesses."""
+"""Images that are not to be answered: textures, surroundings, things, likenesses."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LIKENESSES = 0.4  # share
 def render_negative(
     seed: int | list[int], size: tuple[int, int] = (218, 178)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A picture that is not to be answered, and its region map.
+    """An image that is not to be answered, and its region map.
 
     Two fifths are statues and drawings of people: what shows no living face is to be told from what
     does.
 
     Args:
-        seed: The same seed gives the same picture.
+        seed: The same seed gives the same image.
         size: Height and width in pixels.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a rendered picture depends on: a `Person`, who stays the same, and a `Shot` of them.
+"""What a rendered image depends on: a `Person`, who stays the same, and a `Shot` of them.
 
 Both are plain data. `population` draws them, `renderer` turns them into pixels, `labels` says
 which attributes are visible in the result; none of the three reads anything else.
@@ -128,7 +128,7 @@ class Skin:
 
 @dataclass(frozen=True)
 class Person:
-    """What all pictures of one identity share."""
+    """What all images of one identity share."""
 
     identity: int
     male: bool
@@ -224,14 +224,14 @@ class Camera:
     pitch: float = 0.0  # positive: looks up
     roll: float = 0.0
     distance: float = 10.0  # decimetres, eye to camera
-    tilt: float = 0.0  # of the picture, clockwise, that the alignment has left over
+    tilt: float = 0.0  # of the image, clockwise, that the alignment has left over
     exposure: float = 1.0
     white_balance: float = 0.0  # negative cool .. positive warm
     tint: float = 0.0  # negative green .. positive magenta
-    blur: float = 0.0  # out of focus: standard deviation in pixels of the final picture
-    motion: float = 0.0  # pixels that the picture moved while it was taken
+    blur: float = 0.0  # out of focus: standard deviation in pixels of the final image
+    motion: float = 0.0  # pixels that the image moved while it was taken
     motion_angle: float = 0.0
-    resolution: float = 1.0  # of the photograph's face, as a share of the final picture's
+    resolution: float = 1.0  # of the photograph's face, as a share of the final image's
     noise: float = 0.0  # standard deviation, 0 .. 0.08
     jpeg_quality: int = 92
 
@@ -245,7 +245,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Finish:
-    """What a camera's processing and an editor do to a picture after it is taken."""
+    """What a camera's processing and an editor do to an image after it is taken."""
 
     contrast: float = 1.0  # slope of the tone curve in the middle
     saturation: float = 1.0  # 0 black and white
@@ -262,12 +262,12 @@ class Background:
     ] = "gradient"
     brightness: float = 1.0
     color: RGB = (1.0, 1.0, 1.0)  # of the light on it
-    blur: float = 2.0  # standard deviation in pixels of the final picture
+    blur: float = 2.0  # standard deviation in pixels of the final image
 
 
 @dataclass(frozen=True)
 class Occluder:
-    """A thing before the person or beside them at the picture's border."""
+    """A thing before the person or beside them at the image's border."""
 
     kind: Literal["hand", "microphone", "head", "mask"]
     side: float = 1.0  # -1 image left, 1 image right; a mask has none
@@ -276,10 +276,10 @@ class Occluder:
 
 @dataclass(frozen=True)
 class Border:
-    """The photograph ends within the aligned picture: what an alignment puts beyond its edge."""
+    """The photograph ends within the aligned image: what an alignment puts beyond its edge."""
 
     fill: Literal["blank", "repeated", "mirrored"] = "repeated"
-    left: float = 0.0  # pixels of the aligned picture that lie beyond the edge, at its middle
+    left: float = 0.0  # pixels of the aligned image that lie beyond the edge, at its middle
     right: float = 0.0
     top: float = 0.0
     bottom: float = 0.0
@@ -287,7 +287,7 @@ class Border:
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture of a `Person`: everything that may change from picture to picture."""
+    """One image of a `Person`: everything that may change from image to image."""
 
     seed: int  # background, strands, noise
     expression: Expression = field(default_factory=Expression)

@@ -6,14 +6,14 @@ from enum import IntEnum
 
 import numpy as np
 
-from far_keras.faces.polygons import convex_hull, fill_polygons
+from far_keras.geometry import convex_hull, fill_polygons
 from far_keras.schema import REGIONS
 
 __all__ = ["Region", "true_masks"]
 
 
 class Region(IntEnum):
-    """What a pixel of a rendered picture shows: the values of `regions/*.png`."""
+    """What a pixel of a rendered image shows: the values of `regions/*.png`."""
 
     BACKGROUND = 0
     SKIN = 1
@@ -36,7 +36,7 @@ class Region(IntEnum):
 
 
 def true_masks(region_map: np.ndarray) -> np.ndarray:
-    """What is visible of each of `REGIONS` in a rendered picture.
+    """What is visible of each of `REGIONS` in a rendered image.
 
     - mouth: lips and what is seen between them.
     - ear: ears and earrings.

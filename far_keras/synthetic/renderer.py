@@ -1,4 +1,4 @@
-"""From a person and a shot to a picture and its region map."""
+"""From a person and a shot to an image and its region map."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from far_keras.synthetic.worn.necklaces import draw_necklace
 
 __all__ = ["SIZE", "Rendering", "render"]
 
-SIZE = (218, 178)  # height, width of CelebA's aligned pictures
+SIZE = (218, 178)  # height, width of CelebA's aligned images
 
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """A rendered picture.
+    """A rendered image.
 
     Attributes:
         image: (H, W, 3) uint8 sRGB.
@@ -80,11 +80,11 @@ def draw_head(scene: Scene) -> None:
 
 
 def render(person: Person, shot: Shot, size: tuple[int, int] = SIZE) -> Rendering:
-    """Renders one picture, the same bytes for the same arguments.
+    """Renders one image, the same bytes for the same arguments.
 
     Args:
         person: who.
-        shot: one picture of them.
+        shot: one image of them.
         size: (height, width) in pixels, in CelebA's proportions.
 
     Example:

@@ -1,4 +1,4 @@
-"""A contact sheet: pictures side by side, with their labels beneath."""
+"""A contact sheet: images side by side, with their labels beneath."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from far_keras.errors import DatasetError
+from far_keras.files import write_atomically
 from far_keras.schema import CELEBA, MISSING
-from far_keras.synthetic.celeba_layout import write_atomically
 
 __all__ = ["contact_sheet", "draw_rows", "draw_sheet", "save_sheet"]
 
 LINES = 9
 FONT_SIZE = 10
 MARGIN = 4  # pixels around a cell
-# Labels that every picture, or nearly, has missing say nothing beneath it.
+# Labels that every image, or nearly, has missing say nothing beneath it.
 SILENT = ("Attractive",)
 
 
 def contact_sheet(
     directory: str | Path, path: str | Path, columns: int = 8, limit: int = 32
 ) -> Path:
-    """Writes a contact sheet of a set in CelebA's layout, of pictures evenly spread over it.
+    """Writes a contact sheet of a set in CelebA's layout, of images evenly spread over it.
 
     Args:
         directory: Holds `img_align_celeba/` and `list_attr_celeba.txt`.
-        path: The picture to write; its suffix names the format.
-        columns: Pictures in a row.
-        limit: Most pictures that are shown.
+        path: The image to write; its suffix names the format.
+        columns: Images in a row.
+        limit: Most images that are shown.
 
     Raises:
-        DatasetError: The set has no pictures, or its label file is not CelebA's.
+        DatasetError: The set has no images, or its label file is not CelebA's.
     """
     directory = Path(directory)
     table = directory / "list_attr_celeba.txt"
@@ -43,7 +43,7 @@ def contact_sheet(
     except OSError as error:
         raise DatasetError(f"{table}: cannot read the labels: {error}") from error
     if len(lines) < 3 or lines[1].split() != list(CELEBA.attributes):
-        raise DatasetError(f"{table}: expected a count, CelebA's 40 names, and a row a picture")
+        raise DatasetError(f"{table}: expected a count, CelebA's 40 names, and a row an image")
     images, labels = [], []
     rows = lines[2:]
     shown = np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int)
@@ -56,20 +56,20 @@ def contact_sheet(
 
 
 def draw_sheet(images: Sequence[np.ndarray], labels: np.ndarray, columns: int = 8) -> np.ndarray:
-    """Pictures in rows, beneath each the attributes that are a yes, then with ? the missing ones.
+    """Images in rows, beneath each the attributes that are a yes, then with ? the missing ones.
 
     Args:
-        images: N pictures (H, W, 3) uint8 of one size.
+        images: N images (H, W, 3) uint8 of one size.
         labels: (N, 40) in CelebA's order: 1, 0 or -1 for missing.
-        columns: Pictures in a row, at least 1.
+        columns: Images in a row, at least 1.
 
     Returns:
         (H', W', 3) uint8.
     """
     if not images or columns < 1:
         raise DatasetError(
-            f"a contact sheet needs pictures and at least one column. "
-            f"Received: {len(images)} pictures, {columns} columns"
+            f"a contact sheet needs images and at least one column. "
+            f"Received: {len(images)} images, {columns} columns"
         )
     height, width = images[0].shape[:2]
     columns = min(columns, len(images))
@@ -91,10 +91,10 @@ def draw_sheet(images: Sequence[np.ndarray], labels: np.ndarray, columns: int = 
 
 
 def draw_rows(rows: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
-    """Rows of pictures, each with its caption above.
+    """Rows of images, each with its caption above.
 
     Args:
-        rows: By caption, pictures (H, W, 3) uint8; all of one size, in every row equally many.
+        rows: By caption, images (H, W, 3) uint8; all of one size, in every row equally many.
 
     Returns:
         (H', W', 3) uint8.

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from far_keras.models.calibration import Calibration
+from far_keras.calibration import Calibration
 
 __all__ = ["fit_calibration"]
 

@@ -9,9 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from far_keras.atomic import atomic_path
 from far_keras.datasets.manifest import MANIFEST_FILE
 from far_keras.errors import FarError, ModelError
+from far_keras.files import atomic_path
 from far_keras.models.storage import load_model
 from far_keras.schema import CELEBA, AttributeSchema
 from far_keras.training.config import TrainConfig

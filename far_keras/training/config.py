@@ -9,8 +9,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import FarError
+from far_keras.files import atomic_path
 from far_keras.models.variants import TASKS, VARIANTS, ModelConfig, Variant
 
 __all__ = ["MASK_MODES", "ConfigError", "TrainConfig"]
@@ -39,7 +39,7 @@ class TrainConfig:
         imagenet: Start the backbone from ImageNet weights instead of random ones; None becomes
             True for the variants that there are such weights for, and False for the others.
         masks: Which masks teach the mask network: ``"landmarks"``, or ``"true"`` for the regions
-            that rendered pictures come with. A variant without masks ignores it.
+            that rendered images come with. A variant without masks ignores it.
         mask_mode: How masks and attributes are learned (Adaptive Mask Learning): ``"joint"``, both
             at once; ``"two_stage"``, first the mask network alone, then, with the mask network's
             best epoch frozen, the rest; or ``"given"``, no mask network: the network is given the
@@ -53,14 +53,14 @@ class TrainConfig:
             the place of the first of two stages.
         mask_weight: Weight of the mask loss beside the attribute loss, where both are learned at
             once.
-        augment: Whether training pictures are flipped, moved and recoloured.
-        photometric: ``"strong"`` to change the look of augmented pictures further, as of other
+        augment: Whether training images are flipped, moved and recoloured.
+        photometric: ``"strong"`` to change the look of augmented images further, as of other
             cameras, lights and files (see `far_keras.datasets.degradation.degrade`), at the price
             of some false labels; ``"standard"`` not to.
-        region_swap: Share of the training pictures that get facial regions of others, see
+        region_swap: Share of the training images that get facial regions of others, see
             `far_keras.datasets.region_swap.swap_regions`.
-        limit: Train on the split's first so many pictures only.
-        batch_size: Pictures a step, over all devices.
+        limit: Train on the split's first so many images only.
+        batch_size: Images a step, over all devices.
         epochs: Passes over the training split; of two stages, those of the second.
         learning_rate: AdamW's highest learning rate, reached after the warm-up.
         warmup: Share of all steps in which the learning rate rises linearly from 0; after it, it
@@ -75,7 +75,7 @@ class TrainConfig:
         backbone_rate: Factor of the backbone's learning rate, in [0, 1], to keep more of what it
             knows from ImageNet; 0 freezes it, weights and batch statistics. Without ImageNet
             weights it must be 1.
-        mix_style: Of a training picture, the probability to be given the style of another one in
+        mix_style: Of a training image, the probability to be given the style of another one in
             the backbone's fine levels, in [0, 1]; see `far_keras.layers.MixStyle`.
         precision: Keras dtype policy; ``"mixed_float16"`` is faster on recent GPUs.
         seed: Of weights, order, augmentation and dropout.

@@ -46,7 +46,7 @@ def load_split(
         region_swap=config.region_swap,
         limit=config.limit if split == "train" else None,
         # A seed for each epoch, instead of one shuffling on and on: then an epoch can be repeated,
-        # and a resumed training equals an uninterrupted one. Decoding anew costs 1 ms a picture.
+        # and a resumed training equals an uninterrupted one. Decoding anew costs 1 ms an image.
         seed=int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0] >> 1),
         cache=False if split == "train" else "auto",
     )
@@ -98,8 +98,8 @@ def run_epoch(
     if stage.learns == ("masks",) and row.get("loss") == 0:
         # Each known mask costs something, so none was known.
         raise DatasetError(
-            f"{config.records}: expected masks to learn from. Received: no training picture with "
-            f"{config.masks!r} masks; delete {partial}, and annotate pictures that show faces"
+            f"{config.records}: expected masks to learn from. Received: no training image with "
+            f"{config.masks!r} masks; delete {partial}, and annotate images that show faces"
         )
     earlier = state.history[len(state.history) - state.epoch :]  # of this stage
     best = max((previous[stage.score] for previous in earlier), default=-1.0)

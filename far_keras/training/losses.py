@@ -1,6 +1,6 @@
-"""The losses of training: attributes with unknown labels, masks with unknown pictures.
+"""The losses of training: attributes with unknown labels, masks with unknown images.
 
-Both return one value a picture, which Keras averages, instead of their mean over what is known: a
+Both return one value an image, which Keras averages, instead of their mean over what is known: a
 scalar would escape the scaling that Keras does for several replicas. What is unknown counts 0, and
 the rest is scaled up by the share that is known.
 """
@@ -55,9 +55,9 @@ class AttributeLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="far_keras")
 class MaskLoss(keras.losses.Loss):
-    """Binary cross-entropy plus Dice loss, averaged over the pictures that have masks.
+    """Binary cross-entropy plus Dice loss, averaged over the images that have masks.
 
-    The Dice loss is ``1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1)`` for each picture and group,
+    The Dice loss is ``1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1)`` for each image and group,
     with p the predicted probability. It keeps small regions from drowning in the background; the
     ones let an empty mask that is predicted empty cost nothing.
 
@@ -66,7 +66,7 @@ class MaskLoss(keras.losses.Loss):
         name: Name of the loss.
 
     Call arguments:
-        y_true: Masks (B, h, w, G) in [0, 1]; all `MISSING` (-1) where a picture has none.
+        y_true: Masks (B, h, w, G) in [0, 1]; all `MISSING` (-1) where an image has none.
         y_pred: Mask logits (B, h, w, G).
 
     Raises:

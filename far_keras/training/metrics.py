@@ -97,9 +97,9 @@ class MeanAUC(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable(package="far_keras")
 class MaskIoU(keras.metrics.Metric):
-    """Intersection over union of predicted and true masks, over all pictures that have masks.
+    """Intersection over union of predicted and true masks, over all images that have masks.
 
-    Pixels of all pictures are summed before dividing, as is usual in segmentation. Predicted is
+    Pixels of all images are summed before dividing, as is usual in segmentation. Predicted is
     where the logit is above 0, true where the mask is above 0.5.
 
     Args:

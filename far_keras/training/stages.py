@@ -130,7 +130,7 @@ def start_masks_from(model: keras.Model, folder: str, schema: AttributeSchema) -
         )
     if stored.image_size != (size := model.inputs[0].shape[1]):
         raise ModelError(
-            f"masks_from: expected a mask network for pictures of {size} pixels. "
+            f"masks_from: expected a mask network for images of {size} pixels. "
             f"Received: {folder} for {stored.image_size}; set image_size to the same"
         )
     if MASK_NETWORK not in (layer.name for layer in stored.model.layers):

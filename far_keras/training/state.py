@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import ModelError
+from far_keras.files import atomic_path
 from far_keras.training.weight_average import WeightAverage
 
 __all__ = ["TrainingState", "read_state", "restore_state", "write_state"]

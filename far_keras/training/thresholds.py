@@ -9,7 +9,7 @@ from scipy.special import expit, logit
 __all__ = ["fit_thresholds"]
 
 # Width of the kernel in standard deviations of an attribute's logits. Wide, since what is wanted
-# is where unseen pictures are told apart, not where these few were.
+# is where unseen images are told apart, not where these few were.
 _BANDWIDTH = 0.3
 _GRID = 400
 
@@ -19,7 +19,7 @@ def fit_thresholds(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.fl
 
     Balanced accuracy is the mean of the true positive and the true negative rate, so that a rare
     attribute is not lost to the majority's answer. The cut that is best on the split itself
-    follows its last few pictures and is worse on others; so both rates are taken of distributions
+    follows its last few images and is worse on others; so both rates are taken of distributions
     smoothed by a logistic kernel over the logits, and the best point of these is the threshold.
 
     Args:

@@ -24,7 +24,7 @@ from far_keras.datasets.picture import PictureTask
 from far_keras.datasets.pipeline import load_records
 from far_keras.datasets.records import read_shard
 from far_keras.errors import DatasetError
-from far_keras.faces.alignment import EYES, align, eye_centers
+from far_keras.faces.alignment import ALIGNED_EYES, align, eye_centers
 from far_keras.faces.landmarks import FaceLandmarker
 from far_keras.faces.regions import pack_masks, region_masks
 from far_keras.images import read_image
@@ -49,7 +49,7 @@ def jpeg(image, **options):
 
 
 def write_celeba(root, pictures, splits, regions=None, no_face=()):
-    """A set in CelebA's layout from the pictures' bytes; labels are drawn. Returns the labels."""
+    """A set in CelebA's layout from the images' bytes; labels are drawn. Returns the labels."""
     rng = np.random.default_rng(0)
     labels = rng.integers(-1, 2, (len(pictures), len(ATTRIBUTES)))
     names = [f"{number:06d}.jpg" for number in range(1, len(pictures) + 1)]
@@ -104,7 +104,7 @@ def test_every_kind_of_picture(tmp_path, face):
         jpeg(face)[:3000],
         jpeg(face.mean(axis=-1).astype(np.uint8)),
         jpeg(np.ascontiguousarray(face[::-1, ::-1]), exif=exif),
-        b"no picture at all",
+        b"no image at all",
     ]
     regions = np.full((218, 178), Region.BACKGROUND, np.uint8)
     regions[20:60] = Region.HAIR
@@ -175,8 +175,8 @@ def test_own_photographs_are_aligned(tmp_path):
     records = all_records(folder)
     with FaceLandmarker() as landmarker:
         landmarks = landmarker.detect(read_image(records["portrait.png"].image))[0]
-    # The landmark model is repeatable to about a pixel in pictures of another scale.
-    np.testing.assert_allclose(eye_centers(landmarks)[:, :2], EYES, atol=1.5)
+    # The landmark model is repeatable to about a pixel in images of another scale.
+    np.testing.assert_allclose(eye_centers(landmarks)[:, :2], ALIGNED_EYES, atol=1.5)
     cropped = read_image(records["wall.png"].image)
     assert cropped.shape == (218, 178, 3)
     assert cropped.min() > 190  # the middle at full height
@@ -185,7 +185,7 @@ def test_own_photographs_are_aligned(tmp_path):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory, face):
-    """A set of 240 pictures of 12 kinds, and its records made without interruption."""
+    """A set of 240 images of 12 kinds, and its records made without interruption."""
     kinds = [jpeg(np.roll(face, (shift, -shift), (0, 1))) for shift in range(12)]
     root = tmp_path_factory.mktemp("many")
     splits = [0] * 200 + [1] * 20 + [2] * 20
@@ -386,14 +386,14 @@ def test_damaged_region_map_ends_the_work_with_its_name(tmp_path, face):
 def test_nothing_readable_and_bad_arguments(tmp_path, face):
     write_celeba(tmp_path / "set", [b"", b"x"], [0, 1])
     dataset = open_dataset(tmp_path / "set")
-    with pytest.raises(DatasetError, match=r"none of 2 pictures could be read"):
+    with pytest.raises(DatasetError, match=r"none of 2 images could be read"):
         annotate(dataset, tmp_path / "records", workers=1, progress=False)
     with pytest.raises(DatasetError, match="workers: expected at least 1"):
         annotate(dataset, tmp_path / "records", workers=0)
     (tmp_path / "file").touch()
     with pytest.raises(DatasetError, match="cannot write"):
         annotate(dataset, tmp_path / "file" / "records", workers=1, progress=False)
-    # Mended pictures are read by the same call.
+    # Mended images are read by the same call.
     (tmp_path / "set" / "img_align_celeba" / "000002.jpg").write_bytes(jpeg(face))
     summary = annotate(dataset, tmp_path / "records", workers=1, progress=False)
     assert summary.records == {"train": 0, "valid": 1, "test": 0}

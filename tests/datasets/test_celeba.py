@@ -15,7 +15,7 @@ EXPECTED = [[0, 1, -1], [1, 0, 0], [-1, -1, -1]]
 
 
 def write_set(root, tables="", images="img_align_celeba", suffix=".txt", identity=True):
-    """A set of three grey pictures; `tables` is where the attribute table goes."""
+    """A set of three grey images; `tables` is where the attribute table goes."""
     evaluation = "Eval" if tables == "Anno" else tables
     for folder in (tables, evaluation, images):
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def test_rendered_set_with_regions_and_faceless_pictures(tmp_path):
     (tmp_path / "list_no_face.txt").write_text("000002.jpg\n")
     dataset = read_celeba(tmp_path)
     assert dataset.faceless.tolist() == [False, True, False]
-    # A picture without a face can have no attributes, whatever the table says.
+    # An image without a face can have no attributes, whatever the table says.
     assert dataset.labels.tolist() == [EXPECTED[0], [-1, -1, -1], EXPECTED[2]]
     assert dataset.region_map(1) == tmp_path / "regions" / "000002.png"
     (tmp_path / "regions" / "000003.png").unlink()
@@ -120,9 +120,9 @@ def test_packed_pictures_are_pointed_out(tmp_path):
     [
         ("000002.jpg  1", "000002.jpg  2", r"line 4: labels must be 1 .*Received: '2'"),
         ("000002.jpg  1 ", "000002.jpg ", r"line 4: expected a file name and 3 labels"),
-        ("3\n", "4\n", r"announces 4 pictures, but 3 rows"),
-        ("3\n", "", r"line 1: expected the number of pictures"),
-        ("000003", "000002", r"do not list the same pictures: 0 files only in the first, 1 files"),
+        ("3\n", "4\n", r"announces 4 images, but 3 rows"),
+        ("3\n", "", r"line 1: expected the number of images"),
+        ("000003", "000002", r"do not list the same images: 0 files only in the first, 1 files"),
     ],
 )
 def test_broken_attribute_tables(tmp_path, old, new, message):

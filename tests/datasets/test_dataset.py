@@ -51,15 +51,15 @@ def test_region_maps_are_found_by_stem():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"files": ()}, "no pictures"),
+        ({"files": ()}, "no images"),
         ({"attributes": ("Bald", "Bald")}, r"attributes given twice: \['Bald'\]"),
-        ({"files": (Path("a"), Path("b"), Path("a"))}, r"1 pictures are listed more than once"),
+        ({"files": (Path("a"), Path("b"), Path("a"))}, r"1 images are listed more than once"),
         ({"labels": np.zeros((3, 3))}, r"labels must have shape \(3, 2\). Received: \(3, 3\)"),
         ({"splits": np.zeros(2)}, r"splits must have shape \(3,\)"),
         ({"identities": np.zeros(4)}, r"identities must have shape \(3,\)"),
         ({"labels": np.array([[1, 0], [2, 1], [-1, -1]])}, r"labels must be 1, 0 or -1"),
         ({"splits": np.array([0, 1, 3])}, r"splits must be indices"),
-        ({"labels": np.ones((3, 2))}, "a picture without a face cannot have labels"),
+        ({"labels": np.ones((3, 2))}, "an image without a face cannot have labels"),
     ],
 )
 def test_contradictions_are_refused(changes, message):

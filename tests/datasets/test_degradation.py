@@ -12,7 +12,7 @@ SEED = tf.constant([3, 4])
 
 
 def pictures(size=32):
-    """Smooth coloured pictures with a fine pattern."""
+    """Smooth coloured images with a fine pattern."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size][:, None, :, :, None] / size
     slopes = rng.uniform(-25, 25, (2, COUNT, 1, 1, 3))
@@ -22,7 +22,7 @@ def pictures(size=32):
 
 
 def only(monkeypatch, name):
-    """Pictures before and after one change that all of them get."""
+    """Images before and after one change that all of them get."""
     for change in CHANGES:
         monkeypatch.setattr(degradation, change, float(change == name))
     before = pictures()

@@ -8,7 +8,12 @@ from PIL import Image
 
 from far_keras.datasets.augmentation import Augmentation
 from far_keras.datasets.manifest import Manifest, Shard, read_manifest
-from far_keras.datasets.pipeline import area_weights, load_records, resize_images, steps_per_epoch
+from far_keras.datasets.pipeline import (
+    coverage_weights,
+    load_records,
+    resize_images,
+    steps_per_epoch,
+)
 from far_keras.datasets.records import (
     FaceRecord,
     read_shard,
@@ -38,7 +43,7 @@ def png(packed):
 
 
 def make_record(index, rng):
-    """A picture of one colour whose number is in the label bits; every third has no masks."""
+    """An image of one colour whose number is in the label bits; every third has no masks."""
     image = np.full((218, 178, 3), (10 * index % 256, 7 * index % 256, 128), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=95)
@@ -81,7 +86,7 @@ def load(folder, split, **options):
 
 
 def numbers(dataset):
-    """Which picture each row is, from the labels that spell its number."""
+    """Which image each row is, from the labels that spell its number."""
     rows = np.concatenate([targets["attributes"].numpy() for _, targets in dataset])
     bits = {"Frowning": 0, "Freckles": 2, "Bearded": 3, "Squinting": 4}
     return sum(rows[:, OWN.index(name)].astype(int) << bit for name, bit in bits.items()).tolist()
@@ -163,12 +168,14 @@ def expected_masks(record):
     return np.stack(groups, axis=-1)
 
 
-def test_area_weights_average_exactly():
-    weights = area_weights(178, 32)
+def test_coverage_weights_average_exactly():
+    weights = coverage_weights(178, 32)
     np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-6)
     np.testing.assert_allclose(weights.sum(axis=0), 32 / 178, rtol=1e-5)
-    np.testing.assert_allclose(area_weights(4, 2), [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
-    np.testing.assert_allclose(area_weights(3, 2), np.array([[2, 1, 0], [0, 1, 2]]) / 3, rtol=1e-6)
+    np.testing.assert_allclose(coverage_weights(4, 2), [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
+    np.testing.assert_allclose(
+        coverage_weights(3, 2), np.array([[2, 1, 0], [0, 1, 2]]) / 3, rtol=1e-6
+    )
 
 
 def test_resizing_is_pillows_bilinear():
@@ -284,9 +291,9 @@ def test_schema_that_does_not_fit(drawn):
 
 def test_splits_that_are_empty_small_or_unknown(drawn):
     folder, _ = drawn
-    with pytest.raises(DatasetError, match="'test' has no pictures"):
+    with pytest.raises(DatasetError, match="'test' has no images"):
         load(folder, "test")
-    with pytest.raises(DatasetError, match="37 pictures, fewer than one training batch of 64"):
+    with pytest.raises(DatasetError, match="37 images, fewer than one training batch of 64"):
         load(folder, "train", training=True, batch_size=64)
     with pytest.raises(DatasetError, match=r"expected one of .*Received: 'dev'"):
         load(folder, "dev")

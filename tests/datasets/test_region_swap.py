@@ -11,7 +11,7 @@ WHOLE = CELEBA.group_names.index("Object") == GROUP_OF
 
 @pytest.fixture
 def batch():
-    """64 pictures of one grey each, with the group regions side by side as eight stripes."""
+    """64 images of one grey each, with the group regions side by side as eight stripes."""
     rng = np.random.default_rng(0)
     grey = rng.uniform(0, 255, (64, 1, 1, 1)).astype("float32")
     images = np.broadcast_to(grey, (64, 64, 64, 3)).copy()
@@ -61,7 +61,7 @@ def test_it_breaks_the_tie_between_attributes_of_two_regions(batch):
     smiling, wavy = (CELEBA.attributes.index(name) for name in ("Smiling", "Wavy_Hair"))
     labels[:, smiling] = labels[:, wavy]
     *_, answers = swap(images, masks, labels)
-    # One of the two is foreign in half of the pictures, and differs in half of those.
+    # One of the two is foreign in half of the images, and differs in half of those.
     assert 0.6 < (answers[:, smiling] == answers[:, wavy]).mean() < 0.9
 
 

@@ -64,7 +64,7 @@ def test_assigned_splits_have_the_promised_shares():
     ("text", "message"),
     [
         ("", "expected a header line"),
-        ("picture,Tired\na.jpg,1\n", r"expected a column 'file'.*\['picture', 'Tired'\]"),
+        ("picture,Tired\na.jpg,1\n", r"expected a column 'file'.*\['image', 'Tired'\]"),
         ("file,split\na.jpg,train\n", "expected at least one attribute column"),
         ("file,Tired,Tired\na.jpg,1,1\n", r"columns given twice: \['Tired'\]"),
         ("file,Tired,\na.jpg,1,1\n", "column 3 has no name"),
@@ -73,9 +73,9 @@ def test_assigned_splits_have_the_promised_shares():
         ("file,Tired\na.jpg,-1\n", r"line 2: attribute 'Tired'.*'-1'; write 0 for no"),
         ("file,notes\na.jpg,nice\n", r"attribute 'notes'.*'nice'; if this column is no attribute"),
         ("file,split,Tired\na.jpg,dev,1\n", r"split must be one of .*Received: 'dev'"),
-        ("file,Tired\na.jpg,1\na.jpg,0\n", r"1 pictures are listed more than once"),
-        ("file,Tired\na.jpg,1\nx.jpg,0\n", r"1 of 2 pictures are not there, such as .*x\.jpg"),
-        ("file,Tired\n", "no pictures"),
+        ("file,Tired\na.jpg,1\na.jpg,0\n", r"1 images are listed more than once"),
+        ("file,Tired\na.jpg,1\nx.jpg,0\n", r"1 of 2 images are not there, such as .*x\.jpg"),
+        ("file,Tired\n", "no images"),
     ],
 )
 def test_broken_tables(tmp_path, text, message):

@@ -74,7 +74,7 @@ def test_pairing_narrows_the_interval_of_a_difference():
     a, b = samples["a"]["roc_auc"], samples["b"]["roc_auc"]
     low, high = interval(a - b)
     paired = (high - low).item()
-    low, high = interval(a - np.roll(b, 1, axis=0))  # other pictures for either model
+    low, high = interval(a - np.roll(b, 1, axis=0))  # other images for either model
     assert paired < 0.4 * (high - low).item()
 
 
@@ -85,7 +85,7 @@ def test_intervals_cover_the_truth(clustered):
     covered, covered_naive, trials = 0, 0, 300
     identities = np.arange(240) // 6 if clustered else None
     for trial in range(trials):
-        # With clusters a person's six pictures are all right or all wrong.
+        # With clusters a person's six images are all right or all wrong.
         right = rng.random(40 if clustered else 240) < 0.8
         right = np.repeat(right, 6) if clustered else right
         model = Answers(right[:, None].astype(float), np.full(1, 0.5))
@@ -103,7 +103,7 @@ def test_intervals_cover_the_truth(clustered):
     # Percentile intervals over 40 clusters fall a little short; 300 trials scatter by 0.013.
     assert covered / trials >= 0.90
     if clustered:
-        assert covered_naive / trials < 0.75  # what resampling single pictures would claim
+        assert covered_naive / trials < 0.75  # what resampling single images would claim
 
 
 def test_an_undefined_attribute_has_no_interval():
@@ -133,5 +133,5 @@ def test_a_test_split_of_2000_pictures_takes_seconds():
 def test_bad_arguments_are_named():
     with pytest.raises(DatasetError, match="identities: expected one for each of 3"):
         next(resampling_weights(3, 1, 0, [1, 2]))
-    with pytest.raises(DatasetError, match="at least one picture"):
+    with pytest.raises(DatasetError, match="at least one image"):
         next(resampling_weights(0, 1))

@@ -15,7 +15,7 @@ def test_values_computed_by_hand():
         brier_score(LABELS, PROBABILITIES),
         [(0.01 + 0.81 + 0.01 + 0.01) / 4, (0.09 + 0.09 + 0.16) / 3, np.nan],
     )
-    # First: three pictures at 0.9, of which two are a yes, and one at 0.1 which is none.
+    # First: three images at 0.9, of which two are a yes, and one at 0.1 which is none.
     # Second: two at 0.3, both none, and one at 0.6 which is a yes; the missing one is left out.
     np.testing.assert_allclose(
         expected_calibration_error(LABELS, PROBABILITIES),

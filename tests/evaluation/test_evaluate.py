@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from far_keras.calibration import Calibration
 from far_keras.cli import main
 from far_keras.datasets.manifest import Manifest, Shard
 from far_keras.datasets.records import FaceRecord, read_shard, read_table_of_records, write_shard
@@ -17,7 +18,6 @@ from far_keras.evaluation.figures import MAJORITY
 from far_keras.evaluation.mask_scores import group_masks, mask_scores, unpack_regions
 from far_keras.evaluation.report import tables
 from far_keras.evaluation.scores import attribute_scores
-from far_keras.models.calibration import Calibration
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import REGIONS, AttributeSchema, Group
@@ -103,7 +103,7 @@ def test_answers_are_in_the_order_of_records_and_schema(records, models):
     np.testing.assert_allclose(said.logits, outputs["attributes"], atol=1e-4)
     scaled = outputs["attributes"] * [2.0, 0.5] + [-0.5, 0.25]
     np.testing.assert_allclose(said.probabilities, 1 / (1 + np.exp(-scaled)), atol=1e-5)
-    # The masks are scored over the whole frame: the first of the pictures that have any.
+    # The masks are scored over the whole frame: the first of the images that have any.
     packed = next(itertools.islice(read_shard(records / "test.rec"), 1, None)).masks
     truth = group_masks(unpack_regions(packed), SCHEMA)
     expected = mask_scores(truth, 1 / (1 + np.exp(-outputs["masks"][1])))
@@ -129,7 +129,7 @@ def test_an_evaluation_of_saved_models(records, models):
     assert names == ["mgmtn_efficientnetlite0", "baseline_efficientnetlite0", MAJORITY]
     assert evaluation.data["pictures"] == 37
     assert evaluation.data["resampled"] == "identities"
-    # Pictures 3 to 36 in fours; the first three are of unknown persons, each counted for one.
+    # Images 3 to 36 in fours; the first three are of unknown persons, each counted for one.
     assert evaluation.data["identities"] == 13
     assert evaluation.data["synthetic"] is False
     loaded = load_model(models[0])
@@ -201,7 +201,7 @@ def test_models_with_other_groups_stand_side_by_side(records, models, tmp_path):
 
 
 def test_what_cannot_be_measured_is_named(records, models, tmp_path):
-    with pytest.raises(DatasetError, match="'valid' has no pictures"):
+    with pytest.raises(DatasetError, match="'valid' has no images"):
         evaluate(models[0], records, "valid")
     with pytest.raises(DatasetError, match="manifest"):
         evaluate(models[0], tmp_path)

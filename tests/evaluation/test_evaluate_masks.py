@@ -34,7 +34,7 @@ def png(array):
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """Twelve pictures: red is where the hair truly is, green where the mouth is."""
+    """Twelve images: red is where the hair truly is, green where the mouth is."""
     folder, made = tmp_path_factory.mktemp("records"), []
     for k in range(12):
         image = np.zeros((218, 178, 3), np.uint8)
@@ -94,7 +94,7 @@ def test_a_mask_network_is_measured_against_both_kinds_of_masks(records, alone):
     assert landmarks["iou"]["Mouth"].value > 0.9
     mean = (landmarks["iou"]["Hair"].value + landmarks["iou"]["Mouth"].value) / 2
     assert landmarks["iou"]["mean"].value == pytest.approx(mean)
-    # All pictures are alike, so no resample differs.
+    # All images are alike, so no resample differs.
     assert landmarks["iou"]["Hair"].low == pytest.approx(landmarks["iou"]["Hair"].high)
     assert evaluation.data["resampled"] == "identities" and evaluation.data["identities"] == 4
 

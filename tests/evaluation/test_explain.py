@@ -33,7 +33,7 @@ def png(array):
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """Twelve pictures of noise, two of them without masks; hair covers a quarter."""
+    """Twelve images of noise, two of them without masks; hair covers a quarter."""
     folder, made = tmp_path_factory.mktemp("records"), []
     rng = np.random.default_rng(0)
     packed = np.zeros((218, 178), np.uint8)
@@ -72,7 +72,7 @@ def test_the_command_writes_shares_and_grids(records, models, tmp_path, capsys):
     command = ["explain", str(models[0]), "--baseline", str(models[1]), "--records", str(records)]
     assert main([*command, "--count", "12", "--shown", "2", "--output", str(output)]) == 0
     printed = capsys.readouterr().out
-    assert "10 pictures of 4 persons" in printed and "class activation" in printed
+    assert "10 images of 4 persons" in printed and "class activation" in printed
     data = json.loads((output / "explanation.json").read_text())
     assert data["data"]["without_masks"] == 2
     assert data["area"]["Hair"]["value"] == pytest.approx(0.25, abs=1e-6)
@@ -101,7 +101,7 @@ def test_the_same_seed_looks_at_the_same_pictures(records, models):
 def test_what_cannot_be_explained_is_refused(records, models, tmp_path):
     with pytest.raises(DatasetError, match="count and methods: expected at least 1"):
         explain(models, records, count=0)
-    with pytest.raises(DatasetError, match="'valid' has no pictures"):
+    with pytest.raises(DatasetError, match="'valid' has no images"):
         explain(models, records, "valid")
     config = ModelConfig("mgmtn_mobilenetv3small", {"image_size": 64, "masks": "given"})
     model = build_model(config, SCHEMA)

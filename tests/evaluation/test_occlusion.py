@@ -65,7 +65,7 @@ def test_only_the_groups_whose_region_is_hidden_move(network, faces):
     assert change["Hair", "mouth"] == pytest.approx(0, abs=1e-6)
     assert change["Mouth", "hair"] == pytest.approx(0, abs=1e-6)
     assert min(change["All", "hair"], change["All", "mouth"]) > 0.01
-    assert np.isnan(change["Hair", "nose"])  # no picture shows one
+    assert np.isnan(change["Hair", "nose"])  # no image shows one
     shares = result.shares(resamples=50)
     assert shares["own"][0] > 0.05 and shares["foreign"][0] == pytest.approx(0, abs=1e-6)
 
@@ -95,5 +95,5 @@ def test_without_a_face_there_is_nothing_to_hide(network, monkeypatch):
     monkeypatch.setattr(
         occlusion, "read_faces", lambda *_: {0: (np.zeros((218, 178, 3), np.uint8), None)}
     )
-    with pytest.raises(DatasetError, match="no picture with masks"):
+    with pytest.raises(DatasetError, match="no image with masks"):
         occlude({"net": network}, "records")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from far_keras.calibration import Calibration
 from far_keras.cli import main
 from far_keras.datasets.manifest import Manifest, Shard, read_manifest
 from far_keras.datasets.records import FaceRecord, write_shard
@@ -17,7 +18,6 @@ from far_keras.evaluation.evaluate import evaluate
 from far_keras.evaluation.parity import measure_parity
 from far_keras.export.tflite import export_tflite
 from far_keras.export.tflite_metadata import read_metadata
-from far_keras.models.calibration import Calibration
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import REGIONS, AttributeSchema, Group
@@ -37,7 +37,7 @@ def png(array):
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """12 training and 30 test pictures; a brighter one is more often bald."""
+    """12 training and 30 test images; a brighter one is more often bald."""
     folder = tmp_path_factory.mktemp("records")
     rng = np.random.default_rng(0)
     shards = []
@@ -153,7 +153,7 @@ def test_another_schema_is_refused(folder, records, tmp_path):
 
 def test_a_split_without_pictures_is_refused(folder, files, records):
     loaded = load_model(folder)
-    with pytest.raises(DatasetError, match="'valid' has no pictures"):
+    with pytest.raises(DatasetError, match="'valid' has no images"):
         measure_parity(loaded, files, records, "valid", progress=False)
 
 
@@ -162,7 +162,7 @@ def test_the_command_writes_all_files_and_compares_them(folder, records, tmp_pat
     more = ["--name", "c", "--licence", "CC0-1.0"]
     assert main(["export", str(folder), "--tflite", str(tmp_path), *more]) == 0
     shown = capsys.readouterr().out
-    assert "30 pictures of the split 'test'" in shown
+    assert "30 images of the split 'test'" in shown
     names = {f"c-{kind}.tflite" for kind in ("float32", "float16", "dynamic", "int8")}
     assert {path.name for path in tmp_path.iterdir()} == {*names, "parity.json"}
     report = json.loads((tmp_path / "parity.json").read_text())
@@ -171,7 +171,7 @@ def test_the_command_writes_all_files_and_compares_them(folder, records, tmp_pat
     assert report["files"][3]["path"] == str(tmp_path / "c-int8.tflite")
     description, facts, _ = read_metadata(tmp_path / "c-int8.tflite")
     assert description.licence == "CC0-1.0"
-    # Which pictures, but not where they lie on this machine.
+    # Which images, but not where they lie on this machine.
     manifest = hashlib.sha256((records / "manifest.json").read_bytes()).hexdigest()
     name = read_manifest(records).name
     said = f"{name}, training split, manifest_sha256 {manifest}"

@@ -12,12 +12,12 @@ from far_keras.evaluation.scores import (
     summary,
 )
 
-# Counting whole pictures and dividing once: nothing but the last bit may differ.
+# Counting whole images and dividing once: nothing but the last bit may differ.
 EXACT = {"rtol": 0, "atol": 1e-12}
 
 
 def brute_force(labels, probabilities, threshold):
-    """One attribute, picture by picture and pair by pair."""
+    """One attribute, image by image and pair by pair."""
     known = [(y, p) for y, p in zip(labels, probabilities, strict=True) if y != -1]
     yes, no = [p for y, p in known if y == 1], [p for y, p in known if y == 0]
     tp, fp = sum(p >= threshold for p in yes), sum(p >= threshold for p in no)
@@ -124,7 +124,7 @@ def test_mask_iou_by_hand():
     np.testing.assert_allclose(iou[0], [1 / 3, np.nan], **EXACT)  # both empty: undefined
     np.testing.assert_array_equal(iou[1], [np.nan, np.nan])  # no masks given
     np.testing.assert_array_equal(iou[2], [0.0, 0.0])
-    np.testing.assert_array_equal(iou[3], [np.nan, np.nan])  # a picture without a face
+    np.testing.assert_array_equal(iou[3], [np.nan, np.nan])  # an image without a face
 
 
 def test_bad_arguments_are_named():

@@ -84,9 +84,9 @@ def test_a_study_is_written_down_and_goes_on_where_it_stopped(records, photograp
     # Male has labels of both classes, Bald of one, all others none.
     assert study["attributes"]["photographs"] == {"focus": 2, "others": 1}
     assert study["persons"]["photographs"] == 20
-    assert "20 pictures of 20 persons; means over 1 attributes" in done.stdout
+    assert "20 images of 20 persons; means over 1 attributes" in done.stdout
     low, high = figures["photographs"]["others"][1]["differences"]["roc_auc"][1:]
-    assert high - low > 0.05  # pictures of unknown persons are resampled one by one
+    assert high - low > 0.05  # images of unknown persons are resampled one by one
     assert list(figures["again"]) == ["focus", "others"]
     figures = figures["again"]["others"]
     assert [row["name"] for row in figures] == ["mgmtn", "baseline", "given_landmarks"]

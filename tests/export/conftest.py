@@ -1,12 +1,12 @@
-"""Models and pictures for tests of exported files."""
+"""Models and images for tests of exported files."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from far_keras.calibration import Calibration
 from far_keras.models.backbones import BACKBONES
-from far_keras.models.calibration import Calibration
 from far_keras.models.storage import LoadedModel
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
 from far_keras.schema import CELEBA
@@ -35,7 +35,7 @@ def small_model(small_model_of):
 
 @pytest.fixture(scope="session")
 def pictures():
-    """A function from count, size and seed to pictures."""
+    """A function from count, size and seed to images."""
     return _pictures
 
 

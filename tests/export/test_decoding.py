@@ -1,4 +1,4 @@
-"""Encoded pictures in the graph: the pixels that everyone else sees, or a short refusal."""
+"""Encoded images in the graph: the pixels that everyone else sees, or a short refusal."""
 
 import io
 import struct
@@ -114,7 +114,7 @@ def jpeg_of(width, height):
 
 REFUSED = {
     "nothing": b"",
-    "text": b"no picture at all",
+    "text": b"no image at all",
     "the start of a JPEG": b"\xff\xd8\xff",
     "a JPEG's first half": PICTURES["jpeg 4:2:0"][: len(PICTURES["jpeg 4:2:0"]) // 2],
     "a JPEG without its end": PICTURES["jpeg 4:2:0"][:-200],
@@ -152,16 +152,16 @@ def test_the_largest_picture_is_read_and_one_line_more_is_not(decode):
     side = 2 ** (MAX_PIXELS.bit_length() // 2 - 1)
     assert 2 * side * side == MAX_PIXELS
     with pytest.raises(tf.errors.InvalidArgumentError, match="Invalid PNG data"):
-        decode(png_of(2 * side, side))  # past the check: it is the picture that is short
+        decode(png_of(2 * side, side))  # past the check: it is the image that is short
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"at most {MAX_PIXELS} pixels"):
         decode(png_of(2 * side, side + 1))
 
 
 def test_an_empty_batch_is_refused(decode, exported):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="at least one picture"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at least one image"):
         decode()
     for signature, dtype in (("serve_uint8", tf.uint8), ("serve_float", tf.float32)):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="at least one picture"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="at least one image"):
             exported.signatures[signature](images=tf.zeros((0, SIZE, SIZE, 3), dtype))
     with pytest.raises(tf.errors.InvalidArgumentError):
         exported.signatures["serve_uint8"](images=tf.zeros((1, 0, 5, 3), tf.uint8))

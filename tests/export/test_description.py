@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
+from far_keras.calibration import Calibration
 from far_keras.errors import ModelError
 from far_keras.export.description import ModelDescription, describe
-from far_keras.models.calibration import Calibration
 from far_keras.models.storage import LoadedModel
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import AttributeSchema, Group

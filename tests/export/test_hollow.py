@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import pytest
 
+from far_keras.calibration import Calibration
 from far_keras.errors import ModelError
 from far_keras.export.flatbuffer import write_flatbuffer
 from far_keras.export.hollow import load_hollow, write_hollow
 from far_keras.export.rendered_pictures import rendered_pictures
 from far_keras.export.tflite_metadata import read_metadata, with_metadata
 from far_keras.export.tflite_runner import load_tflite
-from far_keras.models.calibration import Calibration
 from far_keras.models.pretrained import pretrained_folder
 from far_keras.models.storage import HOLLOW, load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
@@ -75,7 +75,7 @@ def check_as_keras(folder, images):
     assert isinstance(engine, TFLiteEngine)
     assert engine.description == expected.description  # also the name, which is the folder's
     wanted, given = expected(images), engine(images)
-    assert wanted.probabilities.std(axis=0).max() > 0.01  # the pictures are told apart
+    assert wanted.probabilities.std(axis=0).max() > 0.01  # the images are told apart
     np.testing.assert_allclose(given.probabilities, wanted.probabilities, atol=1e-4, rtol=0)
     if wanted.masks is None:
         assert given.masks is None

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from far_keras.calibration import Calibration
 from far_keras.export.phone_graph import phone_model
-from far_keras.models.calibration import Calibration
 from far_keras.models.forward import compile_forward
 from far_keras.models.storage import LoadedModel
 
@@ -39,7 +39,7 @@ def test_it_computes_what_the_network_computes(small_model_of, pictures, argumen
         np.testing.assert_allclose(answers["attributes"][0], expected, atol=1e-5)
         np.testing.assert_allclose(answers["masks"][0], 1 / (1 + np.exp(-masks)), atol=1e-5)
     spread = logits["attributes"].std(axis=0).mean()
-    assert spread > 0.02  # the pictures are told apart
+    assert spread > 0.02  # the images are told apart
 
 
 def test_the_network_is_left_as_it_was(small_model_of, pictures):

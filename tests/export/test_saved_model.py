@@ -1,4 +1,4 @@
-"""What an exported model answers, against the model that it was made of, on pictures of faces."""
+"""What an exported model answers, against the model that it was made of, on images of faces."""
 
 import json
 import subprocess
@@ -14,6 +14,7 @@ from PIL import Image
 from skimage.data import astronaut
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from far_keras.calibration import Calibration
 from far_keras.datasets.pipeline import resize_images
 from far_keras.errors import ModelError
 from far_keras.export import describe, export_saved_model, load_saved_model
@@ -21,7 +22,6 @@ from far_keras.export.graph import SIGNATURES
 from far_keras.export.warmup import WARMUP_FILE
 from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
-from far_keras.models.calibration import Calibration
 from far_keras.models.pretrained import pretrained_folder
 from far_keras.models.storage import LoadedModel, load_model, save_model
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
@@ -39,7 +39,7 @@ EVERY_VARIANT = [
 
 @pytest.fixture(scope="session")
 def faces():
-    """uint8 (17, 218, 178, 3): a photograph and two rendered persons, each as several pictures."""
+    """uint8 (17, 218, 178, 3): a photograph and two rendered persons, each as several images."""
     photograph = astronaut()
     with FaceDetector() as detector:
         (face,) = detector.find(photograph)
@@ -133,7 +133,7 @@ def test_every_variant_answers_as_its_model(variant, faces, tmp_path):
     images = network_input(faces)
     for count in (1, 2, 17):
         outputs = loaded.model.predict(images[:count], verbose=0)
-        # The comparison means something only if the pictures are answered differently.
+        # The comparison means something only if the images are answered differently.
         if count == 17:
             assert outputs["attributes"].std(axis=0).mean() > 0.05
             assert all(outputs[name].std(axis=0).mean() > 0.02 for name in outputs)

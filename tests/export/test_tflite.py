@@ -61,7 +61,7 @@ def test_there_is_a_file_for_each_precision(files):
 def test_answers_are_those_of_keras(loaded, files, pictures, precision, tolerance):
     images = pictures(6, 64)
     expected = probabilities(loaded, images)
-    assert expected["attributes"].std(axis=0).mean() > 0.05  # the pictures are told apart
+    assert expected["attributes"].std(axis=0).mean() > 0.05  # the images are told apart
     answers = load_tflite(files[precision])(images)
     assert list(answers) == ["attributes", "masks"]
     for name, values in expected.items():
@@ -108,7 +108,7 @@ def test_equal_models_give_equal_files(loaded, files, tmp_path):
 
 
 def test_int8_needs_pictures(loaded, tmp_path):
-    with pytest.raises(ModelError, match=r"pictures: expected training pictures for .* int8"):
+    with pytest.raises(ModelError, match=r"images: expected training images for .* int8"):
         export_tflite(loaded, tmp_path, "small")
     assert not list(tmp_path.iterdir())
 

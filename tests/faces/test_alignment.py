@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from far_keras.faces.alignment import EYES, AlignedFace, align, eye_centers
+from far_keras.faces.alignment import ALIGNED_EYES, AlignedFace, align, eye_centers
 from far_keras.faces.landmarks import NUM_LANDMARKS
 
 
@@ -21,7 +21,7 @@ def landmarks_with_eyes(left, right):
 
 
 def spots(size, centers, radius):
-    """Black picture (H, W) with a white Gaussian spot at each of `centers`."""
+    """Black image (H, W) with a white Gaussian spot at each of `centers`."""
     y, x = np.mgrid[: size[0], : size[1]]
     picture = sum(np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius**2)) for cx, cy in centers)
     return np.repeat((picture * 255).round().astype(np.uint8)[..., None], 3, -1)
@@ -44,7 +44,7 @@ def test_eyes_land_where_celeba_has_them(distance, roll):
     aligned = align(photograph, landmarks_with_eyes(*eyes))
     assert aligned.image.shape == (218, 178, 3)
     assert aligned.image.dtype == np.uint8
-    for eye in EYES:
+    for eye in ALIGNED_EYES:
         # Pixels are sampled to well below a tenth; 8 bits and the spot's tail blur the centroid.
         np.testing.assert_allclose(spot_center(aligned.image, eye), eye, atol=0.1)
 
@@ -53,7 +53,7 @@ def test_landmarks_move_with_the_picture():
     landmarks = landmarks_with_eyes((100, 200), (178, 200))  # twice CelebA's eye distance
     landmarks[1] = 139, 250, -40
     aligned = align(np.zeros((400, 300, 3), np.uint8), landmarks)
-    np.testing.assert_allclose(eye_centers(aligned.landmarks), EYES, atol=1e-4)
+    np.testing.assert_allclose(eye_centers(aligned.landmarks), ALIGNED_EYES, atol=1e-4)
     np.testing.assert_allclose(aligned.landmarks[1], (89, 136, -20), atol=1e-4)
 
 
@@ -68,7 +68,7 @@ def test_inverse_is_the_inverse():
 
 def test_a_picture_in_the_frame_stays_as_it_is():
     image = np.random.default_rng(0).integers(0, 256, (218, 178, 3), np.uint8)
-    aligned = align(image, landmarks_with_eyes(*EYES))
+    aligned = align(image, landmarks_with_eyes(*ALIGNED_EYES))
     np.testing.assert_array_equal(aligned.image, image)
     assert not np.shares_memory(aligned.image, image)
 
@@ -120,7 +120,9 @@ def test_real_photograph(landmarker):
     aligned = align(photograph, landmarker.detect(photograph)[0])
     assert isinstance(aligned, AlignedFace)
     (found,) = landmarker.detect(aligned.image)
-    np.testing.assert_allclose(eye_centers(found), EYES, atol=1.0)  # the model's own scatter
+    np.testing.assert_allclose(
+        eye_centers(found), ALIGNED_EYES, atol=1.0
+    )  # the model's own scatter
 
 
 @pytest.mark.parametrize("size", [(300, 400), (3000, 4000)])

@@ -84,7 +84,7 @@ def test_blocks_cover_all_and_overlap(length):
 
 
 def test_a_picture_is_looked_at_in_the_same_way_whatever_was_before(blaze_face, face):
-    """The model's input is written in place: nothing of a larger picture may stay in it."""
+    """The model's input is written in place: nothing of a larger image may stay in it."""
     first = blaze_face.detect(face[:100, :90])
     blaze_face.detect(np.full((128, 128, 3), 255, np.uint8))
     np.testing.assert_array_equal(blaze_face.detect(face[:100, :90]), first)

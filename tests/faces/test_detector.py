@@ -4,7 +4,7 @@ from PIL import Image
 from skimage import data
 
 from far_keras.errors import ImageError
-from far_keras.faces.alignment import EYES, eye_centers
+from far_keras.faces.alignment import ALIGNED_EYES, eye_centers
 from far_keras.faces.detector import FaceDetector
 
 
@@ -19,7 +19,7 @@ def paste(canvas, face, left, top, scale, turn=0.0):
     canvas.paste(turned, (left, top), shape)
     angle = np.radians(-turn)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    from_center = np.array(EYES) * scale - np.array(size) / 2
+    from_center = np.array(ALIGNED_EYES) * scale - np.array(size) / 2
     return from_center @ rotation.T + np.array(turned.size) / 2 + (left, top)
 
 
@@ -34,7 +34,7 @@ def matches(faces, true_eyes, tolerance=0.35):
 
 @pytest.fixture(scope="module")
 def group(render_face):
-    """A wide picture of twelve faces from 140 down to 28 pixels wide, some turned."""
+    """A wide image of twelve faces from 140 down to 28 pixels wide, some turned."""
     canvas = Image.new("RGB", (1500, 1000), (90, 110, 120))
     places = [
         (20, 20, 1.5, 0), (320, 40, 1.5, 12), (650, 30, 1.2, -15), (900, 20, 1.0, 25),

@@ -5,8 +5,8 @@ import pytest
 
 from far_keras.faces.alignment import LEFT_EYE, RIGHT_EYE
 from far_keras.faces.head_frame import HeadFrame
-from far_keras.faces.polygons import convex_hull, fill_polygons
 from far_keras.faces.regions import pack_masks, region_masks, unpack_masks
+from far_keras.geometry import convex_hull, fill_polygons
 from far_keras.schema import REGIONS
 from far_keras.synthetic.regions import Region, true_masks
 

@@ -8,7 +8,7 @@ FEATURES = RNG.normal(size=(2, 5, 6, 3)).astype("float32")
 
 
 def reference(features, masks, mode, epsilon):
-    """Group by group and picture by picture, in float64, as the docstring defines it."""
+    """Group by group and image by image, in float64, as the docstring defines it."""
     batch, h, w, channels = features.shape
     pooled = np.zeros((batch, masks.shape[-1], channels))
     for b in range(batch):

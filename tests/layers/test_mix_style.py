@@ -5,7 +5,7 @@ import tensorflow as tf
 from far_keras.layers import MixStyle
 
 RNG = np.random.default_rng(0)
-# Pictures of quite different means and deviations.
+# Images of quite different means and deviations.
 FEATURES = (
     RNG.normal(size=(16, 6, 5, 3)) * RNG.uniform(1, 4, (16, 1, 1, 3))
     + RNG.normal(0, 20, (16, 1, 1, 3))
@@ -35,7 +35,7 @@ def test_statistics_are_mixed_with_the_neighbours_and_nothing_else_is(compiled):
     np.testing.assert_allclose(normalised(mixed), normalised(FEATURES), atol=1e-3)
     (mean, deviation), (new_mean, new_deviation) = statistics(FEATURES), statistics(mixed)
     other_mean, other_deviation = np.roll(mean, 1, axis=0), np.roll(deviation, 1, axis=0)
-    # One share a picture for the means and deviations of all of its channels, told by the means.
+    # One share an image for the means and deviations of all of its channels, told by the means.
     share = np.median((new_mean - other_mean) / (mean - other_mean), axis=3, keepdims=True)
     assert share.min() > -0.01 and share.max() < 1.01 and share.std() > 0.15
     np.testing.assert_allclose(

@@ -47,7 +47,7 @@ def small_backbone(pixels):
 
 @pytest.fixture
 def backbone():
-    """A small keras-cv style backbone for pictures of any size."""
+    """A small keras-cv style backbone for images of any size."""
     return small_backbone(keras.Input((None, None, 3)))
 
 

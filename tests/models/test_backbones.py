@@ -92,14 +92,14 @@ def test_an_instance_that_is_no_preset_becomes_a_network(schema):
 
 
 def test_a_size_that_fails_in_use_is_refused_with_the_levels_that_differ():
-    """Built for any size, keras-cv's CSPDarkNet accepts 75 and fails at the first picture."""
+    """Built for any size, keras-cv's CSPDarkNet accepts 75 and fails at the first image."""
     with pytest.raises(ModelError, match=r"75x75, where by rounding P1 is 37 or 38.*multiple of"):
         build_backbone(csp_darknet(None), 75)
     assert build_backbone(csp_darknet(None), 96).output["P5"].shape == (None, 3, 3, 8)
 
 
 def test_an_instance_for_another_size_is_refused():
-    with pytest.raises(ModelError, match=r"fails on pictures of 96x96.*built for it"):
+    with pytest.raises(ModelError, match=r"fails on images of 96x96.*built for it"):
         build_backbone(csp_darknet(64), 96)
 
 

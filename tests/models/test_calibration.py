@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from far_keras.calibration import Calibration
 from far_keras.errors import ModelError
-from far_keras.models.calibration import Calibration
 
 
 def test_probabilities_are_the_sigmoid_of_scaled_logits():

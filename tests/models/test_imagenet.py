@@ -29,7 +29,7 @@ def test_photographs_are_classified_sensibly(size):
         photographs.append(np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC)))
     logits = classifier.predict(np.stack(photographs), verbose=0)
     top_5 = np.argsort(-logits, axis=1)[:, :5].tolist()
-    # Seldom by chance: five of a thousand classes hit five wanted ones in 2.5% of all pictures.
+    # Seldom by chance: five of a thousand classes hit five wanted ones in 2.5% of all images.
     assert CATS & set(top_5[0]) and COFFEE & set(top_5[1]) and ROCKETS & set(top_5[2]), top_5
     assert top_5[0][0] in CATS
 

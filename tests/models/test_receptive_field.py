@@ -54,7 +54,7 @@ def test_changes_are_felt_as_far_as_said(name):
         weight.assign(rng.uniform(0.5, 1, weight.shape))  # nothing cancels
     picture = rng.uniform(0.5, 1, (64, 64, 2)).astype("float32")
     changed = np.repeat(picture[None], 64, axis=0)
-    changed[np.arange(64), np.arange(64)] += 10  # row i of picture i; brighter wins a maximum
+    changed[np.arange(64), np.arange(64)] += 10  # row i of image i; brighter wins a maximum
     before, after = (np.asarray(model(x)["out"]) for x in (picture[None], changed))
     felt = np.abs(after - before).max(axis=(2, 3)) > 1  # (changed row, row of the output)
     field = receptive_fields(model)["out"]

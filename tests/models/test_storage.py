@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
+from far_keras.calibration import Calibration
 from far_keras.errors import ModelError
 from far_keras.layers import BatchNormalization
 from far_keras.models import storage
-from far_keras.models.calibration import Calibration
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
 from far_keras.schema import CELEBA, AttributeSchema

@@ -17,7 +17,7 @@ def test_masks_have_the_pictures_size(size):
 
 @pytest.mark.parametrize("size", [101, 102, 104])
 def test_a_moved_picture_moves_the_masks_by_the_same_pixels(size):
-    """Whatever the size, no resampling moves masks against the picture: only rows are cut off."""
+    """Whatever the size, no resampling moves masks against the image: only rows are cut off."""
     network = unet(size, 2, (4, 6, 8))
     step = 4  # the stride of the coarsest resolution
     picture = RNG.uniform(0, 255, (1, size + step, size + step, 3)).astype("float32")

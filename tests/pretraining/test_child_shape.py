@@ -75,4 +75,4 @@ def test_the_command_writes_it_and_says_how_good_it_is(tmp_path):
         capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     assert ChildShape.load(out).weights.shape == (468, 3)
-    assert re.search(r"\d+ of \d+ children\n.* grown-ups \(women\)", said.stdout)
+    assert re.search(r"\d+ of \d+ children\n.* adults \(women\)", said.stdout)

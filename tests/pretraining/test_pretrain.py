@@ -17,7 +17,7 @@ SMALL = Recipe(200, training={"epochs": 1, "image_size": 64, "imagenet": False})
 
 
 def test_too_few_pictures_are_refused():
-    with pytest.raises(DatasetError, match=r"pictures: expected at least 200\. Received: 20"):
+    with pytest.raises(DatasetError, match=r"images: expected at least 200\. Received: 20"):
         Recipe(20)
 
 
@@ -51,7 +51,7 @@ def test_a_small_recipe_ends_with_a_model_and_a_card(tmp_path, monkeypatch):
     pretrain("run", SMALL, photographs="labels.csv", console=console)
     assert console.export_text().count("render 200 faces") == 1
     card = (folder / "MODEL_CARD.md").read_text()
-    assert "Synthetic data" in card and "12 pictures" in card
+    assert "Synthetic data" in card and "12 images" in card
     assert "| baseline_efficientnetlite0 |" in card and "| majority |" in card
     for kind in STAND_INS:
         assert f"| {kind} | " in card

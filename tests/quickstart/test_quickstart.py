@@ -8,7 +8,7 @@ from far_keras.quickstart.quickstart import quickstart
 
 
 def test_too_few_faces_are_refused_at_once(tmp_path):
-    with pytest.raises(DatasetError, match=r"at least 200 pictures\. Received: 20"):
+    with pytest.raises(DatasetError, match=r"at least 200 images\. Received: 20"):
         quickstart(tmp_path / "run", 20)
     assert not (tmp_path / "run").exists()
 

@@ -45,7 +45,7 @@ def found_face():
 
 @pytest.fixture(scope="session")
 def child(found_face):
-    """The same picture, with landmarks of a child's proportions."""
+    """The same image, with landmarks of a child's proportions."""
     face, aligned = found_face
     shape = ChildShape.load()
     direction = shape.weights / np.linalg.norm(shape.weights)

@@ -31,7 +31,7 @@ def recognizer(tmp_path_factory):
 def test_folders_are_listed_and_empty_ones_refused(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     other = tmp_path / "elsewhere" / "c.png"
     files = list_photographs([tmp_path, other])
     assert files == [tmp_path / "a.jpg", tmp_path / "b.png", other]

@@ -25,7 +25,7 @@ def test_a_full_size_mask_tints_its_own_pixels_only():
     result = overlay_masks(GREY, square_mask())
     assert changed(GREY, result) == (50, 100, 90, 160)
     inner = result[130, 70].astype(float)
-    # 0.4 of the first colour over 0.6 of the picture, rounded to whole levels.
+    # 0.4 of the first colour over 0.6 of the image, rounded to whole levels.
     np.testing.assert_allclose(inner, 0.6 * 128 + 0.4 * np.array(group_colors(1)[0]), atol=0.5)
 
 

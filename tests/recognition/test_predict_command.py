@@ -57,7 +57,7 @@ def test_a_table_is_written_and_not_again(model_folder, photographs, tmp_path, c
     out = tmp_path / "results.csv"
     assert predict(model_folder, photographs, "--out", out) == 0
     said = capsys.readouterr()
-    assert "4 pictures (2 ok, 1 unreadable, 1 no face), 2 faces" in said.out
+    assert "4 images (2 ok, 1 unreadable, 1 no face), 2 faces" in said.out
     assert "pictures/s" in said.out and "Attractive" in said.err
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -72,8 +72,8 @@ def test_a_table_is_written_and_not_again(model_folder, photographs, tmp_path, c
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["empty"], "empty: expected pictures"),
-        (["empty", "--out", "r.csv"], "empty: expected pictures"),
+        (["empty"], "empty: expected images"),
+        (["empty", "--out", "r.csv"], "empty: expected images"),
         (["photo.png", "--out", "r.xlsx"], "ends in one of .parquet, .jsonl, .csv"),
         (["photo.png", "--out", "r.csv", "--workers", "0"], "workers: expected at least 1"),
         (["photo.png", "--out", "photo.png/r.csv"], "photo.png"),

@@ -8,7 +8,7 @@ import skimage.data
 from PIL import Image
 
 from far_keras.errors import ImageError
-from far_keras.faces.alignment import EYES, eye_centers
+from far_keras.faces.alignment import ALIGNED_EYES, eye_centers
 from far_keras.faces.detector import FaceDetector
 from far_keras.models.storage import LoadedModel, load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
@@ -65,8 +65,10 @@ def test_a_face_is_found_aligned_and_answered(recognizer, astronaut):
     assert 130 < left < 200 < right < 290 and 30 < top < 120 < bottom < 200
     # The matrix takes the eyes to CelebA's frame.
     eyes = np.column_stack([eye_centers(face.landmarks), np.ones(2)]) @ face.matrix.T
-    np.testing.assert_allclose(eyes, EYES, atol=0.01)  # landmarks are float32 of some hundred
-    # The answers are those of the aligned picture, squashed to the network's size.
+    np.testing.assert_allclose(
+        eyes, ALIGNED_EYES, atol=0.01
+    )  # landmarks are float32 of some hundred
+    # The answers are those of the aligned image, squashed to the network's size.
     shrunk = Image.fromarray(face.aligned).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     means = np.asarray(shrunk, float).mean(axis=(0, 1))
     expected = 1 / (1 + np.exp(-means / 64))
@@ -104,7 +106,7 @@ def test_a_batch_equals_single_pictures_and_keeps_the_order(recognizer, astronau
     pictures = [astronaut, nobody, dark, both]
     results = recognizer(iter(pictures))
     assert [len(r.faces) for r in results] == [1, 0, 1, 2]
-    assert [r.file for r in results] == [f"picture {k}" for k in range(4)]
+    assert [r.file for r in results] == [f"image {k}" for k in range(4)]
     for result, picture in zip(results, pictures, strict=True):
         single = recognizer(picture)
         assert single.status == result.status
@@ -128,7 +130,7 @@ def test_one_bad_picture_is_noted_and_the_others_answered(recognizer, astronaut,
     good = tmp_path / "good.png"
     Image.fromarray(astronaut).save(good)
     text = tmp_path / "text.jpg"
-    text.write_text("not a picture")
+    text.write_text("not an image")
     truncated = tmp_path / "truncated.png"
     truncated.write_bytes(good.read_bytes()[:5000])
     bad = [text, truncated, tmp_path / "none.jpg", b"", np.zeros((2, 2, 7), np.uint8), None]
@@ -175,9 +177,9 @@ def test_pillow_images_folders_and_generators_are_answered_alike(recognizer, ast
 
 
 def test_what_is_no_pictures_at_all_is_refused(recognizer, tmp_path):
-    with pytest.raises(ImageError, match="expected pictures"):
+    with pytest.raises(ImageError, match="expected images"):
         recognizer(tmp_path)
-    with pytest.raises(ImageError, match="pictures: expected a picture, a folder or an iterable"):
+    with pytest.raises(ImageError, match="images: expected an image, a folder or an iterable"):
         recognizer(7)
     with (
         (tmp_path / "photo.jpg").open("w+b") as file,
@@ -190,7 +192,7 @@ def test_what_is_no_pictures_at_all_is_refused(recognizer, tmp_path):
 
 @pytest.mark.parametrize("path", ["", "a" * 5000, "\0", "none.jpg"])
 def test_impossible_paths_are_noted(recognizer, path):
-    # Not the pictures of the current folder.
+    # Not the images of the current folder.
     assert recognizer(path).status.startswith("unreadable: ")
 
 
@@ -217,7 +219,7 @@ def test_no_pictures_give_no_results(recognizer):
 
 def test_results_become_json(recognizer, astronaut):
     data = json.loads(json.dumps(recognizer(astronaut).to_dict()))
-    assert data["file"] == "picture 0" and data["status"] == "ok" and data["size"] == [512, 512]
+    assert data["file"] == "image 0" and data["status"] == "ok" and data["size"] == [512, 512]
     (face,) = data["faces"]
     assert face["attributes"]["Blue"]["decision"] is True
     assert 0 <= face["attributes"]["Blue"]["probability"] <= 1

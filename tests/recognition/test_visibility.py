@@ -64,7 +64,7 @@ def test_nothing_is_decided_about_a_child_unless_children_are_answered(
     (refused,) = FaceAnswerer(engine, sensitive=True).answer([child])
     assert refused.childlike > 0.5 and refused.is_child
     assert set(refused.decisions.values()) == {None}
-    assert refused.probabilities == grown_up.probabilities  # the picture is the same
+    assert refused.probabilities == grown_up.probabilities  # the image is the same
     assert refused.to_dict()["childlike"] == round(refused.childlike, 4)
 
     (answered,) = FaceAnswerer(engine, sensitive=True, children=True).answer([child])

@@ -1,4 +1,4 @@
-"""Children: what of a grown-up they keep, and how their faces differ."""
+"""Children: what of an adult they keep, and how their faces differ."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ from PIL import Image
 from rich.console import Console
 
 from far_keras.errors import DatasetError
-from far_keras.exclusive import exclusive
+from far_keras.files import exclusive, write_atomically
 from far_keras.schema import CELEBA
 from far_keras.synthetic import celeba_layout
-from far_keras.synthetic.celeba_layout import split_of, write_atomically
+from far_keras.synthetic.celeba_layout import split_of
 from far_keras.synthetic.dataset import synthesize
 from far_keras.synthetic.regions import Region
 

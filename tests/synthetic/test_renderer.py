@@ -1,4 +1,4 @@
-"""Whole pictures: deterministic, complete, and true to their parameters."""
+"""Whole images: deterministic, complete, and true to their parameters."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_parts_are_where_they_belong(bald, make_shot):
 
 def test_turned_head_hides_the_far_ear(bald, make_shot):
     ears = np.nonzero(render(bald, make_shot(yaw=30)).regions == Region.EAR)[1]
-    # Facing the picture's right, the ear at the picture's left is towards us.
+    # Facing the image's right, the ear at the image's left is towards us.
     assert (ears < 89).sum() > 8 * max((ears > 89).sum(), 1)
 
 

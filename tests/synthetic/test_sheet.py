@@ -42,5 +42,5 @@ def test_errors_name_the_file(tmp_path):
     (tmp_path / "list_attr_celeba.txt").write_text("1\nSmiling\n000001.jpg 1\n")
     with pytest.raises(DatasetError, match="40 names"):
         contact_sheet(tmp_path, tmp_path / "sheet.png")
-    with pytest.raises(DatasetError, match="Received: 0 pictures"):
+    with pytest.raises(DatasetError, match="Received: 0 images"):
         draw_sheet([], np.zeros((0, CELEBA.num_attributes)))

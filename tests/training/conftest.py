@@ -48,7 +48,7 @@ SCHEMA = AttributeSchema(
 
 
 def make_record(rng: np.random.Generator, index: int) -> FaceRecord:
-    """A picture that is bright or dark and reddish or bluish, with its hair in the upper third."""
+    """An image that is bright or dark and reddish or bluish, with its hair in the upper third."""
     bright, red = rng.integers(0, 2, 2)
     image = rng.normal(100 + 60 * bright, 20, (218, 178, 3))
     image[:70, :, 0 if red else 2] += 60
@@ -60,7 +60,7 @@ def make_record(rng: np.random.Generator, index: int) -> FaceRecord:
     png = io.BytesIO()
     Image.fromarray(masks).save(png, "PNG")
     labels = np.array([bright, red, -1], "int8")
-    # Every fifth picture has no mask, as if no face had been found.
+    # Every fifth image has no mask, as if no face had been found.
     return FaceRecord(
         f"{index}.jpg", pixels.getvalue(), labels, b"" if index % 5 == 4 else png.getvalue()
     )
@@ -68,7 +68,7 @@ def make_record(rng: np.random.Generator, index: int) -> FaceRecord:
 
 @pytest.fixture(scope="session")
 def records(tmp_path_factory):
-    """Folder with 24 training, 10 validation and 4 test pictures of `SCHEMA`, and its file."""
+    """Folder with 24 training, 10 validation and 4 test images of `SCHEMA`, and its file."""
     folder = tmp_path_factory.mktemp("records")
     rng = np.random.default_rng(0)
     shards = []
@@ -110,7 +110,7 @@ def small_variants():
 def make_config(records, schema_file, small_variants):
     """Makes configurations that differ from one another in what is given.
 
-    The training split is 24 pictures, in batches of 4: 6 steps an epoch.
+    The training split is 24 images, in batches of 4: 6 steps an epoch.
     """
 
     def make(output, **changes):
@@ -144,7 +144,7 @@ def interrupt_at(monkeypatch, method, count):
 
 
 def outputs_of(folder):
-    """What a saved model answers to three pictures of noise, and masks where it takes them."""
+    """What a saved model answers to three images of noise, and masks where it takes them."""
     model, rng = load_model(folder).model, np.random.default_rng(0)
     images = rng.uniform(0, 255, (3, 64, 64, 3)).astype("float32")
     if len(model.inputs) == 1:

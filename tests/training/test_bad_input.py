@@ -103,7 +103,7 @@ def test_masks_alone_from_pictures_without_masks_is_an_error(records, one_of, tm
         epochs=1,
         imagenet=False,
     )
-    with pytest.raises(DatasetError, match="no training picture with 'landmarks' masks"):
+    with pytest.raises(DatasetError, match="no training image with 'landmarks' masks"):
         train(config, progress=False)
 
 

@@ -10,7 +10,7 @@ from far_keras.models.variants import ModelConfig, build_model
 from far_keras.training.trainer import train
 
 RNG = np.random.default_rng(0)
-# Bright and dark pictures, so that there are styles.
+# Bright and dark images, so that there are styles.
 PICTURES = RNG.uniform(0, 255, (4, 32, 32, 3)) * np.array([1, 0.2, 1, 0.2])[:, None, None, None]
 
 

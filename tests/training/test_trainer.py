@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from far_keras.datasets.pipeline import load_records
 from far_keras.errors import DatasetError, ModelError
-from far_keras.exclusive import exclusive
+from far_keras.files import exclusive
 from far_keras.models.storage import load_model
 from far_keras.schema import AttributeSchema
 from far_keras.training.losses import AttributeLoss

@@ -187,7 +187,7 @@ def test_a_mask_network_that_does_not_fit_is_refused(masks_alone, make_config, t
     (other / "schema.json").write_text(text.replace('"hair"', '"nose"'))
     for changes, message in (
         ({"masks_from": other}, r"regions \[\('hair',\).*Received: .*other with .*nose"),
-        ({"image_size": 96}, "pictures of 96 pixels. Received: .*model for 64"),
+        ({"image_size": 96}, "images of 96 pixels. Received: .*model for 64"),
         ({"model": {**UNET, "unet_channels": [4, 9]}}, "same unet_channels"),
         ({"masks_from": tmp_path / "nothing"}, "nothing: expected the folder of a trained model"),
     ):

@@ -1,1 +1,1 @@
-"""Many pictures into one table: in several processes, resumable, each picture exactly once."""
+"""Many images into one table: in several processes, resumable, each image exactly once."""

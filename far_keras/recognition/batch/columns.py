@@ -1,12 +1,12 @@
-"""The table of answers: a row a face, and a row for each picture without one.
+"""The table of answers: a row a face, and a row for each image without one.
 
 =================  =======  =======================================================================
 column             type     content
 =================  =======  =======================================================================
-file               text     path of the picture
+file               text     path of the image
 status             text     ``ok``, ``no face``, ``unreadable: why`` or ``failed: why``
-width, height      integer  pixels of the picture that the box refers to; null if unreadable
-face               integer  1 for the picture's largest face, and so on; null without a face
+width, height      integer  pixels of the image that the box refers to; null if unreadable
+face               integer  1 for the image's largest face, and so on; null without a face
 left … bottom      number   the box in pixels: ``left``, ``top``, ``right``, ``bottom``
 confidence         number   the detector's, 0 to 1
 not_visible        text     groups whose mask is empty, joined by ``;``
@@ -62,7 +62,7 @@ def columns_of(attributes: Sequence[str]) -> tuple[Column, ...]:
 
 
 def rows_of(result: PictureResult, attributes: Sequence[str]) -> list[Row]:
-    """The rows of one picture, in the order of `columns_of`."""
+    """The rows of one image, in the order of `columns_of`."""
     width, height = result.size or (None, None)
     start: Row = [result.printable_file, result.status, width, height]
     if not result.faces:

@@ -1,4 +1,4 @@
-"""Answers any number of pictures into one file, and goes on where it was interrupted."""
+"""Answers any number of images into one file, and goes on where it was interrupted."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import far_keras
-from far_keras.atomic import atomic_path
+from far_keras.console import progress_bar
 from far_keras.errors import OutputError
+from far_keras.files import atomic_path
 from far_keras.recognition.annotated import annotated_paths
 from far_keras.recognition.batch.columns import columns_of
 from far_keras.recognition.batch.journal import Journal
 from far_keras.recognition.batch.workers import Answerable, Task, Workers, WorkerSettings
 from far_keras.recognition.batch.writers import check_format, write_rows
-from far_keras.recognition.progress import progress_bar
 
 __all__ = ["BatchSummary", "about_path", "predict_to_file"]
 
-_CHUNK = 16  # pictures that a worker answers at a time
+_CHUNK = 16  # images that a worker answers at a time
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class BatchSummary:
 
     Args:
         out: The table.
-        pictures: How many pictures it holds answers to.
+        images: How many images it holds answers to.
         faces: How many faces.
-        statuses: How many pictures have the status ``ok``, ``no face``, ``unreadable``, ``failed``.
-        answered: How many pictures this run answered; the others were done before.
+        statuses: How many images have the status ``ok``, ``no face``, ``unreadable``, ``failed``.
+        answered: How many images this run answered; the others were done before.
         seconds: What this run took, without loading the model.
         untaught: Attributes that are not answered since the model's training could not teach them.
         left_out: Sensitive attributes that are left out.
@@ -54,18 +54,14 @@ class BatchSummary:
 
     def __str__(self) -> str:
         parts = [f"{count:,} {status}" for status, count in self.statuses.items()]
-        lines = [
-            f"{self.out}: {self.pictures:,} pictures ({', '.join(parts)}), {self.faces:,} faces"
-        ]
+        lines = [f"{self.out}: {self.pictures:,} images ({', '.join(parts)}), {self.faces:,} faces"]
         if self.children:
             lines.append(
                 f"nothing decided about {self.children:,} of the faces: a child's proportions"
             )
         if self.answered:
             speed = self.answered / max(self.seconds, 1e-9)
-            lines.append(
-                f"{self.answered:,} pictures in {self.seconds:.1f} s: {speed:.1f} pictures/s"
-            )
+            lines.append(f"{self.answered:,} images in {self.seconds:.1f} s: {speed:.1f} images/s")
         else:
             lines.append("nothing was left to do")
         return "\n".join(lines)
@@ -83,16 +79,16 @@ def predict_to_file(
     batch_size: int = 32,
     progress: bool = True,
 ) -> BatchSummary:
-    """Answers pictures into a table: see `far_keras.recognition.batch.columns`.
+    """Answers images into a table: see `far_keras.recognition.batch.columns`.
 
-    Stopped at any time, also by a kill, the same call continues: each picture is answered once,
+    Stopped at any time, also by a kill, the same call continues: each image is answered once,
     and the table appears whole when all are. Until then the answers are kept beside it, in
     ``<out>.partial``. Beside the table ``<out>.about.json`` says which model answered, with what
-    settings, and how many pictures had which status.
+    settings, and how many images had which status.
 
     Args:
         model: A path, see `open_engine`.
-        photographs: Paths of pictures; one that is named twice is answered once.
+        photographs: Paths of images; one that is named twice is answered once.
         out: ``.parquet`` (needs the extra ``far_keras[parquet]``), ``.jsonl`` or ``.csv``.
         annotated: Folder for annotated copies; None for none.
         sensitive: Whether sensitive attributes are answered.
@@ -195,7 +191,7 @@ def _finished(out: Path, settings: Mapping[str, Any], files: Sequence[Path]) -> 
         ) from None
     if made != (dict(settings), _sha256_of_names(files)):
         raise OutputError(
-            f"{out}: the file holds answers of another model, to other pictures or with other "
+            f"{out}: the file holds answers of another model, to other images or with other "
             "settings. Give another --out, or remove it"
         )
     return summary

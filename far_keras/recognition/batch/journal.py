@@ -19,19 +19,19 @@ FORMAT = 1
 
 
 class Journal:
-    """A file of JSON lines beside the table to be: the settings, then a line a picture.
+    """A file of JSON lines beside the table to be: the settings, then a line an image.
 
     Lines are appended whole and handed to the system at once, so that a kill loses at most the
-    pictures that were in work. A line that a power cut left unfinished is cut off.
+    images that were in work. A line that a power cut left unfinished is cut off.
 
     Args:
         path: Made with the first answers, so that a run that fails at once leaves nothing.
-        settings: All that the answers depend on, but the pictures. A journal that was begun with
+        settings: All that the answers depend on, but the images. A journal that was begun with
             others is refused.
 
     Attributes:
         done: By file, where its line begins.
-        statuses: How many pictures have which status, without its reason.
+        statuses: How many images have which status, without its reason.
         faces: How many faces there are.
         children: How many of them are undecided for a child's proportions.
 
@@ -57,7 +57,7 @@ class Journal:
                 raise
 
     def add(self, pictures: Sequence[tuple[str, list[Row]]]) -> None:
-        """Notes the rows of answered pictures, each with its file.
+        """Notes the rows of answered images, each with its file.
 
         Raises:
             OutputError: The journal cannot be written, for instance because the disk is full.

@@ -1,4 +1,4 @@
-"""Answers pictures in several processes, in order, with little in flight."""
+"""Answers images in several processes, in order, with little in flight."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Answerable", "Answered", "Task", "WorkerSettings", "Workers"]
 
 Task = tuple[Path, Path | None]
-"""A picture, and where to write its annotated copy."""
+"""An image, and where to write its annotated copy."""
 
 Answered = list[tuple[str, list[Row]]]
 
@@ -121,7 +121,7 @@ class Workers:
             raise
 
     def answer(self, chunks: Sequence[Sequence[Task]]) -> Iterator[Answered]:
-        """The rows of each chunk's pictures, in the order of the chunks.
+        """The rows of each chunk's images, in the order of the chunks.
 
         Raises:
             OutputError: A worker process died.
@@ -146,7 +146,7 @@ class Workers:
             raise _died() from error
 
     def close(self) -> None:
-        """Ends the processes after the pictures that they have in work."""
+        """Ends the processes after the images that they have in work."""
         if self._local is not None:
             self._local.close()
         if self._pool is not None:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import OutputError
+from far_keras.files import atomic_path
 from far_keras.recognition.batch.columns import Column, Row
 
 __all__ = ["FORMATS", "check_format", "write_rows"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from far_keras.export.description import ModelDescription
 
-__all__ = ["Answers", "Engine", "sigmoid"]
+__all__ = ["Answers", "Engine"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +43,3 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Frees what the engine itself opened."""
-
-
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities of logits."""
-    return (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32, copy=False)

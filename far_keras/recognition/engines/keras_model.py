@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from far_keras.calibration import sigmoid
 from far_keras.export.description import describe
 from far_keras.models.forward import compile_forward
 from far_keras.models.inputs import require_recogniser
-from far_keras.recognition.engines.engine import Answers, sigmoid
+from far_keras.recognition.engines.engine import Answers
 
 if TYPE_CHECKING:
     from far_keras.models.storage import LoadedModel

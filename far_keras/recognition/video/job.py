@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from far_keras.console import progress_bar
 from far_keras.recognition.batch.columns import Column, Row, columns_of, rows_of
 from far_keras.recognition.batch.writers import check_format, write_rows
-from far_keras.recognition.progress import progress_bar
 from far_keras.recognition.results import PictureResult
 from far_keras.recognition.video.answers import answer_video
 from far_keras.recognition.video.drawing import draw_frame

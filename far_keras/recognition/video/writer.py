@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from far_keras.atomic import atomic_path
 from far_keras.errors import VideoError
+from far_keras.files import atomic_path
 from far_keras.quiet import quiet
 
 __all__ = ["CODECS", "VideoWriter", "check_video_name", "open_writer"]

@@ -91,7 +91,7 @@ def _examples(given: input_pb2.Input, limits: Limits) -> list[example_pb2.Exampl
 
 
 def _count_pixels(example: example_pb2.Example, limits: Limits) -> int:
-    """Of all pictures in it; refuses bombs."""
+    """Of all images in it; refuses bombs."""
     total = 0
     for name, feature in example.features.feature.items():
         if feature.bytes_list.value:

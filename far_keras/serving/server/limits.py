@@ -14,7 +14,7 @@ class Limits:
     Args:
         max_batch: Rows in one run. Only models whose rows are independent are cut into runs.
         max_rows: Rows in one request to such a model.
-        max_pixels: Of one encoded picture, and of all those that one run decodes, unless a single
+        max_pixels: Of one encoded image, and of all those that one run decodes, unless a single
             one has as many.
         max_answer_bytes: Of all outputs of one answer.
     """

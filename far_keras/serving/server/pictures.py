@@ -1,4 +1,4 @@
-"""How many pixels an encoded picture would decode to, read from its header alone.
+"""How many pixels an encoded image would decode to, read from its header alone.
 
 A file of a few kilobytes may claim to hold gigapixels. Whoever decodes first and looks afterwards
 has no memory left to look with.
@@ -22,18 +22,18 @@ _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
 
 
 def check_pictures(values: np.ndarray, max_pixels: int, name: str) -> list[int]:
-    """Refuses pictures that would decode to too many pixels, and animated WebP.
+    """Refuses images that would decode to too many pixels, and animated WebP.
 
     Args:
-        values: bytes objects, any shape. What is no picture of a known kind passes.
-        max_pixels: For one picture, over all its frames.
+        values: bytes objects, any shape. What is no image of a known kind passes.
+        max_pixels: For one image, over all its frames.
         name: Of the input, for errors.
 
     Returns:
         The pixels of each, in order; 0 where the kind is unknown.
 
     Raises:
-        RpcError: INVALID_ARGUMENT, with the index of the picture.
+        RpcError: INVALID_ARGUMENT, with the index of the image.
     """
     counts = [count_pixels(value) or 0 for value in values.flat]
     for index, pixels in enumerate(counts):
@@ -41,14 +41,14 @@ def check_pictures(values: np.ndarray, max_pixels: int, name: str) -> list[int]:
             # TensorFlow 2.21 decodes it beyond the memory that it took.
             raise RpcError(
                 grpc.StatusCode.INVALID_ARGUMENT,
-                f"input {name[:80]!r}: expected a still picture. Received: an animated WebP as "
-                f"picture {index}",
+                f"input {name[:80]!r}: expected a still image. Received: an animated WebP as "
+                f"image {index}",
             )
         if pixels > max_pixels:
             raise RpcError(
                 grpc.StatusCode.INVALID_ARGUMENT,
-                f"input {name[:80]!r}: expected pictures of at most {max_pixels:,} pixels. "
-                f"Received: {pixels:,} in picture {index}; scale it down first",
+                f"input {name[:80]!r}: expected images of at most {max_pixels:,} pixels. "
+                f"Received: {pixels:,} in image {index}; scale it down first",
             )
     return counts
 
@@ -57,7 +57,7 @@ def count_pixels(data: bytes) -> int | None:
     """Width times height times frames, as the header claims.
 
     Args:
-        data: An encoded picture.
+        data: An encoded image.
 
     Returns:
         None for what is no JPEG, PNG, GIF, WebP or BMP, or ends before its size is told.

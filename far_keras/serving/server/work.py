@@ -34,7 +34,7 @@ class Work:
     Args:
         signature: What is to be called.
         inputs: An array for each of its inputs.
-        pixels: Of each encoded picture among the inputs.
+        pixels: Of each encoded image among the inputs.
         is_wanted: Whether the caller still waits for the answer.
         model: Name of the model, for metrics.
     """
@@ -110,10 +110,10 @@ def _describe(work: Work, code: grpc.StatusCode) -> str:
         for index, value in enumerate(array.flat):
             if count_pixels(value) is None:
                 what = "no JPEG, PNG, GIF, WebP or BMP" if value else "empty"
-                return f"input {name!r}: picture {index} is {what}"
+                return f"input {name!r}: image {index} is {what}"
             if (kind := picture_format(value)) not in _FORMATS:
                 return (
-                    f"input {name!r}: picture {index} is {kind}, which exported models do not "
+                    f"input {name!r}: image {index} is {kind}, which exported models do not "
                     f"decode; send {' or '.join(_FORMATS)}"
                 )
     expected = ", ".join(f"{name} {spec}" for name, spec in signature.inputs.items())
@@ -121,7 +121,7 @@ def _describe(work: Work, code: grpc.StatusCode) -> str:
     if code == grpc.StatusCode.INVALID_ARGUMENT:
         return (
             f"signature {signature.name!r} refuses the values of its inputs ({expected}). "
-            f"Received: {received}; check that pictures are whole and sizes fit"
+            f"Received: {received}; check that images are whole and sizes fit"
         )
     return f"signature {signature.name!r} fails for {received}"
 

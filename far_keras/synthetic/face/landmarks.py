@@ -14,7 +14,7 @@ __all__ = ["point_on_head"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# On the rest head's skin; x is mirrored for the picture's left side.
+# On the rest head's skin; x is mirrored for the image's left side.
 PLACES = {
     "nose bridge": (0.0, 7.27, 1.51),
     "ear root": (0.76, 7.31, 0.62),
@@ -32,5 +32,5 @@ def _vertex(place: str, side: int) -> int:
 
 
 def point_on_head(scene: Scene, place: str, side: int = 1) -> Array:
-    """(3,) where a place of `PLACES` is in the head's frame; `side` -1 is the picture's left."""
+    """(3,) where a place of `PLACES` is in the head's frame; `side` -1 is the image's left."""
     return scene.head.vertices[_vertex(place, side)].astype(float)

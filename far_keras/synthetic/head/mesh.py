@@ -1,6 +1,6 @@
 """The head mesh that every face is made of: shape, morph targets, texture masks, surface samples.
 
-Coordinates are the rest pose's, in decimetres: x to the picture's right (the head's own left),
+Coordinates are the rest pose's, in decimetres: x to the image's right (the head's own left),
 y up, z towards the viewer. The eyes are near y = 7.28, the chin near 6.2, the crown near 8.5.
 """
 
@@ -71,7 +71,7 @@ class HeadMesh:
 
     @cached_property
     def eye_vertices(self) -> tuple[np.ndarray, np.ndarray]:
-        """Vertex numbers of the eyeball at the picture's left (x < 0) and right."""
+        """Vertex numbers of the eyeball at the image's left (x < 0) and right."""
         eyes = self.vertices_of(Material.EYE)
         left = self.vertices[eyes, 0] < 0
         return eyes[left], eyes[~left]

@@ -156,7 +156,7 @@ def draw_person(
 def draw_shot(
     rng: np.random.Generator, person: Person, drawn: Mapping[str, Any], sure: frozenset[str]
 ) -> Shot:
-    """One picture of `person` with the attributes `drawn`."""
+    """One image of `person` with the attributes `drawn`."""
 
     def strength(name: str) -> float:
         return MARGINS[name].draw(rng, bool(drawn[name]), _doubt(name, drawn, sure))

@@ -1,4 +1,4 @@
-"""How a face looks in a picture: its skin, its expression and its make-up."""
+"""How a face looks in an image: its skin, its expression and its make-up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from far_keras.synthetic.people.complexion import lip_color, skin_tone
 
 __all__ = ["draw_expression", "draw_makeup", "draw_skin"]
 
-LOOKS_AWAY, LOOKS_DOWN = 0.06, 0.06  # shares of pictures
+LOOKS_AWAY, LOOKS_DOWN = 0.06, 0.06  # shares of images
 SMILING = 0.5  # strength from which an open mouth shows its teeth
 
 

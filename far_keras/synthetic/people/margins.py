@@ -80,4 +80,4 @@ MARGINS: dict[str, Margin] = {
     "Wearing_Lipstick": Margin(no=(0.0, 0.1), yes=(0.55, 1.0)),
     "Young": Margin(no=(47.0, 85.0), yes=(18.0, 39.0)),  # years
 }
-"""The ranges of every attribute that has a strength; our choice, tuned on rendered pictures."""
+"""The ranges of every attribute that has a strength; our choice, tuned on rendered images."""

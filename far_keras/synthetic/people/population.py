@@ -1,4 +1,4 @@
-"""Draws who is in the pictures: attributes that go together as among people, identity by identity.
+"""Draws who is in the images: attributes that go together as among people, identity by identity.
 
 `Population` is a pure function of its seed: subject 17 is the same whoever asks, in whatever
 order, on however many processes.
@@ -32,7 +32,7 @@ __all__ = ["Correlations", "Population", "Subject", "check_force", "draw_attribu
 
 Correlations = Literal["people", "independent", "reversed"]
 BEARDS = ("5_o_Clock_Shadow", "Goatee", "Mustache")
-MOST_SHOTS = 5  # pictures of one identity: 1 .. 5, each equally often
+MOST_SHOTS = 5  # images of one identity: 1 .. 5, each equally often
 
 _BANDS = tuple(AGE_BANDS)
 _RULES = {rule.name: rule for rule in RULES}
@@ -40,7 +40,7 @@ _RULES = {rule.name: rule for rule in RULES}
 
 @dataclass(frozen=True)
 class Subject:
-    """One identity and its pictures; without a person, one picture that is not to be answered."""
+    """One identity and its images; without a person, one image that is not to be answered."""
 
     identity: int
     person: Person | None
@@ -56,11 +56,11 @@ class Population:
 
     Args:
         seed: Another seed, other people.
-        force: Attributes that every picture has (1) or lacks (0), such as ``{"Smiling": 1}``.
+        force: Attributes that every image has (1) or lacks (0), such as ``{"Smiling": 1}``.
         correlations: ``"people"`` draws attributes as `population_table` says;
             ``"independent"`` draws each by its overall frequency alone; ``"reversed"`` turns the
             sign of the dependences in `REVERSED_PAIRS`, for experiments on shift.
-        negatives: Share of pictures that are not to be answered, 0 .. 1.
+        negatives: Share of images that are not to be answered, 0 .. 1.
         agreements: Ties that people do not have, for experiments on shift: by attribute, another
             one and the probability that both have the same value, such as
             ``{"Smiling": ("Wavy_Hair", 0.97)}``. `RULES` must draw the other one earlier. They
@@ -96,7 +96,7 @@ class Population:
         self.force = MappingProxyType(check_force(force))
         self.correlations: Correlations = correlations
         self.agreements = MappingProxyType(_check_agreements(agreements))
-        # A negative is one picture, the others have three on average.
+        # A negative is one image, the others have three on average.
         shots = (1 + MOST_SHOTS) / 2
         self._negatives = negatives * shots / (1 - negatives + negatives * shots)
 
@@ -118,7 +118,7 @@ class Population:
         return Subject(identity, person, shots)
 
     def pictures(self, count: int) -> Iterator[tuple[Subject, int]]:
-        """The first `count` pictures as pairs of subject and index of the shot."""
+        """The first `count` images as pairs of subject and index of the shot."""
         identity = 0
         while count > 0:
             identity += 1
@@ -134,7 +134,7 @@ def draw_attributes(
     correlations: Correlations = "people",
     agreements: Mapping[str, tuple[str, float]] | None = None,
 ) -> dict[str, int]:
-    """The attributes that one picture is meant to show, before anything hides them.
+    """The attributes that one image is meant to show, before anything hides them.
 
     The arguments are those of `Population`.
 

@@ -24,7 +24,7 @@ from far_keras.synthetic.people.palette import rgb
 
 __all__ = ["Staging", "draw_staging"]
 
-# What the alignment's enlargement of turned heads brings to the picture's border, or beyond it.
+# What the alignment's enlargement of turned heads brings to the image's border, or beyond it.
 AT_BORDER = frozenset({"Wearing_Necktie", "Wearing_Necklace", "Wearing_Earrings"})
 TELLING_LIGHTS = ("soft", "flash", "window", "overcast", "sun", "several")
 """Lights in which colours and strengths can be seen."""
@@ -61,7 +61,7 @@ def draw_staging(rng: np.random.Generator, spread: float, sure: frozenset[str]) 
 
     Args:
         rng: where it is drawn from.
-        spread: how blurred the picture is, as `Camera.spread`.
+        spread: how blurred the image is, as `Camera.spread`.
         sure: the attributes that are forced.
     """
     shares = {kind: LIGHT_SHARES[kind] for kind in (TELLING_LIGHTS if sure else LIGHT_SHARES)}

@@ -1,13 +1,13 @@
 """How often attributes occur among people, by sex and age, and which go together.
 
 Where the numbers come from. The overall frequencies and the direction of every dependence follow
-the published label table of CelebA (Liu et al., ICCV 2015: 202,599 pictures of celebrities), for
+the published label table of CelebA (Liu et al., ICCV 2015: 202,599 images of celebrities), for
 instance Male 0.42, Young 0.77, Smiling 0.48, Mouth_Slightly_Open 0.48, Wearing_Lipstick 0.47,
 No_Beard 0.83. The split into three age bands, the sizes of the log odds ratios and everything
 about ancestry, hair texture and hair length are our choice: CelebA has no such labels.
 We depart from CelebA on purpose in three ways: the sexes are nearly even (45% men); attributes
-that are rarer there than about one picture in twenty (Bald, Gray_Hair, Mustache, Chubby,
-Pale_Skin ...) are drawn more often, so that each can be learned from a few thousand pictures;
+that are rarer there than about one image in twenty (Bald, Gray_Hair, Mustache, Chubby,
+Pale_Skin ...) are drawn more often, so that each can be learned from a few thousand images;
 ancestry is spread evenly enough that no group is rare.
 """
 
@@ -47,7 +47,7 @@ class Rule:
         percent: How many of a hundred have it: women young, middle, old, men young, middle, old.
         given: Log odds ratios that attributes drawn earlier add, such as ``{"Smiling": 2.2}``.
             They are centred, so that the overall frequency stays that of `percent`.
-        of: ``"person"`` for what all pictures of an identity share, ``"shot"`` for the rest.
+        of: ``"person"`` for what all images of an identity share, ``"shot"`` for the rest.
     """
 
     name: str
@@ -164,7 +164,7 @@ EXCLUSIONS: tuple[frozenset[str], ...] = tuple(
         "No_Beard Mustache",
     )
 )
-"""Sets of which one picture shows at most one: a second cannot be, or cannot be seen.
+"""Sets of which one image shows at most one: a second cannot be, or cannot be seen.
 
 Forcing two of a set is an error. Drawn freely, a hat may still hide a bald head: then the label
 of Bald is missing.

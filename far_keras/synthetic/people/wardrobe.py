@@ -63,7 +63,7 @@ FRAMES = ((15, 15, 18), (70, 40, 20), (120, 110, 100), (40, 20, 60), (120, 20, 3
 def draw_accessories(
     rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]
 ) -> Accessories:
-    """What a person wears in a picture with the attributes `drawn`; nothing hides those `sure`."""
+    """What a person wears in an image with the attributes `drawn`; nothing hides those `sure`."""
     sex = "men" if drawn["Male"] else "women"
     hat = _draw_hat(rng, drawn, sure)
     clothing = _draw_clothing(rng, drawn, sure, sex) if hat != "hood" else "hoodie"

@@ -31,7 +31,7 @@ def draw_face_mask(scene: Scene, rng: np.random.Generator, height: float) -> Non
     """Draws the mask, region OCCLUDER.
 
     Args:
-        scene: The picture.
+        scene: The image.
         rng: For colour and kind.
         height: 0 worn below the nose .. 1 high on its bridge.
     """

@@ -1,4 +1,4 @@
-"""Draws what is before the person, or beside them at the picture's border."""
+"""Draws what is before the person, or beside them at the image's border."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _draw_microphone(scene: Scene, rng: np.random.Generator, side: float, nearne
 
 
 def _draw_other_head(scene: Scene, rng: np.random.Generator, side: float, nearness: float) -> None:
-    """Hair and some skin of someone beside the person, mostly outside the picture."""
+    """Hair and some skin of someone beside the person, mostly outside the image."""
     away = 2.35 - 0.75 * nearness
     depth = rng.uniform(-1.2, 1.6)
     center = np.array([side * away, 7.1 + rng.uniform(-0.8, 0.4), depth])

@@ -14,9 +14,9 @@ from far_keras.synthetic.stage.surroundings import KINDS
 
 __all__ = ["draw_background"]
 
-# Painted at the final picture's size: nothing in it is sharper than that.
+# Painted at the final image's size: nothing in it is sharper than that.
 COARSE = SUPERSAMPLING
-ZOOM = (0.8, 1.15)  # final pixels of a picture 178 wide to a pixel of the canvas
+ZOOM = (0.8, 1.15)  # final pixels of an image 178 wide to a pixel of the canvas
 BRIGHTEST = 3.0
 
 
@@ -39,7 +39,7 @@ def _out_of_focus(canvas: np.ndarray, sigma: float) -> tuple[np.ndarray, int]:
 
 
 def draw_background(scene: Scene) -> None:
-    """Fills the whole picture; depth and regions stay empty."""
+    """Fills the whole image; depth and regions stay empty."""
     buffer, rng = scene.framebuffer, scene.rng("background")
     background = scene.shot.background
     h, w = buffer.height // COARSE, buffer.width // COARSE

@@ -1,4 +1,4 @@
-"""The edge of the photograph, where the aligned picture reaches beyond it."""
+"""The edge of the photograph, where the aligned image reaches beyond it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_border(image: np.ndarray, regions: np.ndarray, shot: Shot) -> None:
     Args:
         image: (H, W, 3) uint8.
         regions: (H, W) uint8 `Region` ids; what is beyond becomes `Region.OCCLUDER`.
-        shot: its border, in pixels of a picture 178 wide, and its roll.
+        shot: its border, in pixels of an image 178 wide, and its roll.
     """
     border = shot.border
     if border is None:

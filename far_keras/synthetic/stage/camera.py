@@ -1,7 +1,7 @@
 """How a head stands before the camera, and the camera that sees it as CelebA's crops do.
 
 CelebA moves, turns and scales every photograph so that the eyes come to rest at fixed places of a
-178x218 picture. The camera here does the same: whatever the distance and the turn of the head, the
+178x218 image. The camera here does the same: whatever the distance and the turn of the head, the
 eyes land there, give or take the small error of the detector that aligned the photographs.
 """
 
@@ -13,15 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from far_keras.geometry import ALIGNED_EYES, ALIGNED_SIZE
 from far_keras.synthetic.parameters import Camera
 from far_keras.synthetic.stage.framebuffer import SUPERSAMPLING
 
-__all__ = ["EYES", "PinholeCamera", "Pose", "aligned_camera"]
+__all__ = ["PinholeCamera", "Pose", "aligned_camera"]
 
-EYES = ((69.5, 111.0), (108.5, 111.0))  # x, y of the eyes at the picture's left and right
-REFERENCE_SIZE = (218, 178)
 # CelebA's alignment enlarges turned heads until their eyes are this far apart too; beyond this
-# factor the head would leave the picture.
+# factor the head would leave the image.
 MAX_ENLARGEMENT = 1.3
 JITTER = 0.5  # pixels; standard deviation of an eye's place in aligned photographs
 
@@ -120,23 +119,25 @@ def aligned_camera(
     size: tuple[int, int],
     rng: np.random.Generator,
 ) -> PinholeCamera:
-    """The camera that brings two posed eyes to `EYES`, as CelebA's alignment does.
+    """The camera that brings two posed eyes to `ALIGNED_EYES`, as CelebA's alignment does.
 
     Args:
         camera: its distance and tilt are used.
-        eyes: (2, 3) posed centres of the eyes, the picture's left one first.
+        eyes: (2, 3) posed centres of the eyes, the image's left one first.
         eye_distance: decimetres between them.
-        size: (height, width) of the final picture; `EYES` scale with its height.
+        size: (height, width) of the final image; `ALIGNED_EYES` scale with its height.
         rng: for the detector's error.
     """
     centre = eyes.mean(0)
     unaligned = PinholeCamera(centre, camera.distance, np.eye(2, 3, dtype=np.float32))
     left, right = unaligned.project(eyes)[:, :2]
-    scale = size[0] / REFERENCE_SIZE[0]
-    targets = np.array(EYES) + np.clip(rng.normal(0, JITTER, (2, 2)), -2 * JITTER, 2 * JITTER)
-    # Pixel x of the final picture has its centre at SUPERSAMPLING * (x + 0.5) - 0.5.
+    scale = size[0] / ALIGNED_SIZE[0]
+    targets = np.array(ALIGNED_EYES) + np.clip(
+        rng.normal(0, JITTER, (2, 2)), -2 * JITTER, 2 * JITTER
+    )
+    # Pixel x of the final image has its centre at SUPERSAMPLING * (x + 0.5) - 0.5.
     targets = SUPERSAMPLING * (targets * scale + 0.5 * scale) - 0.5
-    # As complex numbers, y up on the image plane and down in the picture.
+    # As complex numbers, y up on the image plane and down in the image.
     source = complex(*(right - left)).conjugate()
     source *= cmath.exp(-1j * math.radians(camera.tilt))
     factor = complex(*(targets[1] - targets[0])) / source

@@ -1,7 +1,7 @@
-"""What a camera makes of the light, and what is done to the picture afterwards.
+"""What a camera makes of the light, and what is done to the image afterwards.
 
 In the order of a real one: exposure and white balance, the lens (blur, motion, vignette, haze), the
-tone curve, fewer pixels than the final picture has, the sensor's noise and the photograph's own
+tone curve, fewer pixels than the final image has, the sensor's noise and the photograph's own
 compression, then contrast, colour and sharpening.
 """
 
@@ -28,7 +28,7 @@ MIDDLE = 0.55  # display value that contrast leaves as it is
 
 
 def develop(color: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.ndarray:
-    """Linear light (H, W, 3) float32 to a picture (H, W, 3) uint8, by the shot's camera."""
+    """Linear light (H, W, 3) float32 to an image (H, W, 3) uint8, by the shot's camera."""
     camera, finish = shot.camera, shot.finish
     warm = WARMTH * camera.white_balance
     green = 1 - 0.12 * camera.tint
@@ -54,7 +54,7 @@ def _through_lens(light: np.ndarray, camera: Camera, finish: Finish) -> np.ndarr
 
 
 def _moved(light: np.ndarray, length: float, angle: float) -> np.ndarray:
-    """The mean of the picture along a line of `length` pixels."""
+    """The mean of the image along a line of `length` pixels."""
     steps = max(round(length), 1)
     reach = math.ceil(length / 2) + 1
     height, width = light.shape[:2]
@@ -75,7 +75,7 @@ def _tone_curve(light: np.ndarray) -> np.ndarray:
 
 
 def _sensed(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """The picture with its noise, in as many pixels as the photograph's face has."""
+    """The image with its noise, in as many pixels as the photograph's face has."""
     height, width = picture.shape[:2]
     small = (max(round(width * camera.resolution), 8), max(round(height * camera.resolution), 8))
     if camera.resolution < 1:

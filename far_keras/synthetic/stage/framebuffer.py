@@ -1,4 +1,4 @@
-"""The picture in the making: colour, depth and region of every supersampled pixel."""
+"""The image in the making: colour, depth and region of every supersampled pixel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Framebuffer:
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
-        """Args: size: (height, width) of the final picture."""
+        """Args: size: (height, width) of the final image."""
         self.height, self.width = size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING
         self.color = np.zeros((self.height, self.width, 3), np.float32)
         self.depth = np.full((self.height, self.width), np.inf, np.float32)

@@ -1,4 +1,4 @@
-"""The light of a picture: a key, a fill from the other side, ambient light, a rim from behind."""
+"""The light of an image: a key, a fill from the other side, ambient light, a rim from behind."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Scan conversion into a depth buffer: triangles, and lines with a width (strands).
 
-Screen coordinates are pixels of the supersampled picture, x to the right, y down, integers at pixel
+Screen coordinates are pixels of the supersampled image, x to the right, y down, integers at pixel
 centres; depth is the distance along the viewing axis, smaller is nearer.
 """
 
@@ -136,7 +136,7 @@ def average_samples(color, regions, step, out_color, out_regions):  # pragma: no
 def blend_strands(
     points, colors, widths, alphas, region, bias, depth, color, coverage, regions
 ):  # pragma: no cover
-    """Draws polylines over the picture, in order, with soft edges.
+    """Draws polylines over the image, in order, with soft edges.
 
     A pixel is covered by the strand's alpha times how much of the pixel's width the line takes; it
     is drawn where the line is nearer than `depth` + `bias`. Where the lines of one call cover more

@@ -1,4 +1,4 @@
-"""One picture being made: everything that the drawing functions need, in one place.
+"""One image being made: everything that the drawing functions need, in one place.
 
 Each drawing function takes a `Scene`, reads `scene.person` and `scene.shot`, builds its geometry in
 the head frame (where the skull is upright and faces +z, after the person's shape and expression),
@@ -69,7 +69,7 @@ class Head:
 
     @cached_property
     def eye_centers(self) -> np.ndarray:
-        """(2, 3) centres of the eyeballs in the head frame, the picture's left one first."""
+        """(2, 3) centres of the eyeballs in the head frame, the image's left one first."""
         return np.stack([self.vertices[eye].mean(0) for eye in self.mesh.eye_vertices])
 
     def surface(self, samples: SurfaceSamples) -> np.ndarray:
@@ -84,7 +84,7 @@ class Head:
 
 @dataclass(eq=False)
 class Scene:
-    """A person, a shot of them, and the picture as far as it is drawn."""
+    """A person, a shot of them, and the image as far as it is drawn."""
 
     person: Person
     shot: Shot
@@ -123,12 +123,12 @@ class Scene:
 
 
 def build_scene(person: Person, shot: Shot, size: tuple[int, int]) -> Scene:
-    """Shapes the head, poses it, sets up camera and light; the picture is still empty.
+    """Shapes the head, poses it, sets up camera and light; the image is still empty.
 
     Args:
         person: who.
         shot: how.
-        size: (height, width) of the final picture.
+        size: (height, width) of the final image.
     """
     mesh = load_head()
     weights = shape_weights(mesh, person)

@@ -36,7 +36,7 @@ def cast_shadow(scene: Scene, shown: Array, *, reach: float, strength: float) ->
     """Darkens skin and cloth beside something that has just been drawn, away from the key light.
 
     Args:
-        scene: The picture so far.
+        scene: The image so far.
         shown: (h, w) bool: where the thing shows; it does not shade itself.
         reach: Decimetres that the shadow falls.
         strength: 0 .. 1 of the light is taken away at most.

@@ -101,7 +101,7 @@ def _furniture(rng: np.random.Generator, canvas: np.ndarray) -> None:
 
 
 def _indoor(rng: np.random.Generator) -> np.ndarray:
-    """A wall with furniture, pictures, a door, a window or a lamp."""
+    """A wall with furniture, images, a door, a window or a lamp."""
     canvas = blank(any_light(rng, 0.05, 0.7, 0.18))
     slope, side = rng.uniform(-0.5, 0.5), rng.uniform(-0.6, 0.6)
     canvas *= 1 + slope * (_DOWN - 0.5) + side * (_ACROSS - 0.5)

@@ -32,13 +32,13 @@ AREAS: dict[tuple[int, int, int, int], tuple[str, ...]] = {
     ),
 }
 COLORED = ("Brown_Hair", "Blond_Hair", "Gray_Hair", "Rosy_Cheeks", "Pale_Skin", "Wearing_Lipstick")
-DARK, BRIGHT = 0.55, 1.55  # light that reaches the picture, against a normal portrait
+DARK, BRIGHT = 0.55, 1.55  # light that reaches the image, against a normal portrait
 MOST_CAST = 1.5  # ratio of the strongest to the weakest colour of the light
 LEAST_SATURATION = 0.3
 
 
 def hidden_attributes(shot: Shot, regions: np.ndarray) -> set[str]:
-    """The attributes that nobody could tell from the picture, whatever the person has.
+    """The attributes that nobody could tell from the image, whatever the person has.
 
     Args:
         shot: How they were rendered.

@@ -30,7 +30,7 @@ STAGE: tuple[Parameter, ...] = (
             "looks down": {"shot.camera.pitch": -22.0},
             "looks up": {"shot.camera.pitch": 12.0},
             "head to a side": {"shot.camera.roll": 18.0},
-            "picture left tilted": {"shot.camera.tilt": 2.5},
+            "image left tilted": {"shot.camera.tilt": 2.5},
         },
     ),
     Parameter(

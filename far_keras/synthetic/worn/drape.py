@@ -81,7 +81,7 @@ class Drape:
         """Points (..., 3) around the neck.
 
         Args:
-            angle: radians around the neck's axis, 0 in front, positive to the picture's right.
+            angle: radians around the neck's axis, 0 in front, positive to the image's right.
             y: heights on the rest head.
             offset: decimetres away from the skin, outward from the axis.
         """

@@ -173,7 +173,7 @@ def test_a_begun_table_goes_on_only_with_the_same_settings(model_folder, photogr
     out = tmp_path / "r.csv"
 
     predict_to_file(model_folder, files[:1], out, progress=False)
-    with pytest.raises(OutputError, match="holds answers of another model, to other pictures"):
+    with pytest.raises(OutputError, match="holds answers of another model, to other images"):
         predict_to_file(model_folder, files, out, progress=False)
     with pytest.raises(OutputError, match="other settings"):
         predict_to_file(model_folder, files[:1], out, sensitive=True, progress=False)

@@ -9,12 +9,12 @@ from PIL import Image
 from skimage.data import astronaut
 
 from far_keras.assets import FACE_LANDMARKER, find_asset
+from far_keras.calibration import Calibration
 from far_keras.errors import ModelError, RequestError, ServingError
 from far_keras.export.saved_model import export_saved_model
 from far_keras.export.tflite import export_tflite
 from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
-from far_keras.models.calibration import Calibration
 from far_keras.models.pretrained import pretrained_folder
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model

@@ -44,7 +44,7 @@ def describe(masks=True):
 
 
 def answers(image):
-    """The outputs for one picture, (H, W, 3): its mean colour, and masks that count up."""
+    """The outputs for one image, (H, W, 3): its mean colour, and masks that count up."""
     red, green, _ = image.reshape(-1, 3).mean(axis=0) / 255
     masks = np.linspace(0, red, MASK_SIZE[0] * MASK_SIZE[1] * 2).reshape(*MASK_SIZE, 2)
     return [red, green, 0.5], masks
@@ -54,7 +54,7 @@ class ColourServer(
     prediction_service_pb2_grpc.PredictionServiceServicer,
     model_service_pb2_grpc.ModelServiceServicer,
 ):
-    """Answers with a picture's mean red and green.
+    """Answers with an image's mean red and green.
 
     Attributes:
         before: Called with request and context before each Predict; may raise, wait, abort, or
@@ -192,7 +192,7 @@ def client(target):
 
 
 def picture(red, size=(6, 4), green=0):
-    """A uint8 picture of one colour."""
+    """A uint8 image of one colour."""
     image = np.zeros((*size, 3), np.uint8)
     image[..., 0], image[..., 1] = red, green
     return image

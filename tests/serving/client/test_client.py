@@ -81,7 +81,7 @@ def test_many_come_back_in_order_and_in_batches(target, service, picture, encode
         assert reds(client.predict(iter(sources))) == list(range(40))
         results = client.predict(np.stack([picture(i) for i in range(10)]))
         assert reds(results) == list(range(10))
-        assert [result.file for result in results[:2]] == ["picture 0", "picture 1"]
+        assert [result.file for result in results[:2]] == ["image 0", "image 1"]
     shapes = [request.inputs["images"].tensor_shape.dim for request in service.requests[-3:]]
     assert sorted(shape[0].size for shape in shapes) == [2, 4, 4]
 
@@ -127,7 +127,7 @@ def test_an_endless_generator_is_taken_bit_by_bit(target, service, picture):
 
 def test_a_broken_picture_in_a_batch_stands_alone(client, service, encoded, tmp_path):
     sources = [encoded(i) for i in range(16)]
-    sources[5] = b"not a picture"
+    sources[5] = b"not an image"
     sources[11] = tmp_path / "missing.jpg"
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff truncated")
     sources[12] = tmp_path / "broken.jpg"
@@ -151,8 +151,8 @@ def test_a_broken_picture_in_a_batch_stands_alone(client, service, encoded, tmp_
 
 
 def test_one_bad_picture_alone_raises(client, encoded, tmp_path):
-    with pytest.raises(RequestError, match=r"picture: .*not a JPEG or PNG.*JPEG or PNG"):
-        client.predict(b"not a picture")
+    with pytest.raises(RequestError, match=r"image: .*not a JPEG or PNG.*JPEG or PNG"):
+        client.predict(b"not an image")
     with pytest.raises(ImageError, match=r"missing\.jpg: cannot read"):
         client.predict(tmp_path / "missing.jpg")
     with pytest.raises(ImageError, match="a folder"):
@@ -167,7 +167,7 @@ def test_a_batch_too_large_for_a_message_is_cut(target, service, picture):
     large = [picture(i, (2000, 2500)) for i in range(5)]  # 15 MB each
     with FarClient(target, "mgmtn", timeout=60) as client:
         assert reds(client.predict(large)) == list(range(5))
-        with pytest.raises(ImageError, match="scale the picture down"):
+        with pytest.raises(ImageError, match="scale the image down"):
             client.predict(np.zeros((5000, 5000, 3), np.uint8))
     largest = max(request.ByteSize() for request in service.requests)
     assert 2 * large[0].nbytes < largest <= 32 << 20  # two a message

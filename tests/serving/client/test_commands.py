@@ -60,8 +60,8 @@ def test_call_without_an_answer(target, faces, tmp_path):
         "call", tmp_path / "none.png", "--target", target, "--model", "mgmtn"
     )
     assert status == 1
-    assert "cannot read the picture" in out
-    assert errors == ["far-keras call: none of the pictures was answered; the lines above say why"]
+    assert "cannot read the image" in out
+    assert errors == ["far-keras call: none of the images was answered; the lines above say why"]
     status, _, errors = far_keras("call", faces, "--target", target, "--model", "other")
     assert status == 1
     assert len(errors) == 1
@@ -111,5 +111,5 @@ def test_load(target):
     assert answer["p50_ms"] <= answer["p99_ms"]
     status, out, _ = far_keras(*common)
     assert status == 0
-    assert "2 requests at a time with 1 picture each" in out
+    assert "2 requests at a time with 1 image each" in out
     assert "p99 ms" in out

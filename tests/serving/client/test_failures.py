@@ -150,7 +150,7 @@ def test_a_server_that_never_answers(target, service, picture, seconds):
         begin = seconds()
         results = client.predict([picture(i) for i in range(64)])
         assert [type(result.error) for result in results] == [DeadlineError] * 64
-        # Four batches side by side. A deadline is not taken for a broken picture in a batch.
+        # Four batches side by side. A deadline is not taken for a broken image in a batch.
         assert seconds() - begin < 1.5
 
 

@@ -77,8 +77,8 @@ def exported(tmp_path_factory):
     """A folder with ``faces/1`` and ``faces/2``, exported models that answer differently."""
     import keras
 
+    from far_keras.calibration import Calibration
     from far_keras.export import export_saved_model
-    from far_keras.models.calibration import Calibration
     from far_keras.models.storage import LoadedModel
     from far_keras.models.variants import ModelConfig, build_model
     from far_keras.schema import CELEBA
@@ -217,7 +217,7 @@ def description(predict):
 
 @pytest.fixture(scope="session")
 def pictures(description):
-    """Six different pictures as the network takes them: uint8 (6, S, S, 3)."""
+    """Six different images as the network takes them: uint8 (6, S, S, 3)."""
     return _make_pictures(description.image_size, description.image_size)
 
 
@@ -232,7 +232,7 @@ def encode():
 
 
 def _make_pictures(height, width, count=6):
-    """Smooth pictures: JPEG changes them little."""
+    """Smooth images: JPEG changes them little."""
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j][..., None]
     generator = np.random.default_rng(7)
     made = []

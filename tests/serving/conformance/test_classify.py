@@ -14,7 +14,7 @@ def classify(stubs, target):
         message.model_spec.name = target.model
         message.model_spec.signature_name = "classify"
         if in_context:
-            # One picture for all examples, as a context that they share.
+            # One image for all examples, as a context that they share.
             (content,) = set(contents)
             shared = message.input.example_list_with_context
             feature = shared.context.features.feature["image/encoded"]

@@ -11,7 +11,7 @@ TIMEOUT = 60.0
 
 
 def test_every_caller_gets_the_own_answer(target, new_request, predict, pictures):
-    """Eight clients with a connection each; servers that batch put their pictures together."""
+    """Eight clients with a connection each; servers that batch put their images together."""
     import tensorflow as tf
 
     expected = predict("serve_uint8", ["logits"], images=pictures)[0]["logits"]

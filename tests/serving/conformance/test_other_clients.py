@@ -161,7 +161,7 @@ def test_ovmsclient(insecure, picture, expected, versions):
     assert {"attributes", "logits"} <= set(answers["outputs"])
     np.testing.assert_allclose(answers["attributes"], attributes, rtol=0, atol=1e-5)
     assert answers["version 0"] == answers["unknown"] == "ModelNotFoundError"
-    assert answers["not a picture"] == "InvalidInputError"
+    assert answers["not an image"] == "InvalidInputError"
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def test_outputs_are_what_the_description_says(expected, description, pictures):
     offsets = np.float32(description.calibration.offsets(description.attributes))
     calibrated = 1 / (1 + np.exp(-(expected["logits"] * slopes + offsets)))
     np.testing.assert_allclose(expected["attributes"], calibrated, rtol=0, atol=1e-6)
-    # The pictures differ, and so must their answers: none is that of another row.
+    # The images differ, and so must their answers: none is that of another row.
     assert len(np.unique(expected["logits"].round(4), axis=0)) == len(pictures)
 
 

@@ -109,7 +109,7 @@ def jpeg():
 
 PICTURES = {
     "empty": b"",
-    "no picture": b"no picture",
+    "no image": b"no image",
     "half a JPEG": jpeg()[:200],
     "PNG without pixels": png_of(32, 32),
     "4 gigapixels": png_of(65535, 65535),
@@ -206,7 +206,7 @@ def test_classify_without_examples(stubs, target, error_of):
     assert error_of(stubs.prediction.Classify, message) == StatusCode.INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize("content", [None, b"no picture"])
+@pytest.mark.parametrize("content", [None, b"no image"])
 def test_classify_with_examples_that_do_not_fit(stubs, target, error_of, content):
     message = spec(classification_pb2.ClassificationRequest(), target, signature_name="classify")
     features = message.input.example_list.examples.add().features

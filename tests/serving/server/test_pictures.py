@@ -61,12 +61,12 @@ def test_a_bomb_is_refused_by_its_header_and_named():
     png = bytearray(encoded("PNG"))
     png[16:24] = struct.pack(">II", 60_000, 60_000)
     values = np.array([encoded("PNG"), bytes(png)], object)
-    with pytest.raises(RpcError, match=r"at most 1,000 pixels.*3,600,000,000 in picture 1"):
+    with pytest.raises(RpcError, match=r"at most 1,000 pixels.*3,600,000,000 in image 1"):
         check_pictures(values, 1000, "image_bytes")
     assert check_pictures(values[:1], 1000, "image_bytes") == [37 * 21]
 
 
 def test_an_animated_webp_is_refused():
     values = np.array([animated("WEBP", 3)], object)
-    with pytest.raises(RpcError, match="animated WebP as picture 0"):
+    with pytest.raises(RpcError, match="animated WebP as image 0"):
         check_pictures(values, 10**9, "image_bytes")

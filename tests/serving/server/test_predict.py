@@ -130,13 +130,13 @@ IMAGES = np.zeros((1, 4, 4, 3), np.uint8)
         (request(x=((-1, 0, 0),)), "INVALID_ARGUMENT", "refuses the values"),
         (faces("serve_uint8", images=IMAGES[0]), "INVALID_ARGUMENT", "(N, N, N, 3)"),
         (faces("serve_uint8", images=IMAGES[:, :0]), "INVALID_ARGUMENT", "refuses the values"),
-        (faces("serving_default", image_bytes=[b"text"]), "INVALID_ARGUMENT", "picture 0 is no"),
+        (faces("serving_default", image_bytes=[b"text"]), "INVALID_ARGUMENT", "image 0 is no"),
         (faces("serving_default", image_bytes=[picture(), b""]), "INVALID_ARGUMENT", "1 is empty"),
         (faces("serving_default", image_bytes=[picture()[:200]]), "INVALID_ARGUMENT", "whole"),
         (
             faces("serving_default", image_bytes=[picture(), picture(kind="WEBP")[:200]]),
             "INVALID_ARGUMENT",
-            "picture 1 is WebP",
+            "image 1 is WebP",
         ),
         (
             faces("serving_default", image_bytes=[picture(2000, 1000)]),

@@ -6,7 +6,7 @@ from far_keras.synthetic.people.population import Population, draw_attributes
 
 
 def drawn(agreements, count=400, force=None):
-    """Smiling and Wavy_Hair of `count` pictures."""
+    """Smiling and Wavy_Hair of `count` images."""
     rng = np.random.default_rng(5)
     for _ in range(count):
         attributes = draw_attributes(rng, force, agreements=agreements)

@@ -1,4 +1,4 @@
-"""What is forced is seen in the rendered picture, and strengths keep clear of doubt."""
+"""What is forced is seen in the rendered image, and strengths keep clear of doubt."""
 
 import numpy as np
 import pytest

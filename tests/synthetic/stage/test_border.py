@@ -1,4 +1,4 @@
-"""Where the photograph ends within the aligned picture."""
+"""Where the photograph ends within the aligned image."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from far_keras.geometry import ALIGNED_EYES as EYES
 from far_keras.synthetic.parameters import Camera
-from far_keras.synthetic.stage.camera import EYES, Pose
+from far_keras.synthetic.stage.camera import Pose
 from far_keras.synthetic.stage.framebuffer import SUPERSAMPLING
 from far_keras.synthetic.stage.scene import CORNEA, build_scene
 
@@ -16,7 +17,7 @@ NOSE_TIP = np.array([0.0, 6.91, 1.68], np.float32)
 
 
 def _pupils(person, shot, size=(218, 178)):
-    """Where the pupils are in the final picture, (2, 2) x, y."""
+    """Where the pupils are in the final image, (2, 2) x, y."""
     scene = build_scene(person, shot, size)
     pupils = scene.head.eye_centers + np.array([0, 0, CORNEA], np.float32)
     return (scene.project(pupils)[:, :2] - 0.5) / SUPERSAMPLING

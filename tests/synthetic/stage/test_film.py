@@ -1,4 +1,4 @@
-"""The camera's marks, on a plain picture of light whose result is known."""
+"""The camera's marks, on a plain image of light whose result is known."""
 
 from __future__ import annotations
 

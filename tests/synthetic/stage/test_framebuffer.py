@@ -1,4 +1,4 @@
-"""Drawing into the picture: depth test, alpha, regions, downsampling."""
+"""Drawing into the image: depth test, alpha, regions, downsampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clothes: cloth below the neckline, the necktie in the picture."""
+"""Clothes: cloth below the neckline, the necktie in the image."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ answers["attributes"] = outputs["attributes"][0].tolist()
 for name, call in {
     "version 0": lambda: client.predict({"image_bytes": [content]}, model),
     "unknown": lambda: client.predict({"image_bytes": [content]}, "nobody", int(version)),
-    "not a picture": lambda: client.predict({"image_bytes": [b"x"]}, model, int(version)),
+    "not an image": lambda: client.predict({"image_bytes": [b"x"]}, model, int(version)),
 }.items():
     try:
         call()

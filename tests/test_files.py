@@ -1,5 +1,6 @@
 import errno
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -10,12 +11,51 @@ from PIL import Image
 from far_keras.datasets.annotate import annotate
 from far_keras.datasets.opening import open_dataset
 from far_keras.errors import DatasetError, ModelError
-from far_keras.exclusive import exclusive
+from far_keras.files import atomic_path, exclusive, remove_temporary_files, writing
+
+
+def test_a_file_appears_whole_and_replaces_the_old_one(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    for content in ("first", "second"):
+        with atomic_path(path) as temporary:
+            temporary.write_text(content)
+            assert temporary.parent == path.parent
+            assert temporary.suffix == ".txt"
+            assert not path.exists() or path.read_text() == "first"
+        assert path.read_text() == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_errors_of_the_system_name_the_path_and_the_advice(tmp_path):
+    with pytest.raises(DatasetError, match="x.csv: cannot write: the disk is full. Free some"):
+        with writing("x.csv", DatasetError, "Free some space"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(ModelError, match="as it is"), writing("x", DatasetError, ""):
+        raise ModelError("as it is")
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    (tmp_path / f".a.{os.urandom(6).hex()}.tmp.jpg").touch()
+    (tmp_path / "a.tmp.jpg").touch()
+    remove_temporary_files(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tmp.jpg"]
+
 
 HOLDER = """
 import sys, time
 from far_keras.errors import DatasetError
-from far_keras.exclusive import exclusive
+from far_keras.files import exclusive
 with exclusive(sys.argv[1], DatasetError):
     print("held", flush=True)
     time.sleep(60)

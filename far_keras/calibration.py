@@ -11,7 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from far_keras.errors import ModelError
 
-__all__ = ["Calibration"]
+__all__ = ["Calibration", "sigmoid"]
+
+
+def sigmoid(logits: ArrayLike) -> NDArray[Any]:
+    """``1 / (1 + exp(-logits))`` without overflow, in the dtype of the logits."""
+    return 0.5 * (1 + np.tanh(0.5 * np.asarray(logits)))
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Calibration:
 
     J. Platt, "Probabilistic Outputs for Support Vector Machines", 1999; that networks need it is
     shown in C. Guo et al., "On Calibration of Modern Neural Networks", 2017. Slopes are positive,
-    so that the order of pictures, and with it the ROC AUC, stays as it is.
+    so that the order of images, and with it the ROC AUC, stays as it is.
 
     Args:
         scaling: By attribute, slope and offset. An attribute that is left out has 1 and 0: its
@@ -59,7 +64,7 @@ class Calibration:
             (..., A) float64 in [0, 1].
         """
         scaled = self.slopes(attributes) * np.asarray(logits, np.float64) + self.offsets(attributes)
-        return 0.5 * (1 + np.tanh(0.5 * scaled))
+        return sigmoid(scaled)
 
     def to_dict(self) -> dict[str, dict[str, float]]:
         """Plain data for JSON; `from_dict` reads it back."""

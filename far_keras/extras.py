@@ -1,0 +1,40 @@
+"""Optional dependencies: which extra of the package brings which modules.
+
+``pip install far_keras`` answers images and calls servers; everything else is an extra. A package
+that needs one calls `require` in its ``__init__``, before anything imports TensorFlow or numba.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from far_keras.errors import MissingExtraError
+
+__all__ = ["EXTRAS", "require"]
+
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "train": ("tensorflow", "keras", "keras_cv", "scipy", "matplotlib"),
+    "export": ("tensorflow", "keras", "keras_cv", "ai_edge_quantizer"),
+    "server": ("tensorflow", "tensorflow_serving", "grpc_health", "grpc_reflection"),
+    "synthetic": ("numba", "scipy", "skimage"),
+    "parquet": ("pyarrow",),
+}
+"""By extra, the modules that it installs beyond the core."""
+
+
+def require(extra: str, purpose: str) -> None:
+    """Checks that the modules of an extra are installed, without importing them.
+
+    Args:
+        extra: A key of `EXTRAS`.
+        purpose: What needs it, to begin the message, such as ``"training"``.
+
+    Raises:
+        MissingExtraError: A module is missing; the message has the exact ``pip install``.
+    """
+    missing = [module for module in EXTRAS[extra] if find_spec(module) is None]
+    if missing:
+        raise MissingExtraError(
+            f"{purpose} needs {', '.join(missing)}, which the extra {extra!r} installs: "
+            f"pip install 'far_keras[{extra}]'"
+        )
