@@ -38,9 +38,9 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
 
 
 def test_errors_of_the_system_name_the_path_and_the_advice(tmp_path):
-    with pytest.raises(DatasetError, match="x.csv: cannot write: the disk is full. Free some"):
-        with writing("x.csv", DatasetError, "Free some space"):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    full = pytest.raises(DatasetError, match=r"x\.csv: cannot write: the disk is full\. Free some")
+    with full, writing("x.csv", DatasetError, "Free some space"):
+        raise OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(ModelError, match="as it is"), writing("x", DatasetError, ""):
         raise ModelError("as it is")
 
@@ -78,7 +78,7 @@ def holder(tmp_path):
 
 
 def test_another_process_is_refused_until_the_first_is_gone(tmp_path, holder):
-    another = pytest.raises(ModelError, match="another process is at work in this folder")
+    another = pytest.raises(ModelError, match="another process is working in this folder")
     with another, exclusive(tmp_path, ModelError):
         pytest.fail("two at once")
     holder.send_signal(signal.SIGKILL)
@@ -117,7 +117,7 @@ def test_records_that_another_process_writes_are_left_alone(tmp_path):
     unfinished = tmp_path / "records" / ".train-00000-of-00001.aaaa.tmp.tfrecord"
     unfinished.parent.mkdir()
     unfinished.write_bytes(b"half")
-    refused = pytest.raises(DatasetError, match="another process is at work")
+    refused = pytest.raises(DatasetError, match="another process is working")
     with exclusive(unfinished.parent, DatasetError), refused:
         annotate(open_dataset(tmp_path / "labels.csv"), unfinished.parent, progress=False)
     assert list(unfinished.parent.iterdir()) == [unfinished]

@@ -62,7 +62,7 @@ def test_a_damaged_line_in_the_middle_is_an_error(tmp_path):
 
 def test_settings_are_compared_as_json():
     check_settings("x", json.loads(json.dumps({"a": (1, 2)})), {"a": (1, 2)}, DatasetError)
-    with pytest.raises(DatasetError, match="x: was started .* b = None, not 1"):
+    with pytest.raises(DatasetError, match=r"x: was started .* b = None, not 1"):
         check_settings("x", {"a": 2}, {"a": 2, "b": 1}, DatasetError)
 
 

@@ -232,7 +232,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 def test_a_folder_that_another_process_fills_is_left_alone(tmp_path):
     unfinished = tmp_path / ".000001.jpg.tmp"  # the other one's
     unfinished.write_bytes(b"half")
-    refused = pytest.raises(DatasetError, match="another process is at work")
+    refused = pytest.raises(DatasetError, match="another process is working")
     with exclusive(tmp_path, DatasetError), refused:
         synthesize(tmp_path, 2, workers=1, negatives=1.0, console=QUIET)
     assert list(tmp_path.iterdir()) == [unfinished]

@@ -164,7 +164,7 @@ def test_other_settings_do_not_touch_what_is_there(whole, make_config, tmp_path,
 
 def test_a_folder_that_another_process_trains_into_is_left_alone(make_config, tmp_path):
     (tmp_path / "model.partial").mkdir()
-    refused = pytest.raises(ModelError, match="another process is at work")
+    refused = pytest.raises(ModelError, match="another process is working")
     with exclusive(tmp_path / "model.partial", ModelError), refused:
         train(make_config(tmp_path / "model"), progress=False)
     assert not (tmp_path / "model").exists()
