@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from far_keras.errors import SchemaError
+from far_keras.errors import FarError, SchemaError
 
 __all__ = ["CELEBA", "MISSING", "REGIONS", "SENSITIVE", "AttributeSchema", "Group"]
 
@@ -186,6 +186,23 @@ class AttributeSchema:
             parts.append(f"other groups {changed}" if changed else "groups in another order")
         return "; ".join(parts)
 
+    def check_equal(self, other: AttributeSchema, what: str, error: type[FarError]) -> None:
+        """Refuses a model or data set that predicts or labels other attributes.
+
+        Args:
+            other: The schema of `what`.
+            what: A path or a description, such as ``"models/mgmtn"``, for the message.
+            error: Class of the exception to raise.
+
+        Raises:
+            FarError: The two schemas differ in attributes, groups or their order.
+        """
+        if difference := self.difference(other):
+            raise error(
+                f"{what}: expected the attributes of the schema {self.name!r}. Received: the "
+                f"schema {other.name!r}: {difference}"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON or YAML; `from_dict` reads it back."""
         return {
@@ -233,6 +250,19 @@ class AttributeSchema:
             groups=groups,
             sensitive=sensitive,
         )
+
+    @classmethod
+    def resolve(cls, source: AttributeSchema | str | Path | None) -> AttributeSchema:
+        """The schema that a user's argument means: None is `CELEBA`, a path is read.
+
+        Commands and public functions call this once and pass the schema on.
+
+        Raises:
+            SchemaError: See `from_file`.
+        """
+        if isinstance(source, AttributeSchema):
+            return source
+        return CELEBA if source is None else cls.from_file(source)
 
     @classmethod
     def from_file(cls, path: str | Path) -> AttributeSchema:

@@ -11,14 +11,14 @@ from PIL import Image
 
 from far_keras.export.tflite_runner import load_tflite
 from far_keras.faces.alignment import (
-    ALIGNED_SIZE,
-    EYES,
     LEFT_EYE,
     RIGHT_EYE,
     align,
     eye_centers,
     eye_similarity,
 )
+from far_keras.geometry import ALIGNED_EYES as EYES
+from far_keras.geometry import ALIGNED_SIZE
 
 FOLDER = Path(__file__).parents[2] / "docs" / "mobile"
 VECTOR = json.loads((FOLDER / "test_vector.json").read_text())
