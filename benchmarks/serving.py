@@ -32,9 +32,8 @@ from serving_models import export_variant
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from far_keras.models.variants import VARIANTS, Variant
-from far_keras.serving.messages.tensor_pb2 import Tensor
-from far_keras.serving.server.tensors import encode_tensor
-from far_keras.serving.tensors import to_array
+from far_keras.serving.messages.serving_pb2 import Tensor
+from far_keras.serving.tensors import decode_tensor, encode_tensor
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 SIGNATURE = "serve_uint8"
@@ -196,10 +195,12 @@ def measure_decoding() -> None:
     masks = np.random.default_rng(0).random((1, 227, 227, 8), np.float32)
     print("\n8 masks of 227 x 227 pixels, decoded by the client")
     for name, as_content in (("float_val", False), ("tensor_content", True)):
-        sent = encode_tensor(masks, as_content=as_content).SerializeToString()
+        tensor = Tensor()
+        encode_tensor(masks, tensor, typed=not as_content)
+        sent = tensor.SerializeToString()
 
         def read(sent: bytes = sent) -> np.ndarray:
-            return to_array(Tensor.FromString(sent))
+            return decode_tensor(Tensor.FromString(sent))
 
         assert np.array_equal(read(), masks)
         times = [seconds(read) for _ in range(200)]

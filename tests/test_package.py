@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "quiet"},
     {"files", "geometry", "console", "extras"},
     {"schema", "calibration", "jobs", "journal"},
-    {"images", "assets"},
+    {"images", "assets", "results"},
     {"faces", "layers"},
     {"synthetic"},
     {"datasets", "models"},

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from far_keras.recognition.visibility import is_child
-from far_keras.serving.results import certainty
+from far_keras.results import certainty
 
 __all__ = ["FaceResult", "PictureResult"]
 
@@ -64,7 +64,7 @@ class FaceResult:
     def certainty(self, attribute: str) -> float:
         """The probability of "yes", moved so that the threshold lies at one half.
 
-        See `far_keras.serving.results.certainty`.
+        See `far_keras.results.certainty`.
 
         Raises:
             KeyError: The model does not answer `attribute`.

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from far_keras.recognition.annotated import Prediction
 from far_keras.recognition.results import FaceResult
-from far_keras.serving.tables import attribute_table
+from far_keras.results import attribute_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

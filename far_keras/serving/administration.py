@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from far_keras.errors import RequestError, ResponseError, ServingError
-from far_keras.serving.messages import health_pb2, metadata_pb2, reload_pb2, status_pb2, tensor_pb2
+from far_keras.serving.messages import serving_pb2 as messages
 from far_keras.serving.remote_model import Question, RemoteModel
 from far_keras.serving.results import Signature, TensorSpec, VersionStatus
 from far_keras.serving.services import GET_METADATA, GET_STATUS, HEALTH, RELOAD, Call
@@ -50,7 +50,7 @@ def metadata(model: RemoteModel) -> Question[dict[str, Signature]]:
             f"{model}: expected a SignatureDefMap as metadata. Received: {packed.type_url!r}"
         )
     try:
-        found = metadata_pb2.SignatureDefMap.FromString(packed.value)
+        found = messages.SignatureDefMap.FromString(packed.value)
     except Exception as error:  # protobuf's DecodeError
         raise ResponseError(f"{model}: the metadata cannot be decoded: {error}") from error
     return {
@@ -84,31 +84,31 @@ def health(model: RemoteModel, service: str = "") -> Question[str]:
     """``"SERVING"``, ``"NOT_SERVING"``, ``"SERVICE_UNKNOWN"`` or ``"UNKNOWN"``."""
     response = yield Call(HEALTH, HEALTH.request(service=service), f"{model.target}: health")
     try:
-        return health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
+        return messages.HealthCheckResponse.ServingStatus.Name(response.status)
     except ValueError:
         return "UNKNOWN"
 
 
-def _state(value: status_pb2.ModelVersionStatus.State) -> str:
+def _state(value: messages.ModelVersionStatus.State) -> str:
     try:
-        return status_pb2.ModelVersionStatus.State.Name(value)
+        return messages.ModelVersionStatus.State.Name(value)
     except ValueError:
         return "UNKNOWN"
 
 
-def _specs(infos: Mapping[str, metadata_pb2.TensorInfo]) -> dict[str, TensorSpec]:
+def _specs(infos: Mapping[str, messages.TensorInfo]) -> dict[str, TensorSpec]:
     return {
         name: TensorSpec(dtype_name(infos[name].dtype), _shape(infos[name].tensor_shape))
         for name in sorted(infos)
     }
 
 
-def _shape(shape: tensor_pb2.TensorShape) -> tuple[int, ...] | None:
+def _shape(shape: messages.TensorShape) -> tuple[int, ...] | None:
     return None if shape.unknown_rank else tuple(dim.size for dim in shape.dim)
 
 
-def _config(models: ModelsConfig) -> reload_pb2.ModelServerConfig:
-    config = reload_pb2.ModelServerConfig()
+def _config(models: ModelsConfig) -> messages.ModelServerConfig:
+    config = messages.ModelServerConfig()
     if isinstance(models, Mapping):
         for name, path in models.items():
             config.model_config_list.config.add(

@@ -14,11 +14,11 @@ import numpy as np
 
 from far_keras.errors import FarError, ModelNotFoundError, RequestError, ResponseError, ServingError
 from far_keras.serving.failures import too_large
-from far_keras.serving.messages.model_pb2 import ModelSpec
+from far_keras.serving.messages.serving_pb2 import ModelSpec
 from far_keras.serving.pictures import Loaded, requests
 from far_keras.serving.results import ServedResult, served_results
 from far_keras.serving.services import PREDICT, Call
-from far_keras.serving.tensors import to_array, to_tensor
+from far_keras.serving.tensors import TensorError, decode_tensor, encode_tensor
 
 if TYPE_CHECKING:
     from far_keras.export.description import ModelDescription
@@ -138,16 +138,17 @@ class RemoteModel:
             model_spec=self.spec(signature, version), output_filter=list(outputs)
         )
         for name, value in inputs.items():
-            message.inputs[name].CopyFrom(to_tensor(value))
+            try:
+                encode_tensor(value, message.inputs[name])
+            except TensorError as error:
+                raise RequestError(f"inputs, {name!r}: {error}") from error
         response = yield Call(PREDICT, message, str(self))
         arrays = {}
         for name, tensor in response.outputs.items():
             try:
-                arrays[name] = to_array(tensor)
-            except ResponseError as error:
-                raise ResponseError(
-                    f"{self}, output {name!r}: {error}; {_ADVICE}", error.code
-                ) from error
+                arrays[name] = decode_tensor(tensor)
+            except TensorError as error:
+                raise ResponseError(f"{self}, output {name!r}: {error}; {_ADVICE}") from error
         return arrays, response.model_spec.version.value
 
     def answer(self, pictures: Sequence[Loaded], masks: bool) -> Question[list[ServedResult]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from far_keras.errors import FarError, ResponseError
+from far_keras.results import FacePrediction
 
 if TYPE_CHECKING:
     from far_keras.export.description import ModelDescription
@@ -19,82 +20,46 @@ __all__ = [
     "Signature",
     "TensorSpec",
     "VersionStatus",
-    "certainty",
     "served_results",
 ]
 
 
 @dataclass(frozen=True)
-class ServedResult:
-    """The answer of a model server to one image of an aligned face, or why there is none.
+class ServedResult(FacePrediction):
+    """The prediction of a model server for one image of an aligned face, or why there is none.
+
+    With an error, the fields of `far_keras.results.FacePrediction` are empty.
 
     Args:
-        file: The image's path, or ``"picture 3"`` for what had the index 3 and no path.
-        error: Why there is no answer; None if there is one. Without an answer the fields below
-            are empty.
+        file: The image's path, or ``"image 3"`` for what had the index 3 and no path.
+        error: Why there is no prediction; None if there is one.
         model: The name that the server has the model under.
-        version: The version of the model that answered; 0 if the server does not say.
-        probabilities: By attribute, calibrated, in [0, 1], in the model's order. Attributes that
-            the model was never taught are left out, here and in the next two, and sensitive ones
-            unless the client asks for them.
-        thresholds: By attribute, the probability from which on the model decides "yes".
-        decisions: By attribute: whether the probability reaches the threshold.
-        masks: (G, h, w) float32 probabilities of the group masks over the image, or None if the
-            model has no masks or none were asked for.
-        groups: The G group names, in the order of `masks`; empty if the model has no masks.
-        group_of: By attribute, the name of its group.
+        version: The version of the model that predicted; 0 if the server does not report it.
     """
 
     file: str
     error: FarError | None = None
     model: str = ""
     version: int = 0
-    probabilities: dict[str, float] = field(default_factory=dict)
-    thresholds: dict[str, float] = field(default_factory=dict, repr=False)
-    decisions: dict[str, bool] = field(default_factory=dict)
-    masks: NDArray[np.float32] | None = field(default=None, repr=False)
-    groups: tuple[str, ...] = field(default=(), repr=False)
-    group_of: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def ok(self) -> bool:
-        """Whether there is an answer."""
+        """Whether there is a prediction."""
         return self.error is None
-
-    def certainty(self, attribute: str) -> float:
-        """The probability of "yes", moved so that the threshold lies at one half.
-
-        Raises:
-            KeyError: The model does not answer `attribute`, or there is no answer.
-        """
-        return certainty(self.probabilities[attribute], self.thresholds[attribute])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the masks but with their areas."""
         if self.error is not None:
             kind = type(self.error).__name__
             return {"file": self.file, "status": f"{kind}: {self.error}"}
-        data: dict[str, Any] = {
+        return {
             "file": self.file,
             "status": "ok",
             "model": self.model,
             "version": self.version,
-            "attributes": {
-                name: {
-                    "probability": round(value, 4),
-                    "threshold": round(self.thresholds[name], 4),
-                    "decision": self.decisions[name],
-                }
-                for name, value in self.probabilities.items()
-            },
+            "attributes": self._attributes_to_dict(),
+            **self._mask_areas_to_dict(),
         }
-        if self.masks is not None:
-            shares = (self.masks >= 0.5).mean(axis=(1, 2))
-            data["mask_areas"] = {
-                name: round(float(share), 4)
-                for name, share in zip(self.groups, shares, strict=True)
-            }
-        return data
 
 
 @dataclass(frozen=True)
@@ -144,28 +109,6 @@ class Signature:
 
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
-
-
-def certainty(probability: float, threshold: float) -> float:
-    """The probability of "yes", moved so that the threshold lies at one half.
-
-    Thresholds of rare attributes are low: a probability of 0.1 may be a clear "yes". This is what
-    to show people beside a decision. Where the threshold is the attribute's frequency it is the
-    probability that would hold if "yes" and "no" were equally frequent.
-
-    Args:
-        probability: In [0, 1].
-        threshold: In [0, 1].
-
-    Example:
-        >>> certainty(0.1, 0.1)
-        0.5
-    """
-    odds = []
-    for share in (probability, threshold):
-        share = min(max(share, 1e-6), 1 - 1e-6)
-        odds.append(share / (1 - share))
-    return odds[0] / (odds[0] + odds[1])
 
 
 def served_results(

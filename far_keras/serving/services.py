@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from far_keras.serving.messages import (
-    health_pb2,
-    metadata_pb2,
-    predict_pb2,
-    reload_pb2,
-    status_pb2,
-)
+from far_keras.serving.messages import serving_pb2 as messages
 
 __all__ = ["GET_METADATA", "GET_STATUS", "HEALTH", "METHODS", "PREDICT", "RELOAD", "Call", "Method"]
 
@@ -33,26 +27,26 @@ class Method:
 
 _PREDICTION, _MODELS = "/tensorflow.serving.PredictionService", "/tensorflow.serving.ModelService"
 
-PREDICT = Method(f"{_PREDICTION}/Predict", predict_pb2.PredictRequest, predict_pb2.PredictResponse)
+PREDICT = Method(f"{_PREDICTION}/Predict", messages.PredictRequest, messages.PredictResponse)
 GET_METADATA = Method(
     f"{_PREDICTION}/GetModelMetadata",
-    metadata_pb2.GetModelMetadataRequest,
-    metadata_pb2.GetModelMetadataResponse,
+    messages.GetModelMetadataRequest,
+    messages.GetModelMetadataResponse,
 )
 GET_STATUS = Method(
     f"{_MODELS}/GetModelStatus",
-    status_pb2.GetModelStatusRequest,
-    status_pb2.GetModelStatusResponse,
+    messages.GetModelStatusRequest,
+    messages.GetModelStatusResponse,
 )
 RELOAD = Method(
     f"{_MODELS}/HandleReloadConfigRequest",
-    reload_pb2.ReloadConfigRequest,
-    reload_pb2.ReloadConfigResponse,
+    messages.ReloadConfigRequest,
+    messages.ReloadConfigResponse,
 )
 HEALTH = Method(
     "/grpc.health.v1.Health/Check",
-    health_pb2.HealthCheckRequest,
-    health_pb2.HealthCheckResponse,
+    messages.HealthCheckRequest,
+    messages.HealthCheckResponse,
 )
 METHODS = (PREDICT, GET_METADATA, GET_STATUS, RELOAD, HEALTH)
 

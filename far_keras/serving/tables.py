@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
+from far_keras.results import attribute_table
 from far_keras.serving.results import ServedResult, Signature, TensorSpec, VersionStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["attribute_table", "result_tables", "signature_table", "version_table"]
-
-
-class Answered(Protocol):
-    """What a table of attributes is made of; None is the decision about what is not visible."""
-
-    @property
-    def probabilities(self) -> Mapping[str, float]: ...
-
-    @property
-    def decisions(self) -> Mapping[str, bool | None]: ...
-
-    @property
-    def group_of(self) -> Mapping[str, str]: ...
-
-    def certainty(self, attribute: str) -> float: ...
-
-
-def attribute_table(answer: Answered, title: str | None = None) -> Table:
-    """A row a group: what is a yes, and how surely; what is a no; what is not visible."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("group")
-    table.add_column("yes, and how sure")
-    table.add_column("no", style="dim")
-    unseen = any(decision is None for decision in answer.decisions.values())
-    if unseen:
-        table.add_column("not visible", style="dim")
-    for group in dict.fromkeys(answer.group_of.values()):
-        members = [name for name in answer.probabilities if answer.group_of[name] == group]
-        if not members:
-            continue
-        yes = [f"{n} {answer.certainty(n):.0%}" for n in members if answer.decisions[n]]
-        no = [n for n in members if answer.decisions[n] is False]
-        hidden = [n for n in members if answer.decisions[n] is None]
-        cells = ["\n".join(yes), ", ".join(no)] + [", ".join(hidden)] * unseen
-        # As Text: in plain strings, rich takes square brackets for its own markup.
-        table.add_row(*map(Text, [group, *cells]))
-    return table
+__all__ = ["result_tables", "signature_table", "version_table"]
 
 
 def result_tables(result: ServedResult) -> list[RenderableType]:

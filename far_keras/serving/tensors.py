@@ -1,4 +1,15 @@
-"""NumPy arrays to tensor messages and back, in every encoding that servers use."""
+"""The codec between NumPy arrays and `TensorProto` messages, for client and server.
+
+- ``decode_tensor(tensor, empty_is_zeros=False)`` returns an array, or raises `TensorError` for
+  every message that contradicts itself. It trusts nothing: a shape is checked before memory is
+  allocated for it.
+- ``encode_tensor(value, tensor, typed=False)`` writes an array into a message in place.
+- ``dtype_name(code)`` names a type for messages.
+
+Messages are the client's own (`far_keras.serving.messages`) or TensorFlow's: both have the same
+fields. The server passes ``empty_is_zeros=True`` and ``typed=True``, as TensorFlow Serving does,
+and turns `TensorError` into INVALID_ARGUMENT.
+"""
 
 from __future__ import annotations
 
@@ -7,215 +18,219 @@ from typing import Any
 
 import numpy as np
 
-from far_keras.errors import RequestError, ResponseError
-from far_keras.serving.messages import tensor_pb2
-from far_keras.serving.messages.tensor_pb2 import Tensor
+from far_keras.serving.messages.serving_pb2 import DataType
 
-__all__ = ["dtype_name", "to_array", "to_tensor"]
+__all__ = ["MAX_FILLED_BYTES", "TensorError", "decode_tensor", "dtype_name", "encode_tensor"]
 
-_DTYPES: dict[int, np.dtype] = {
-    tensor_pb2.DT_FLOAT: np.dtype("<f4"),
-    tensor_pb2.DT_DOUBLE: np.dtype("<f8"),
-    tensor_pb2.DT_HALF: np.dtype("<f2"),
-    tensor_pb2.DT_INT8: np.dtype("i1"),
-    tensor_pb2.DT_INT16: np.dtype("<i2"),
-    tensor_pb2.DT_INT32: np.dtype("<i4"),
-    tensor_pb2.DT_INT64: np.dtype("<i8"),
-    tensor_pb2.DT_UINT8: np.dtype("u1"),
-    tensor_pb2.DT_UINT16: np.dtype("<u2"),
-    tensor_pb2.DT_UINT32: np.dtype("<u4"),
-    tensor_pb2.DT_UINT64: np.dtype("<u8"),
-    tensor_pb2.DT_BOOL: np.dtype("?"),
-    tensor_pb2.DT_COMPLEX64: np.dtype("<c8"),
-    tensor_pb2.DT_COMPLEX128: np.dtype("<c16"),
+MAX_FILLED_BYTES = 64 << 20
+"""A shape that a repeated element fills may need no more memory than a whole message."""
+
+_MAX_RANK = 64  # of NumPy's arrays
+
+# By type: the dtype of arrays, and the message's field for elements outside tensor_content.
+_NUMBERS: dict[int, tuple[np.dtype, str]] = {
+    DataType.Value(f"DT_{name}"): (np.dtype(dtype), field)
+    for name, dtype, field in (
+        ("FLOAT", "<f4", "float_val"),
+        ("DOUBLE", "<f8", "double_val"),
+        ("HALF", "<f2", "half_val"),
+        ("BFLOAT16", "<u2", "half_val"),  # converted to and from the bits of float32
+        ("INT8", "i1", "int_val"),
+        ("INT16", "<i2", "int_val"),
+        ("INT32", "<i4", "int_val"),
+        ("INT64", "<i8", "int64_val"),
+        ("UINT8", "u1", "int_val"),
+        ("UINT16", "<u2", "int_val"),
+        ("UINT32", "<u4", "uint32_val"),
+        ("UINT64", "<u8", "uint64_val"),
+        ("BOOL", "?", "bool_val"),
+        ("COMPLEX64", "<c8", "scomplex_val"),
+        ("COMPLEX128", "<c16", "dcomplex_val"),
+    )
 }
-_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_STRING, _BFLOAT16 = DataType.Value("DT_STRING"), DataType.Value("DT_BFLOAT16")
+_CODES = {dtype: code for code, (dtype, _) in _NUMBERS.items() if code != _BFLOAT16}
 
-# The repeated field of each type where the elements are not in tensor_content.
-_FIELDS = {
-    tensor_pb2.DT_FLOAT: "float_val",
-    tensor_pb2.DT_DOUBLE: "double_val",
-    tensor_pb2.DT_HALF: "half_val",
-    tensor_pb2.DT_BFLOAT16: "half_val",
-    tensor_pb2.DT_INT64: "int64_val",
-    tensor_pb2.DT_UINT32: "uint32_val",
-    tensor_pb2.DT_UINT64: "uint64_val",
-    tensor_pb2.DT_BOOL: "bool_val",
-    tensor_pb2.DT_COMPLEX64: "scomplex_val",
-    tensor_pb2.DT_COMPLEX128: "dcomplex_val",
-}
-_OTHERS_FIELD = "int_val"  # 8-, 16- and 32-bit integers
-
+# On the wire, these fields are the bytes of the numbers themselves.
+_PACKED = {"float_val": "<f4", "double_val": "<f8", "scomplex_val": "<f4", "dcomplex_val": "<f8"}
 _WIDE = {"int_val": np.int32, "half_val": np.int32}
-_FIXED_WIDTH = {
-    "float_val": "<f4",
-    "double_val": "<f8",
-    "scomplex_val": "<f4",
-    "dcomplex_val": "<f8",
-}
 
 
-def to_tensor(value: Any) -> Tensor:
-    """A message from an array.
+class TensorError(ValueError):
+    """A message that contradicts itself, or a value that no message can hold."""
+
+
+def encode_tensor(value: Any, tensor: Any, *, typed: bool = False) -> None:
+    """Writes an array into a message.
 
     Args:
         value: An array or what `numpy.asarray` takes: numbers, booleans, bytes or text (as UTF-8).
-            Native and foreign byte orders are both understood.
+            Native and foreign byte orders are both understood, and ml_dtypes' bfloat16.
+        tensor: An empty message, which is filled.
+        typed: Whether numbers go into the field of their type, such as ``float_val``, instead of
+            ``tensor_content``.
 
     Raises:
-        RequestError: The dtype has no counterpart, such as times or mixed objects.
+        TensorError: The dtype has no counterpart, such as times or mixed objects.
 
     Example:
-        >>> to_tensor(np.zeros((2, 3), np.float32)).tensor_shape.dim[1].size
+        >>> from far_keras.serving.messages.serving_pb2 import Tensor
+        >>> tensor = Tensor()
+        >>> encode_tensor(np.zeros((2, 3), np.float32), tensor)
+        >>> tensor.tensor_shape.dim[1].size
         3
     """
     array = value if isinstance(value, np.ndarray) else _as_array(value)
-    tensor = Tensor()
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
     if array.dtype.kind in "OSU":
-        tensor.dtype = tensor_pb2.DT_STRING
+        tensor.dtype = _STRING
         tensor.string_val.extend(_as_bytes(element) for element in array.ravel().tolist())
-        return tensor
-    little = array.dtype.newbyteorder("<")
-    if little not in _CODES:
-        raise RequestError(
-            "inputs: expected an array of numbers, booleans, bytes or text. "
-            f"Received: dtype {array.dtype}"
+        return
+    bfloat = array.dtype.name == "bfloat16"
+    little = np.dtype("<u2") if bfloat else array.dtype.newbyteorder("<")
+    if not bfloat and little not in _CODES:
+        raise TensorError(
+            f"expected an array of numbers, booleans, bytes or text. Received: dtype {array.dtype}"
         )
-    tensor.dtype = _CODES[little]  # type: ignore[assignment]
-    tensor.tensor_content = array.astype(little, copy=False).tobytes()
-    return tensor
+    tensor.dtype = _BFLOAT16 if bfloat else _CODES[little]
+    array = np.ascontiguousarray(array)
+    array = array.view(little) if bfloat else array.astype(little, copy=False)
+    if not typed:
+        tensor.tensor_content = array.tobytes()
+        return
+    field = _NUMBERS[tensor.dtype][1]
+    if field in _PACKED:
+        if array.size:
+            tensor.MergeFromString(_field_header(tensor, field, array.nbytes) + array.tobytes())
+    else:
+        flat = array.reshape(-1)
+        getattr(tensor, field).extend((flat.view("<u2") if field == "half_val" else flat).tolist())
 
 
-def to_array(tensor: Tensor) -> np.ndarray:
-    """An array from a message, whichever of its encodings the server chose.
+def decode_tensor(tensor: Any, *, empty_is_zeros: bool = False) -> np.ndarray:
+    """The array of a message, whichever of its encodings the sender chose.
 
     Args:
-        tensor: Elements in ``tensor_content`` or in the repeated field of the type. As in
-            TensorFlow, a field with fewer elements than the shape asks for repeats its last one.
+        tensor: Elements in ``tensor_content`` or in the field of the type. As in TensorFlow, the
+            last of too few elements fills the rest.
+        empty_is_zeros: Whether no elements at all stand for zeros (or empty text), as they do in
+            TensorFlow, or are an error.
 
     Returns:
         An array of the message's shape. bfloat16 becomes float32; text becomes ``object`` with
         `bytes`. Arrays may be read-only views of the message's bytes.
 
     Raises:
-        ResponseError: The shape is not fully known, the elements do not fit it, or the type is
-            none of numbers, booleans and text.
+        TensorError: The shape is not fully known or impossible, the elements do not fit it, or the
+            type is none of numbers, booleans and text.
     """
+    code = tensor.dtype
+    if code != _STRING and code not in _NUMBERS:
+        raise TensorError(
+            f"expected a tensor of numbers, booleans or text. Received: {dtype_name(code)}"
+        )
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-        raise ResponseError(f"expected a tensor of known shape. Received: {shape}")
+        raise TensorError(f"expected a tensor of known shape. Received: {_short(shape)}")
+    if len(shape) > _MAX_RANK:
+        raise TensorError(f"expected at most {_MAX_RANK} dimensions. Received: {len(shape)}")
     count = math.prod(shape)
-    if tensor.dtype == tensor_pb2.DT_STRING:
-        return _strings(tensor, shape, count)
-    if tensor.dtype != tensor_pb2.DT_BFLOAT16 and tensor.dtype not in _DTYPES:
-        raise ResponseError(
-            f"expected a tensor of numbers, booleans or text. Received: {dtype_name(tensor.dtype)}"
-        )
-    bfloat = tensor.dtype == tensor_pb2.DT_BFLOAT16
-    dtype = np.dtype("<u2") if bfloat else _DTYPES[tensor.dtype]
+    if code == _STRING:
+        if tensor.tensor_content:
+            raise TensorError("expected text in string_val. Received: tensor_content")
+        values = np.empty(len(tensor.string_val), object)
+        values[:] = list(tensor.string_val)
+        return _fill(values, shape, count, empty_is_zeros).reshape(shape)
+    dtype = _NUMBERS[code][0]
     if tensor.tensor_content:
-        content = tensor.tensor_content
-        if len(content) != count * dtype.itemsize:
-            raise ResponseError(
-                f"expected {count * dtype.itemsize:,} bytes for a tensor of shape {shape} and "
-                f"type {dtype_name(tensor.dtype)}. Received: {len(content):,}"
+        received, expected = len(tensor.tensor_content), count * dtype.itemsize
+        if received != expected:
+            raise TensorError(
+                f"expected {expected:,} bytes for a tensor of shape {_short(shape)} and type "
+                f"{dtype_name(code)}. Received: {received:,}"
             )
-        array = np.frombuffer(content, dtype)
+        array = np.frombuffer(tensor.tensor_content, dtype)
     else:
-        array = _fill(_elements(tensor, dtype), shape, count)
+        array = _fill(_typed_elements(tensor, dtype), shape, count, empty_is_zeros)
     array = array.reshape(shape)
-    return (array.astype(np.uint32) << 16).view(np.float32) if bfloat else array
+    return (array.astype(np.uint32) << 16).view(np.float32) if code == _BFLOAT16 else array
 
 
 def dtype_name(code: int) -> str:
-    """What a message's type is called: ``"uint8"``; ``"type 99"`` if unknown."""
+    """The name of a message's type: ``"uint8"``; ``"type 99"`` if unknown."""
     try:
-        return tensor_pb2.DataType.Name(code).removeprefix("DT_").lower()
+        return DataType.Name(code).removeprefix("DT_").lower()
     except ValueError:
         return f"type {code}"
 
 
-def _elements(tensor: Tensor, dtype: np.dtype) -> np.ndarray:
-    """What the repeated field of the tensor's type holds, (n,)."""
-    name = _FIELDS.get(tensor.dtype, _OTHERS_FIELD)
-    if name in _FIXED_WIDTH:
-        flat = _packed(tensor, name, np.dtype(_FIXED_WIDTH[name]))
+def _typed_elements(tensor: Any, dtype: np.dtype) -> np.ndarray:
+    """The elements in the field of the tensor's type, (n,)."""
+    field = _NUMBERS[tensor.dtype][1]
+    repeated = getattr(tensor, field)
+    if field in _PACKED:
+        flat = _packed_elements(tensor, field, len(repeated))
         return flat[: len(flat) // 2 * 2].view(dtype) if dtype.kind == "c" else flat
     # np.array takes the whole field at once where protobuf lets it, from protobuf 7 on.
-    values = np.array(getattr(tensor, name), np.dtype(_WIDE.get(name, dtype)))
-    if name == "half_val":
+    values = np.array(repeated, np.dtype(_WIDE.get(field, dtype)))
+    if field == "half_val":
         return values.astype("<u2").view(dtype)
     narrow = values.astype(dtype)
     if not np.array_equal(narrow, values):
-        raise ResponseError(
+        raise TensorError(
             f"expected elements of type {dtype_name(tensor.dtype)}. "
-            f"Received: {values.min()} to {values.max()} in {name}"
+            f"Received: {values.min()} to {values.max()} in {field}"
         )
     return narrow
 
 
-def _packed(tensor: Tensor, name: str, dtype: np.dtype) -> np.ndarray:
-    """The elements of a field of fixed-width numbers, without an object for each.
+def _packed_elements(tensor: Any, field: str, count: int) -> np.ndarray:
+    """The elements of a field of fixed-width numbers, without a Python object for each.
 
-    protobuf 6 hands out repeated fields element by element, as Python objects, and copies them no
-    faster. But writes the message again at once, with the elements in one run of bytes.
+    protobuf 6 returns repeated fields element by element, and copies them no faster. But it writes
+    a message at once, and there the elements are the last bytes unless other fields follow.
     """
-    content, position = tensor.SerializeToString(), 0
-    wanted = Tensor.DESCRIPTOR.fields_by_name[name].number
-    while position < len(content):
-        tag, position = _varint(content, position)
-        wire_type = tag & 7
-        if wire_type == 2:
-            length, position = _varint(content, position)
-            if tag >> 3 == wanted:
-                return np.frombuffer(content, dtype, length // dtype.itemsize, position)
-            position += length
-        elif wire_type == 0:
-            _, position = _varint(content, position)
-        elif wire_type in _WIDTHS:
-            position += _WIDTHS[wire_type]
-        else:  # a group, among unknown fields
-            return np.array(getattr(tensor, name), dtype)
-    return np.empty(0, dtype)
+    dtype, content = np.dtype(_PACKED[field]), tensor.SerializeToString()
+    size = count * dtype.itemsize
+    if count and content.endswith(_field_header(tensor, field, size), 0, len(content) - size):
+        return np.frombuffer(content, dtype, count, len(content) - size)
+    return np.array(getattr(tensor, field), dtype)
 
 
-def _varint(content: bytes, position: int) -> tuple[int, int]:
-    """The number at `position`, 7 bits a byte from the lowest on, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = content[position]
-        value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            return value, position
+def _field_header(tensor: Any, field: str, length: int) -> bytes:
+    """What stands before the bytes of a field on the wire: its number and its length."""
+    header = [tensor.DESCRIPTOR.fields_by_name[field].number << 3 | 2]
+    while length >= 0x80:
+        header.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([*header, length])
 
 
-def _fill(values: np.ndarray, shape: tuple[int, ...], count: int) -> np.ndarray:
+def _fill(
+    values: np.ndarray, shape: tuple[int, ...], count: int, empty_is_zeros: bool
+) -> np.ndarray:
+    """All `count` elements, of which at least the first ones are given."""
     if len(values) == count:
         return values
-    if len(values) > count or (count > 0 and not len(values)):
-        raise ResponseError(
-            f"expected {count:,} elements for a tensor of shape {shape}. Received: {len(values):,}"
+    if len(values) > count or not (len(values) or empty_is_zeros):
+        raise TensorError(
+            f"expected {count:,} elements for a tensor of shape {_short(shape)}. "
+            f"Received: {len(values):,}"
         )
-    if count > _MOST_REPEATED:
-        raise ResponseError(
-            f"expected a tensor of at most {_MOST_REPEATED:,} elements. Received: shape {shape}"
+    if count * values.itemsize > MAX_FILLED_BYTES:
+        raise TensorError(
+            f"expected a tensor of at most {MAX_FILLED_BYTES:,} bytes where its elements are "
+            f"repeated. Received: shape {_short(shape)}"
         )
-    return np.concatenate([values, np.repeat(values[-1:], count - len(values))])
+    filled = np.empty(count, values.dtype)
+    filled[: len(values)] = values
+    filled[len(values) :] = values[-1] if len(values) else b"" if values.dtype == object else 0
+    return filled
 
 
-_WIDTHS = {1: 8, 5: 4}  # bytes by wire type
-
-# What a few bytes may blow up to by repeating their last element.
-_MOST_REPEATED = 1 << 28
-
-
-def _strings(tensor: Tensor, shape: tuple[int, ...], count: int) -> np.ndarray:
-    values = np.empty(len(tensor.string_val), object)
-    values[:] = list(tensor.string_val)
-    return _fill(values, shape, count).reshape(shape)
+def _short(shape: tuple[int, ...]) -> str:
+    return f"{shape}" if len(shape) <= 8 else f"{len(shape)} dimensions"
 
 
 def _as_array(value: Any) -> np.ndarray:
@@ -232,7 +247,7 @@ def _as_bytes(element: Any) -> bytes:
         return element
     if isinstance(element, str):
         return element.encode()
-    raise RequestError(
-        "inputs: expected bytes or text in an array of objects. "
+    raise TensorError(
+        "expected bytes or text in an array of objects. "
         f"Received: an object of type {type(element).__name__}"
     )

@@ -1,7 +1,7 @@
 """Messages of TensorFlow Serving's gRPC services, without TensorFlow.
 
-The ``.proto`` files hold what a client needs, with the field numbers and types that TensorFlow
-Serving gives them, so that the bytes on the wire are the same. Their package is one of its own:
+``serving.proto`` holds what a client needs, with the field numbers and types that TensorFlow
+Serving gives them, so that the bytes on the wire are the same. Its package is one of its own:
 both kinds of messages live in one process. After a change, generate the ``_pb2`` files from the
 repository's root:
 

@@ -56,7 +56,7 @@ def test_both_kinds_of_messages_in_one_process(client, picture):
     """Ours and TensorFlow's are in one descriptor pool here: this process has loaded both."""
     from tensorflow_serving.apis import predict_pb2 as theirs
 
-    from far_keras.serving.messages import predict_pb2 as ours
+    from far_keras.serving.messages import serving_pb2 as ours
 
     assert client.predict(picture(1)).ok
     assert theirs.PredictRequest.DESCRIPTOR.full_name == "tensorflow.serving.PredictRequest"

@@ -22,40 +22,34 @@ from tensorflow_serving.config import (
     model_server_config_pb2,
 )
 
-from far_keras.serving.messages import health_pb2
-from far_keras.serving.messages import metadata_pb2 as metadata
-from far_keras.serving.messages import model_pb2 as model
-from far_keras.serving.messages import predict_pb2 as predict
-from far_keras.serving.messages import reload_pb2 as reload
-from far_keras.serving.messages import status_pb2 as status
-from far_keras.serving.messages import tensor_pb2 as tensor
+from far_keras.serving.messages import serving_pb2 as ours_pb2
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 POLICY = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 FIELD = descriptors.FieldDescriptor
 
 PAIRS = [
-    (tensor.Tensor, tf_tensor.TensorProto),
-    (tensor.TensorShape, tf_shape.TensorShapeProto),
-    (model.ModelSpec, model_pb2.ModelSpec),
-    (model.Status, status_pb2.StatusProto),
-    (predict.PredictRequest, predict_pb2.PredictRequest),
-    (predict.PredictResponse, predict_pb2.PredictResponse),
-    (status.GetModelStatusRequest, get_model_status_pb2.GetModelStatusRequest),
-    (status.GetModelStatusResponse, get_model_status_pb2.GetModelStatusResponse),
-    (status.ModelVersionStatus, get_model_status_pb2.ModelVersionStatus),
-    (metadata.TensorInfo, meta_graph_pb2.TensorInfo),
-    (metadata.SignatureDef, meta_graph_pb2.SignatureDef),
-    (metadata.SignatureDefMap, get_model_metadata_pb2.SignatureDefMap),
-    (metadata.GetModelMetadataRequest, get_model_metadata_pb2.GetModelMetadataRequest),
-    (metadata.GetModelMetadataResponse, get_model_metadata_pb2.GetModelMetadataResponse),
-    (reload.ServableVersionPolicy, POLICY),
-    (reload.ModelConfig, model_server_config_pb2.ModelConfig),
-    (reload.ModelConfigList, model_server_config_pb2.ModelConfigList),
-    (reload.ModelServerConfig, model_server_config_pb2.ModelServerConfig),
-    (reload.ReloadConfigRequest, model_management_pb2.ReloadConfigRequest),
-    (reload.ReloadConfigResponse, model_management_pb2.ReloadConfigResponse),
-    (reload.Metric, model_management_pb2.Metric),
+    (ours_pb2.Tensor, tf_tensor.TensorProto),
+    (ours_pb2.TensorShape, tf_shape.TensorShapeProto),
+    (ours_pb2.ModelSpec, model_pb2.ModelSpec),
+    (ours_pb2.Status, status_pb2.StatusProto),
+    (ours_pb2.PredictRequest, predict_pb2.PredictRequest),
+    (ours_pb2.PredictResponse, predict_pb2.PredictResponse),
+    (ours_pb2.GetModelStatusRequest, get_model_status_pb2.GetModelStatusRequest),
+    (ours_pb2.GetModelStatusResponse, get_model_status_pb2.GetModelStatusResponse),
+    (ours_pb2.ModelVersionStatus, get_model_status_pb2.ModelVersionStatus),
+    (ours_pb2.TensorInfo, meta_graph_pb2.TensorInfo),
+    (ours_pb2.SignatureDef, meta_graph_pb2.SignatureDef),
+    (ours_pb2.SignatureDefMap, get_model_metadata_pb2.SignatureDefMap),
+    (ours_pb2.GetModelMetadataRequest, get_model_metadata_pb2.GetModelMetadataRequest),
+    (ours_pb2.GetModelMetadataResponse, get_model_metadata_pb2.GetModelMetadataResponse),
+    (ours_pb2.ServableVersionPolicy, POLICY),
+    (ours_pb2.ModelConfig, model_server_config_pb2.ModelConfig),
+    (ours_pb2.ModelConfigList, model_server_config_pb2.ModelConfigList),
+    (ours_pb2.ModelServerConfig, model_server_config_pb2.ModelServerConfig),
+    (ours_pb2.ReloadConfigRequest, model_management_pb2.ReloadConfigRequest),
+    (ours_pb2.ReloadConfigResponse, model_management_pb2.ReloadConfigResponse),
+    (ours_pb2.Metric, model_management_pb2.Metric),
 ]
 NAMES = [ours.DESCRIPTOR.name for ours, _ in PAIRS]
 
@@ -132,13 +126,13 @@ def test_every_field_has_the_name_number_and_type_of_theirs(ours, theirs):
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (tensor.DataType, tf_tensor.TensorProto.DESCRIPTOR.fields_by_name["dtype"].enum_type),
+        (ours_pb2.DataType, tf_tensor.TensorProto.DESCRIPTOR.fields_by_name["dtype"].enum_type),
         (
-            status.ModelVersionStatus.State,
+            ours_pb2.ModelVersionStatus.State,
             get_model_status_pb2.ModelVersionStatus.DESCRIPTOR.enum_types_by_name["State"],
         ),
         (
-            reload.ModelType,
+            ours_pb2.ModelType,
             model_server_config_pb2.ModelConfig.DESCRIPTOR.fields_by_name["model_type"].enum_type,
         ),
     ],
@@ -150,13 +144,13 @@ def test_enums_have_the_same_numbers(ours, theirs):
 
 def test_health_checks_are_those_of_grpc():
     health = pytest.importorskip("grpc_health.v1.health_pb2")
-    request = health_pb2.HealthCheckRequest(service="a")
+    request = ours_pb2.HealthCheckRequest(service="a")
     assert health.HealthCheckRequest.FromString(request.SerializeToString()).service == "a"
-    for name, number in health_pb2.HealthCheckResponse.ServingStatus.items():
+    for name, number in ours_pb2.HealthCheckResponse.ServingStatus.items():
         assert health.HealthCheckResponse.ServingStatus.Value(name) == number
         response = health.HealthCheckResponse(status=number)
         assert (
-            health_pb2.HealthCheckResponse.FromString(response.SerializeToString()).status == number
+            ours_pb2.HealthCheckResponse.FromString(response.SerializeToString()).status == number
         )
 
 
