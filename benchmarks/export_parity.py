@@ -37,7 +37,6 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from far_keras.datasets.pipeline import resize_images
 from far_keras.errors import FarError
 from far_keras.export import ExportedModel, export_saved_model, load_saved_model
 from far_keras.files import atomic_path
@@ -45,6 +44,7 @@ from far_keras.images import read_image
 from far_keras.models.storage import LoadedModel, load_model
 from far_keras.models.variants import VARIANTS, build_model
 from far_keras.quiet import quiet
+from far_keras.tf_images import resize_images
 from far_keras.training.config import TrainConfig
 from far_keras.training.trainer import train
 

@@ -28,7 +28,7 @@ from PIL import Image
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from far_keras.export import ExportedModel, export_saved_model, load_saved_model
-from far_keras.export.warmup import WARMUP_FILE
+from far_keras.export.saved_model import WARMUP_FILE
 from far_keras.geometry import ALIGNED_SIZE
 from far_keras.models.storage import LoadedModel, load_model
 from far_keras.models.variants import ModelConfig, build_model

@@ -9,7 +9,7 @@ what our fused one is worth in a training step.
 
 All networks run in turn in one process, so that a busy machine slows all; the figures are medians
 of each pass and the ratio of them to the backbone's. GFLOPs are those of the forward pass of one
-image (a multiplication and an addition are two), counted by `far_keras.models.flops`.
+image (a multiplication and an addition are two), counted by `far_keras.models.summary`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import keras
 import tensorflow as tf
 
 from far_keras.layers import BatchNormalization
-from far_keras.models.flops import count_flops
+from far_keras.models.summary import count_flops
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.training.losses import AttributeLoss, MaskLoss
 from far_keras.training.optimizer import build_optimizer

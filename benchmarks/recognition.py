@@ -36,7 +36,7 @@ from skimage.data import astronaut
 
 from far_keras.faces.alignment import align
 from far_keras.images import read_image
-from far_keras.models.storage import HOLLOW, save_model
+from far_keras.models.storage import WEIGHTLESS, save_model
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.recognition.batch.job import predict_to_file
 from far_keras.recognition.recognizer import Recognizer
@@ -156,7 +156,7 @@ def groups(recognizer: Recognizer, rounds: int) -> None:
 
 def starts(model: Path, work: Path, rounds: int) -> None:
     """By the clock: a fresh process that answers one photograph and ends."""
-    shutil.copytree(model, work / "keras").joinpath(HOLLOW).unlink(missing_ok=True)
+    shutil.copytree(model, work / "keras").joinpath(WEIGHTLESS).unlink(missing_ok=True)
     picture = work / "one.jpg"
     picture.write_bytes(photograph(1, 400))
     measured: dict[str, list[tuple[float, float]]] = {str(model): [], str(work / "keras"): []}
@@ -170,7 +170,7 @@ def starts(model: Path, work: Path, rounds: int) -> None:
             assert process.returncode == 0
             if turn:  # the first reads files into memory
                 runs.append((time.perf_counter() - started, used.ru_maxrss / 1000))
-    for name, runs in zip(("as it is", f"without {HOLLOW}"), measured.values(), strict=True):
+    for name, runs in zip(("as it is", f"without {WEIGHTLESS}"), measured.values(), strict=True):
         seconds, megabytes = (statistics.median(values) for values in zip(*runs, strict=True))
         print(f"far-keras predict, model {name}: {seconds:.2f} s, {megabytes:.0f} MB")
 

@@ -36,10 +36,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from far_keras.export.conversion import convert
-from far_keras.export.tflite import PRECISIONS, export_tflite
-from far_keras.export.tflite_metadata import read_metadata
-from far_keras.export.tflite_runner import load_tflite
+from far_keras.export.litert import load_tflite
+from far_keras.export.tflite import PRECISIONS, convert, export_tflite
+from far_keras.export.tflite_file import read_metadata
 from far_keras.models.storage import LoadedModel
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
 from far_keras.schema import CELEBA

@@ -21,8 +21,7 @@ from ai_edge_litert.interpreter import Interpreter
 from rich.console import Console
 from rich.table import Table
 
-from far_keras.export.flatbuffer import kind_of, read_flatbuffer, write_flatbuffer
-from far_keras.export.tflite_metadata import read_metadata
+from far_keras.export.tflite_file import kind_of, read_flatbuffer, read_metadata, write_flatbuffer
 
 
 def main() -> None:

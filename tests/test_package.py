@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "quiet"},
     {"files", "geometry", "console", "extras"},
     {"schema", "calibration", "jobs", "journal"},
-    {"images", "assets", "results"},
+    {"images", "assets", "results", "tf_images"},
     {"faces", "layers"},
     {"synthetic"},
     {"datasets", "models"},

@@ -14,8 +14,8 @@ import numpy as np
 from far_keras.models.calibration import Calibration
 from PIL import Image
 
+from far_keras.export.litert import load_tflite
 from far_keras.export.tflite import export_tflite
-from far_keras.export.tflite_runner import load_tflite
 from far_keras.faces.alignment import ALIGNED_SIZE, EYES, LEFT_EYE, RIGHT_EYE, align
 from far_keras.models.backbones import BACKBONES
 from far_keras.models.storage import LoadedModel

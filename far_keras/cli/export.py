@@ -8,7 +8,7 @@ from pathlib import Path
 from far_keras.cli.command import command
 from far_keras.console import message_console, table_console
 from far_keras.errors import ModelError
-from far_keras.models.pretrained import PRETRAINED, pretrained_folder
+from far_keras.models.variants import PRETRAINED, pretrained_folder
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]
@@ -89,13 +89,13 @@ def _saved_model(options: argparse.Namespace) -> None:
 
 def _tflite(options: argparse.Namespace, rendered: bool) -> None:
     from far_keras.evaluation.parity import measure_parity, parity_table, write_parity
-    from far_keras.export.rendered_pictures import rendered_pictures
     from far_keras.export.tflite import (
         CALIBRATION_PICTURES,
         PRECISIONS,
         calibration_pictures,
         export_tflite,
         name_of_records,
+        rendered_pictures,
         training_records,
     )
     from far_keras.models.storage import load_model

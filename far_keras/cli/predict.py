@@ -66,7 +66,7 @@ def add_command(commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from far_keras.models.pretrained import pretrained_folder
+    from far_keras.models.variants import pretrained_folder
     from far_keras.recognition.pictures import list_photographs
     from far_keras.recognition.video.reader import is_video
 

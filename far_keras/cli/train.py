@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
         for name in (
             "variant", "task", "schema", "masks", "mask_mode", "mask_epochs", "masks_from",
             "epochs", "image_size", "batch_size", "learning_rate", "photometric",
-            "ema", "label_smoothing", "backbone_rate", "mix_style", "seed",
+            "ema", "label_smoothing", "backbone_rate", "seed",
         )
         if getattr(options, name) is not None
     }  # fmt: skip

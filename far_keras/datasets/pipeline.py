@@ -16,8 +16,9 @@ from far_keras.datasets.region_swap import swap_regions
 from far_keras.errors import DatasetError
 from far_keras.geometry import ALIGNED_SIZE, coverage_weights
 from far_keras.schema import CELEBA, MISSING, REGIONS, AttributeSchema
+from far_keras.tf_images import decode_jpeg, resize_images
 
-__all__ = ["load_records", "resize_images", "steps_per_epoch"]
+__all__ = ["load_records", "steps_per_epoch"]
 
 MaskSource = Literal["landmarks", "true"]
 
@@ -186,21 +187,6 @@ def steps_per_epoch(
     return count // batch_size if training else -(-count // batch_size)
 
 
-def resize_images(images: tf.Tensor, size: int) -> tf.Tensor:
-    """Squashes images to a square as the network is trained on them.
-
-    Bilinear with antialiasing, which is what ``PIL.Image.resize(..., BILINEAR)`` computes.
-
-    Args:
-        images: uint8 or float32 (..., H, W, 3) in [0, 255].
-        size: Side S.
-
-    Returns:
-        float32 (..., S, S, 3) in [0, 255].
-    """
-    return tf.image.resize(images, (size, size), antialias=True)
-
-
 def _label_columns(
     manifest: Manifest, schema: AttributeSchema, directory: Path, allow_missing: bool
 ) -> list[int]:
@@ -255,7 +241,7 @@ def _preparation(
 
     def prepare(serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
         record = parse_record(serialized, len(manifest.attributes))
-        image = tf.io.decode_jpeg(record["image"], channels=3)
+        image = decode_jpeg(record["image"])
         image = resize_images(tf.ensure_shape(image, (*ALIGNED_SIZE, 3)), image_size)
         image = tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
         labels = tf.gather(tf.pad(record["labels"], [[0, 1]], constant_values=MISSING), columns)

@@ -78,8 +78,7 @@ def answer_split(
     import keras
 
     from far_keras.datasets.pipeline import load_records
-    from far_keras.models.forward import compile_forward
-    from far_keras.models.inputs import given_mask_size
+    from far_keras.models.storage import compile_forward, given_mask_size
 
     given = given_mask_size(model)
     batches = load_records(

@@ -56,7 +56,7 @@ def evaluate(
         DatasetError: The records are missing, incomplete, lack an attribute or the split.
     """
     from far_keras.datasets.records import read_table_of_records
-    from far_keras.models.inputs import given_mask_size
+    from far_keras.models.storage import given_mask_size
 
     folders = [models] if isinstance(models, str | Path) else list(models)
     pictures = open_pictures(records, split)

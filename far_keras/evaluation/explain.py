@@ -104,7 +104,7 @@ def explain(
             masks as an input, or their groups differ.
         DatasetError: The records cannot be used, or none of the images has masks.
     """
-    from far_keras.models.inputs import require_recogniser
+    from far_keras.models.storage import require_recogniser
 
     if count < 1 or (unknown := sorted(set(methods) - set(METHODS))):
         raise DatasetError(

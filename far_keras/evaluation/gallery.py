@@ -92,7 +92,7 @@ def mask_rows(
 
     Rows without landmark masks, or without a face, are left out.
     """
-    from far_keras.models.forward import compile_forward
+    from far_keras.models.storage import compile_forward
 
     forward = compile_forward(loaded.model)
     faces = read_faces(records, split, rows)

@@ -17,7 +17,7 @@ from far_keras.evaluation.bootstrap import interval, resample_means
 from far_keras.evaluation.gallery import read_faces
 from far_keras.evaluation.mask_scores import group_masks
 from far_keras.files import atomic_path
-from far_keras.models.forward import compile_forward
+from far_keras.models.storage import compile_forward
 from far_keras.schema import REGIONS
 
 if TYPE_CHECKING:

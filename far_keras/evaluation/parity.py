@@ -127,7 +127,7 @@ def measure_parity(
         DatasetError: The records are missing, incomplete, lack an attribute or the split.
     """
     from far_keras.datasets.records import read_table_of_records
-    from far_keras.export.tflite_runner import load_tflite
+    from far_keras.export.litert import load_tflite
 
     models = {name: load_tflite(path, loaded.schema) for name, path in files.items()}
     labels, masks, said = _answer(loaded, models, records, split, progress)
@@ -242,8 +242,7 @@ def _answer(
 ) -> tuple[NDArray[np.int8], NDArray | None, dict[str, dict[str, NDArray]]]:
     """Labels (N, A), masks (N, h, w, G) or None, and by model the probabilities of each output."""
     from far_keras.datasets.pipeline import load_records
-    from far_keras.models.forward import compile_forward
-    from far_keras.models.inputs import mask_size
+    from far_keras.models.storage import compile_forward, mask_size
 
     side = mask_size(loaded.model)
     batches = load_records(

@@ -104,11 +104,6 @@ TRANSFER_ARMS: dict[str, Arm] = {
             training={"backbone_rate": 0.1},
         ),
         Arm("frozen_backbone", "the backbone as ImageNet left it", training={"backbone_rate": 0.0}),
-        Arm(
-            "mix_style",
-            "styles mixed in the backbone, of half of the images",
-            training={"mix_style": 0.5},
-        ),
         Arm("strong", "the look of images changed further", training={"photometric": "strong"}),
         Arm("larger_input", "160 pixels a side", training={"image_size": 160}),
         Arm("longer_schedule", "12 epochs", training={"epochs": 12}),

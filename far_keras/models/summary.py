@@ -1,21 +1,29 @@
-"""What a network is made of: parts, their size and cost, and what each pyramid level can see."""
+"""Parts of a network with their parameters and floating point operations."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from far_keras.errors import ModelError
-from far_keras.models.flops import count_flops
-from far_keras.models.receptive_field import ReceptiveField, receptive_fields
 
 if TYPE_CHECKING:
     import keras
     from rich.table import Table
 
-__all__ = ["PARTS", "Level", "NetworkSummary", "Part", "describe_field", "summarize", "tables"]
+__all__ = [
+    "PARTS",
+    "Level",
+    "NetworkSummary",
+    "Part",
+    "body",
+    "count_flops",
+    "summarize",
+    "tables",
+    "trace",
+]
 
 PARTS = ("backbone", "mask network", "fusion", "heads")
 """The parts of a network, in the order of data. Fusion is all that lies between: group masks at
@@ -46,19 +54,17 @@ class Level:
     Args:
         name: Such as ``"P3"``.
         shape: (h, w, C).
-        field: What one position sees; None if unknown, see `receptive_fields`.
         read_by: The `PARTS` that read this level.
     """
 
     name: str
     shape: tuple[int, int, int]
-    field: ReceptiveField | None
     read_by: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class NetworkSummary:
-    """A network in figures.
+    """The size and cost of a network.
 
     Args:
         name: The model's name.
@@ -66,7 +72,7 @@ class NetworkSummary:
         outputs: Likewise.
         parts: Those of `PARTS` that the network has.
         levels: From fine to coarse.
-        masks_from_picture: Whether the mask network reads the image itself, as a UNet does.
+        masks_from_image: Whether the mask network reads the image itself, as a UNet does.
     """
 
     name: str
@@ -74,7 +80,7 @@ class NetworkSummary:
     outputs: dict[str, tuple[int, ...]]
     parts: tuple[Part, ...]
     levels: tuple[Level, ...]
-    masks_from_picture: bool = False
+    masks_from_image: bool = False
 
     @property
     def parameters(self) -> int:
@@ -94,10 +100,10 @@ class NetworkSummary:
 
 
 def summarize(model: keras.Model) -> NetworkSummary:
-    """Takes a network apart, by the way that its tensors take.
+    """Splits a functional network into its parts and measures each.
 
-    The mask network is what the output "masks" is computed from beside the backbone; the heads are
-    the last layers with weights before the output "attributes", and what follows them.
+    The mask network is everything that the output "masks" is computed from except the backbone; the
+    heads are the last layers with weights before the output "attributes", and what follows them.
 
     Args:
         model: A network of `far_keras.models`, or one like it: functional, with the output
@@ -116,7 +122,7 @@ def summarize(model: keras.Model) -> NetworkSummary:
             f"Received: {model.name!r} with the layers {[layer.name for layer in model.layers]}"
         )
     backbone = model.get_layer("backbone")
-    part_of = _parts(model)
+    part_of = _part_of(model)
     parts = []
     for name in PARTS:
         members = [operation for operation in model.operations if part_of.get(operation) == name]
@@ -125,15 +131,12 @@ def summarize(model: keras.Model) -> NetworkSummary:
             trainable = _size(layers, "trainable_weights")
             flops = sum(count_flops(member, _outer_input(member)) for member in members)
             parts.append(Part(name, _size(layers, "weights"), trainable, flops))
-    fields = receptive_fields(backbone, _inputs(backbone)[0])
-    # Keras lists the tensors of a dict in the order of its sorted keys.
+    # Keras orders the tensors of a dict by its sorted keys.
     shapes = dict(
-        zip(sorted(fields), (t.shape for t in _node(backbone).output_tensors), strict=True)
+        zip(sorted(backbone.output), (t.shape for t in _node(backbone).output_tensors), strict=True)
     )
-    readers = _readers(model, part_of, sorted(fields))
-    levels = [
-        Level(name, tuple(shapes[name][1:]), fields[name], readers[name]) for name in sorted(fields)
-    ]
+    readers = _readers(model, part_of, sorted(shapes))
+    levels = [Level(name, tuple(shape[1:]), readers[name]) for name, shape in shapes.items()]
     inputs = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     return NetworkSummary(
         name=model.name,
@@ -141,7 +144,7 @@ def summarize(model: keras.Model) -> NetworkSummary:
         outputs={name: tuple(tensor.shape[1:]) for name, tensor in output.items()},
         parts=tuple(parts),
         levels=tuple(levels),
-        masks_from_picture=any(
+        masks_from_image=any(
             part_of.get(operation) == "mask network"
             and any(tensor is model.inputs[0] for tensor in _inputs(operation))
             for operation in model.operations
@@ -149,7 +152,7 @@ def summarize(model: keras.Model) -> NetworkSummary:
     )
 
 
-def _parts(model: keras.Model) -> dict[Any, str]:
+def _part_of(model: keras.Model) -> dict[Any, str]:
     """By operation of the model, the part it belongs to; inputs are left out."""
     import keras
 
@@ -180,7 +183,6 @@ def _readers(
         for tensor in _inputs(operation):
             history = tensor._keras_history
             if part_of.get(history.operation) == "backbone" and operation in part_of:
-                # The tensors of a dict are in the order of its sorted keys.
                 readers[levels[history.tensor_index]].add(part_of[operation])
     return {level: tuple(sorted(parts, key=PARTS.index)) for level, parts in readers.items()}
 
@@ -223,7 +225,7 @@ def _size(layers: list[Any], weights: str) -> int:
 
 
 def tables(summary: NetworkSummary) -> list[Table]:
-    """The figures as tables for the terminal."""
+    """The summary as tables for the terminal."""
     from rich.table import Table
 
     shapes = Table(title=summary.name, title_justify="left")
@@ -251,23 +253,83 @@ def tables(summary: NetworkSummary) -> list[Table]:
             style="bold" if part is whole else None,
         )
 
-    levels = Table(title="Pyramid levels (theoretical receptive fields)", title_justify="left")
-    for heading in ("level", "shape", "stride", "sees", "read by"):
+    levels = Table(title="Pyramid levels", title_justify="left")
+    for heading in ("level", "shape", "stride", "read by"):
         levels.add_column(heading)
     for level in summary.levels:
-        field = level.field
         levels.add_row(
             level.name,
             "x".join(map(str, level.shape)),
-            str(field.stride) if field else "?",
-            describe_field(field),
+            str(2 ** int(level.name[1:])),
             ", ".join(level.read_by),
         )
     return [shapes, costs, levels]
 
 
-def describe_field(field: ReceptiveField | None) -> str:
-    """Such as "339 px", or "339 px + whole" where pooled values gate the features."""
-    if field is None:
-        return "?"
-    return f"{field.size} px" + (" + whole" if field.gated else "")
+def count_flops(function: Callable[..., Any], inputs: Any) -> int:
+    """Counts the floating point operations of one call, for one image.
+
+    The graph is taken as it is written, before the runtime joins or folds anything, and its
+    operations are counted by the rules of TensorFlow's profiler: a multiplication and an addition
+    are two. Convolutions, matrix products, biases, pooling and element-wise arithmetic count;
+    activations, resizing and data movement count as zero, as there is no rule for them. Other than
+    the profiler, this looks into nested functions, where Keras hides convolutions in groups.
+
+    Args:
+        function: A Keras model, layer or operation.
+        inputs: Its input: a KerasTensor, or a list, tuple or dict of them. An unknown first
+            dimension, the batch, is taken as 1.
+
+    Returns:
+        The number of operations of the forward pass in inference.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(5, 1)])
+        >>> count_flops(model, model.inputs[0])  # 4 * 4 * 5 * (2 * 3 + 1 for the bias)
+        560
+    """
+    from tensorflow.python.util import deprecation
+
+    with deprecation.silence():  # the profiler's rules call a function of TensorFlow 1
+        return _flops(trace(function, inputs))
+
+
+def trace(function: Callable[..., Any], inputs: Any) -> Any:
+    """The TensorFlow graph (a ``FuncGraph``) of one call in inference, for one image.
+
+    Args:
+        function: A Keras model, layer or operation.
+        inputs: Its input, as for `count_flops`.
+    """
+    import keras
+    import tensorflow as tf
+
+    arguments = {"training": False} if isinstance(function, keras.Model) else {}
+    call = tf.function(lambda x: function(x, **arguments), autograph=False)
+    return call.get_concrete_function(keras.tree.map_structure(_spec, inputs)).graph
+
+
+def body(operation: Any) -> Any:
+    """The graph of the function that an operation of a graph calls; None if it calls none."""
+    if operation.type not in ("PartitionedCall", "StatefulPartitionedCall"):
+        return None
+    return operation.graph._get_function(operation.get_attr("f").name).graph
+
+
+def _flops(graph: Any) -> int:
+    from tensorflow.python.framework.ops import get_stats_for_node_def
+
+    total = 0
+    for operation in graph.get_operations():
+        if (inner := body(operation)) is not None:
+            total += _flops(inner)
+        else:
+            total += get_stats_for_node_def(graph, operation.node_def, "flops").value or 0
+    return int(total)
+
+
+def _spec(tensor: keras.KerasTensor) -> Any:
+    import tensorflow as tf
+
+    batch, *rest = tensor.shape
+    return tf.TensorSpec((batch or 1, *rest), tensor.dtype)

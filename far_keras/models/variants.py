@@ -1,20 +1,30 @@
-"""Networks that have a name, and how one is built from its stored description."""
+"""Named networks, how one is built from its stored configuration, and the packaged model."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import far_keras
 from far_keras.errors import ModelError
 from far_keras.schema import CELEBA, AttributeSchema
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["TASKS", "VARIANTS", "ModelConfig", "Variant", "build_model"]
+__all__ = [
+    "PRETRAINED",
+    "TASKS",
+    "VARIANTS",
+    "ModelConfig",
+    "Variant",
+    "build_model",
+    "pretrained_folder",
+]
 
 TASKS = ("attributes", "masks")
 """What a network answers: attributes (and masks, where it has them), or masks alone."""
@@ -48,7 +58,7 @@ class Variant(NamedTuple):
 
     @property
     def has_imagenet_weights(self) -> bool:
-        """Whether `far_keras.models.imagenet` knows weights for the backbone."""
+        """Whether `far_keras.models.backbones` knows weights for the backbone."""
         return self.backbone == "efficientnetlite0"
 
 
@@ -169,7 +179,7 @@ def _parameters(config: ModelConfig) -> dict[str, inspect.Parameter]:
 def _builder(config: ModelConfig) -> Callable[..., keras.Model]:
     # Imported here, so that the names are known without loading Keras.
     if config.task == "masks":
-        from far_keras.models.segmentation import segmentation
+        from far_keras.models.mask_network import segmentation
 
         return segmentation
     if config.definition.network == "mgmtn":
@@ -179,3 +189,26 @@ def _builder(config: ModelConfig) -> Callable[..., keras.Model]:
     from far_keras.models.baseline import baseline
 
     return baseline
+
+
+PRETRAINED = "mgmtn_efficientnetlite0"
+"""The model that answers where none is named."""
+
+
+def pretrained_folder(name: str = PRETRAINED) -> Path:
+    """The folder of a model that comes with the package, for `load_model`.
+
+    Args:
+        name: Which one; its ``MODEL_CARD.md`` says how it was made, and how good it is.
+
+    Raises:
+        ModelError: No model of this name comes with the package.
+    """
+    models = Path(far_keras.__file__).with_name("pretrained")
+    if not (models / name / "config.json").is_file():
+        known = sorted(path.parent.name for path in models.glob("*/config.json"))
+        raise ModelError(
+            f"{name!r}: expected one of the models that come with far_keras: "
+            f"{', '.join(known) or 'none is installed'}"
+        )
+    return models / name

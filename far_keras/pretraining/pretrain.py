@@ -12,7 +12,7 @@ from rich.console import Console
 from far_keras.errors import DatasetError
 from far_keras.files import atomic_path
 from far_keras.journal import StepJournal
-from far_keras.models.pretrained import PRETRAINED
+from far_keras.models.variants import PRETRAINED
 from far_keras.pretraining.recipe import Recipe
 
 __all__ = ["pretrain"]
@@ -122,7 +122,7 @@ class _Run:
         )
 
     def _package(self) -> None:
-        from far_keras.export.hollow import write_hollow
+        from far_keras.export.weightless_tflite import write_weightless_tflite
         from far_keras.models.storage import load_model, save_model
 
         loaded = load_model(self.trained / PRETRAINED)
@@ -142,7 +142,7 @@ class _Run:
             },
             half=True,
         )
-        write_hollow(self.model)
+        write_weightless_tflite(self.model)
 
     def _evaluate(self) -> None:
         from far_keras.evaluation.evaluate import evaluate

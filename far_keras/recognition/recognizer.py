@@ -15,7 +15,7 @@ from far_keras.errors import ImageError
 from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
 from far_keras.images import ImageSource, read_image
-from far_keras.models.pretrained import pretrained_folder
+from far_keras.models.variants import pretrained_folder
 from far_keras.recognition.answering import FaceAnswerer, FoundFace
 from far_keras.recognition.engines.engine import Engine
 from far_keras.recognition.engines.opening import open_engine

@@ -75,8 +75,6 @@ class TrainConfig:
         backbone_rate: Factor of the backbone's learning rate, in [0, 1], to keep more of what it
             knows from ImageNet; 0 freezes it, weights and batch statistics. Without ImageNet
             weights it must be 1.
-        mix_style: Of a training image, the probability to be given the style of another one in
-            the backbone's fine levels, in [0, 1]; see `far_keras.layers.MixStyle`.
         precision: Keras dtype policy; ``"mixed_float16"`` is faster on recent GPUs.
         seed: Of weights, order, augmentation and dropout.
 
@@ -113,7 +111,6 @@ class TrainConfig:
     ema: float = 0.0
     label_smoothing: float = 0.0
     backbone_rate: float = 1.0
-    mix_style: float = 0.0
     precision: str = "float32"
     seed: int = 0
 
@@ -154,9 +151,6 @@ class TrainConfig:
         self._check("ema", 0 <= self.ema < 1, "expected in [0, 1)")
         self._check("label_smoothing", 0 <= self.label_smoothing <= 0.5, "expected in [0, 0.5]")
         self._check("backbone_rate", 0 <= self.backbone_rate <= 1, "expected in [0, 1]")
-        self._check("mix_style", 0 <= self.mix_style <= 1, "expected a probability in [0, 1]")
-        if self.mix_style and self.task == "masks" and self._has_unet:
-            self._refuse("mix_style", "expected 0: the UNet alone has no backbone")
         if self.backbone_rate != 1 and not self.imagenet:
             self._refuse("backbone_rate", "expected 1 for a backbone without ImageNet weights")
         precisions = ("float32", "mixed_float16", "mixed_bfloat16")

@@ -15,7 +15,7 @@ import tensorflow as tf
 from far_keras.datasets.augmentation import Augmentation
 from far_keras.datasets.pipeline import MaskSource, load_records
 from far_keras.errors import DatasetError, ModelError
-from far_keras.models.inputs import given_mask_size, mask_size
+from far_keras.models.storage import given_mask_size, mask_size
 from far_keras.schema import AttributeSchema
 from far_keras.training.config import TrainConfig
 from far_keras.training.interruption import StopAtStep

@@ -14,7 +14,6 @@ import keras
 
 from far_keras.errors import ModelError
 from far_keras.models.storage import load_model
-from far_keras.models.style_mixing import mix_styles
 from far_keras.schema import AttributeSchema
 from far_keras.training.config import TrainConfig
 from far_keras.training.losses import AttributeLoss, MaskLoss
@@ -24,7 +23,7 @@ from far_keras.training.optimizer import build_optimizer
 __all__ = ["MASK_NETWORK", "Stage", "compile_stage", "plan_stages", "start_masks_from"]
 
 MASK_NETWORK = "mask_network"
-"""Name of the layer that is a mask network of its own, see `far_keras.models.unet`."""
+"""Name of the layer that is a mask network of its own, see `far_keras.models.mask_network`."""
 
 _BACKBONE = "backbone"  # see `far_keras.models.backbones.build_backbone`
 
@@ -72,21 +71,17 @@ def compile_stage(
 
     Returns:
         `model`, or a network over its layers: for the stage "masks" one with the mask layers
-        alone, so that the others are neither run nor changed; with `config.mix_style` one that
-        mixes styles.
+        alone, so that the others are neither run nor changed.
     """
     if stage.name == "masks":
         model = keras.Model(model.input, {"masks": model.output["masks"]}, name=model.name)
     elif stage.name == "attributes":
         model.get_layer(MASK_NETWORK).trainable = False
     slow = []
-    if _BACKBONE in (layer.name for layer in model.layers):
-        if config.backbone_rate != 1:
-            backbone = model.get_layer(_BACKBONE)
-            backbone.trainable = config.backbone_rate > 0  # frozen, its batch statistics are too
-            slow = backbone.trainable_variables
-        if config.mix_style:
-            model = mix_styles(model, config.mix_style)
+    if config.backbone_rate != 1 and _BACKBONE in (layer.name for layer in model.layers):
+        backbone = model.get_layer(_BACKBONE)
+        backbone.trainable = config.backbone_rate > 0  # frozen, its batch statistics are too
+        slow = backbone.trainable_variables
     losses: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     weights: dict[str, float] = {}

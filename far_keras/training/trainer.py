@@ -14,7 +14,7 @@ from far_keras.calibration import Calibration
 from far_keras.datasets.pipeline import steps_per_epoch
 from far_keras.errors import ModelError
 from far_keras.files import exclusive
-from far_keras.models.imagenet import load_imagenet_weights
+from far_keras.models.backbones import load_imagenet_weights
 from far_keras.models.storage import save_model
 from far_keras.models.variants import build_model
 from far_keras.schema import CELEBA, AttributeSchema

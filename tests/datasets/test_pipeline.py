@@ -11,7 +11,6 @@ from far_keras.datasets.manifest import Manifest, Shard, read_manifest
 from far_keras.datasets.pipeline import (
     coverage_weights,
     load_records,
-    resize_images,
     steps_per_epoch,
 )
 from far_keras.datasets.records import (
@@ -23,6 +22,7 @@ from far_keras.datasets.records import (
 )
 from far_keras.errors import DatasetError
 from far_keras.schema import CELEBA, REGIONS, AttributeSchema, Group
+from far_keras.tf_images import resize_images
 
 ATTRIBUTES = ("Frowning", "Tired", "Freckles", "Bearded", "Squinting", "Unused")
 OWN = AttributeSchema(

@@ -17,7 +17,7 @@ from far_keras.evaluation.answers import answer_split
 from far_keras.evaluation.evaluate import evaluate
 from far_keras.evaluation.parity import measure_parity
 from far_keras.export.tflite import export_tflite
-from far_keras.export.tflite_metadata import read_metadata
+from far_keras.export.tflite_file import read_metadata
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import REGIONS, AttributeSchema, Group

@@ -12,8 +12,8 @@ from skimage.data import astronaut
 
 from far_keras.errors import ImageError
 from far_keras.export import export_saved_model, load_saved_model
-from far_keras.export.decoding import MAX_PIXELS, decode_pictures
 from far_keras.images import read_image
+from far_keras.tf_images import MAX_PIXELS, decode_images
 
 SIZE = 64
 
@@ -21,7 +21,7 @@ SIZE = 64
 @pytest.fixture(scope="module")
 def decode():
     """From contents to pixels, as the graph has them."""
-    function = tf.function(lambda pictures: decode_pictures(pictures, SIZE))
+    function = tf.function(lambda pictures: decode_images(pictures, SIZE))
     signature = tf.TensorSpec((None,), tf.string)
     concrete = function.get_concrete_function(signature)
     return lambda *pictures: concrete(tf.constant(list(pictures), tf.string)).numpy()

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from far_keras.export.folding import fold_batch_normalization
+from far_keras.export.inference_graph import fold_batch_normalization
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
 
 RNG = np.random.default_rng(0)

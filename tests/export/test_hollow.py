@@ -11,14 +11,12 @@ import pytest
 
 from far_keras.calibration import Calibration
 from far_keras.errors import ModelError
-from far_keras.export.flatbuffer import write_flatbuffer
-from far_keras.export.hollow import load_hollow, write_hollow
-from far_keras.export.rendered_pictures import rendered_pictures
-from far_keras.export.tflite_metadata import read_metadata, with_metadata
-from far_keras.export.tflite_runner import load_tflite
-from far_keras.models.pretrained import pretrained_folder
-from far_keras.models.storage import HOLLOW, load_model, save_model
-from far_keras.models.variants import ModelConfig, build_model
+from far_keras.export.litert import load_tflite
+from far_keras.export.tflite import rendered_pictures
+from far_keras.export.tflite_file import read_metadata, with_metadata, write_flatbuffer
+from far_keras.export.weightless_tflite import load_weightless_tflite, write_weightless_tflite
+from far_keras.models.storage import WEIGHTLESS, load_model, save_model
+from far_keras.models.variants import ModelConfig, build_model, pretrained_folder
 from far_keras.recognition.engines.keras_model import KerasEngine
 from far_keras.recognition.engines.opening import open_engine
 from far_keras.recognition.engines.tflite import TFLiteEngine
@@ -50,7 +48,7 @@ def write(folder, variant="mgmtn_efficientnetlite0", half=True, spread=1.0, **ar
         provenance={"untaught": ["Attractive"]},
         half=half,
     )
-    write_hollow(folder)
+    write_weightless_tflite(folder)
     return folder
 
 
@@ -104,7 +102,7 @@ def test_what_is_no_recogniser_is_refused(arguments, tmp_path):
     config = ModelConfig("mgmtn_efficientnetlite0", given, **arguments)
     save_model(build_model(config), tmp_path / "model", config=config, schema=CELEBA)
     with pytest.raises(ModelError, match="export needs a network"):
-        write_hollow(tmp_path / "model")
+        write_weightless_tflite(tmp_path / "model")
 
 
 def test_another_schema_is_refused(folder):
@@ -114,7 +112,7 @@ def test_another_schema_is_refused(folder):
 
 
 def test_one_of_an_earlier_format_is_left_to_keras(folder):
-    path = folder / HOLLOW
+    path = folder / WEIGHTLESS
     description, facts, flatbuffer = read_metadata(path)
     facts["hollow"]["format"] = 0
     path.write_bytes(with_metadata(flatbuffer, description, facts))
@@ -122,7 +120,7 @@ def test_one_of_an_earlier_format_is_left_to_keras(folder):
 
 
 def test_a_network_that_would_answer_differently_is_not_written(folder, monkeypatch):
-    (folder / HOLLOW).unlink()
+    (folder / WEIGHTLESS).unlink()
 
     def altered(model):
         values = next(b for b in model.buffers if b.data is not None and len(b.data) > 200)
@@ -131,14 +129,16 @@ def test_a_network_that_would_answer_differently_is_not_written(folder, monkeypa
         values.data = values.data.view(np.uint8)
         return write_flatbuffer(model)
 
-    monkeypatch.setattr("far_keras.export.hollow.write_flatbuffer", altered)
+    monkeypatch.setattr("far_keras.export.weightless_tflite.write_flatbuffer", altered)
     with pytest.raises(ModelError, match="would answer differently"):
-        write_hollow(folder)
-    assert not (folder / HOLLOW).exists()
+        write_weightless_tflite(folder)
+    assert not (folder / WEIGHTLESS).exists()
 
 
 def test_the_weights_are_not_in_it(folder):
-    assert (folder / HOLLOW).stat().st_size < 0.04 * (folder / "model.weights.h5").stat().st_size
+    assert (folder / WEIGHTLESS).stat().st_size < 0.04 * (
+        folder / "model.weights.h5"
+    ).stat().st_size
 
 
 def test_it_needs_no_tensorflow(folder):
@@ -155,7 +155,7 @@ def test_it_needs_no_tensorflow(folder):
 def test_a_folder_that_was_changed_is_run_by_keras(folder, images):
     thresholds = json.loads((folder / "thresholds.json").read_text())
     (folder / "thresholds.json").write_text(json.dumps(thresholds | {"Smiling": 0.9}))
-    assert load_hollow(folder) is None
+    assert load_weightless_tflite(folder) is None
     engine = open_engine(folder)
     assert isinstance(engine, KerasEngine) and engine.description.thresholds["Smiling"] == 0.9
 
@@ -164,7 +164,7 @@ def test_new_weights_leave_nothing_of_the_old_ones(folder, images):
     loaded = load_model(folder)
     loaded.model.set_weights([weights * 0.9 for weights in loaded.model.get_weights()])
     save_model(loaded.model, folder, config=loaded.config, schema=loaded.schema)
-    assert not (folder / HOLLOW).exists()
+    assert not (folder / WEIGHTLESS).exists()
     assert isinstance(open_engine(folder), KerasEngine)
 
 
@@ -176,20 +176,20 @@ def test_altered_weights_are_refused_as_without_it(folder):
 
 
 def test_a_damaged_one_is_named(folder):
-    content = bytearray((folder / HOLLOW).read_bytes())
+    content = bytearray((folder / WEIGHTLESS).read_bytes())
     content[2000] ^= 255
-    (folder / HOLLOW).write_bytes(content)
+    (folder / WEIGHTLESS).write_bytes(content)
     with pytest.raises(ModelError, match=r"network\.tflite: the file was changed or damaged"):
         open_engine(folder)
 
 
 def test_alone_it_is_no_model(folder):
     with pytest.raises(ModelError, match=r"network\.tflite: expected .* with weights.*the folder"):
-        load_tflite(folder / HOLLOW)
+        load_tflite(folder / WEIGHTLESS)
 
 
 def test_the_model_that_comes_with_the_package_has_one_that_fits():
-    model = load_hollow(pretrained_folder())
+    model = load_weightless_tflite(pretrained_folder())
     assert model is not None
     pictures = np.stack(list(rendered_pictures(model.description.image_size, 4)))
     expected = KerasEngine(load_model(pretrained_folder()), pretrained_folder().name)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from far_keras.export.tflite_runner import load_tflite
+from far_keras.export.litert import load_tflite
 from far_keras.faces.alignment import (
     LEFT_EYE,
     RIGHT_EYE,

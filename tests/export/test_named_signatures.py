@@ -11,8 +11,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from far_keras.calibration import Calibration
 from far_keras.export import export_saved_model
-from far_keras.export.graph import PICTURE_FEATURE, SIGNATURES
-from far_keras.export.warmup import WARMUP_FILE
+from far_keras.export.saved_model import PICTURE_FEATURE, SIGNATURES, WARMUP_FILE
 from far_keras.models.storage import LoadedModel
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import CELEBA

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from far_keras.calibration import Calibration
-from far_keras.export.phone_graph import phone_model
-from far_keras.models.forward import compile_forward
-from far_keras.models.storage import LoadedModel
+from far_keras.export.inference_graph import phone_model
+from far_keras.models.storage import LoadedModel, compile_forward
 
 WITH_GLOBAL = {"levels": ["P3", "P4", "P5"], "global_path": True}
 

@@ -1,8 +1,8 @@
 import pytest
 
 from far_keras.cli import main
-from far_keras.export.rendered_pictures import rendered_pictures
-from far_keras.export.tflite_metadata import read_metadata
+from far_keras.export.tflite import rendered_pictures
+from far_keras.export.tflite_file import read_metadata
 
 
 def test_rendered_pictures_are_faces_of_the_size_and_range_of_training():

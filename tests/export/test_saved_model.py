@@ -15,19 +15,17 @@ from skimage.data import astronaut
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from far_keras.calibration import Calibration
-from far_keras.datasets.pipeline import resize_images
 from far_keras.errors import ModelError
 from far_keras.export import describe, export_saved_model, load_saved_model
-from far_keras.export.graph import SIGNATURES
-from far_keras.export.warmup import WARMUP_FILE
+from far_keras.export.saved_model import SIGNATURES, WARMUP_FILE
 from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
-from far_keras.models.pretrained import pretrained_folder
 from far_keras.models.storage import LoadedModel, load_model, save_model
-from far_keras.models.variants import VARIANTS, ModelConfig, build_model
+from far_keras.models.variants import VARIANTS, ModelConfig, build_model, pretrained_folder
 from far_keras.schema import CELEBA
 from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.renderer import render
+from far_keras.tf_images import resize_images
 
 SIZE = 64
 CALIBRATION = Calibration({"Smiling": (0.7, 0.4), "Bald": (1.3, -1.0)})  # of `small_model` too

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from far_keras.errors import ModelError
-from far_keras.export.flatbuffer import operations
+from far_keras.export.litert import load_tflite
 from far_keras.export.tflite import PRECISIONS, export_tflite
-from far_keras.export.tflite_runner import load_tflite
-from far_keras.models.forward import compile_forward
+from far_keras.export.tflite_file import operations
+from far_keras.models.storage import compile_forward
 
 
 def probabilities(loaded, images):

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from far_keras.errors import ModelError
-from far_keras.export.conversion import convert
 from far_keras.export.description import describe
-from far_keras.export.tflite_metadata import read_metadata, with_metadata
-from far_keras.export.tflite_runner import load_tflite
+from far_keras.export.litert import load_tflite
+from far_keras.export.tflite import convert
+from far_keras.export.tflite_file import read_metadata, with_metadata
 from far_keras.schema import CELEBA, AttributeSchema, Group
 
 
@@ -229,7 +229,7 @@ def test_the_file_may_be_removed_while_in_use(path, images, tmp_path):
 def test_running_needs_no_tensorflow(path):
     code = (
         "import sys, numpy as np\n"
-        "from far_keras.export.tflite_runner import load_tflite\n"
+        "from far_keras.export.litert import load_tflite\n"
         f"load_tflite({str(path)!r})(np.zeros((1, 32, 32, 3), np.uint8))\n"
         "print([name for name in ('tensorflow', 'keras', 'mediapipe') if name in sys.modules])"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from far_keras.errors import ModelError
-from far_keras.export.versions import list_versions, new_version
+from far_keras.export.saved_model import list_versions, new_version
 
 FILES = 40
 
@@ -126,7 +126,7 @@ EXPORTER = textwrap.dedent(
     """
     import sys, time
     from pathlib import Path
-    from far_keras.export.versions import new_version
+    from far_keras.export.saved_model import new_version
 
     folder, count, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     for _ in range(count):

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from far_keras.models.forward import compile_forward
+from far_keras.models.storage import compile_forward
 
 
 def test_any_batch_size_in_inference_mode():

@@ -7,9 +7,12 @@ from PIL import Image
 from skimage import data
 
 from far_keras.errors import ModelError
-from far_keras.models.backbones import build_backbone
-from far_keras.models.imagenet import imagenet_classifier, load_imagenet_weights
-from far_keras.models.keras_cv_backbones import KERAS_CV_BACKBONES
+from far_keras.models.backbones import (
+    BACKBONES,
+    build_backbone,
+    imagenet_classifier,
+    load_imagenet_weights,
+)
 from far_keras.models.mgmtn import mgmtn
 
 CATS = {281, 282, 283, 284, 285}  # tabby, tiger cat, Persian, Siamese, Egyptian cat
@@ -59,7 +62,7 @@ def test_another_backbone_is_refused(backbone):
 
 
 def test_another_width_is_refused():
-    lite0 = KERAS_CV_BACKBONES["efficientnetlite0"]
+    lite0 = BACKBONES["efficientnetlite0"]
     wide = replace(lite0, arguments={**lite0.arguments, "width_coefficient": 1.5})
     with pytest.raises(ModelError, match="does not have the shape"):
         load_imagenet_weights(wide(keras.Input((64, 64, 3))))

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from far_keras.errors import ModelError
-from far_keras.models.keras_files import (
+from far_keras.models.storage import (
     load_keras_file,
     load_weights_file,
     read_schema,
     save_keras_file,
+    save_model,
     save_weights_file,
 )
-from far_keras.models.storage import save_model
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
 from far_keras.schema import AttributeSchema, Group
 

@@ -1,8 +1,8 @@
 import pytest
 
 from far_keras.errors import ModelError
-from far_keras.models.pretrained import PRETRAINED, pretrained_folder
 from far_keras.models.storage import load_model
+from far_keras.models.variants import PRETRAINED, pretrained_folder
 from far_keras.schema import CELEBA
 
 

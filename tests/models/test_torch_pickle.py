@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from far_keras.errors import AssetError
-from far_keras.models.torch_pickle import read_state_dict
+from far_keras.models.torch_weights import read_state_dict
 
 VALUES = np.arange(24, dtype="<f4")
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from far_keras.errors import ModelError
-from far_keras.models.unet import unet
+from far_keras.models.mask_network import unet
 
 RNG = np.random.default_rng(0)
 

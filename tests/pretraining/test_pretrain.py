@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from far_keras.errors import DatasetError
-from far_keras.export.hollow import load_hollow
+from far_keras.export.weightless_tflite import load_weightless_tflite
 from far_keras.models.storage import load_model
 from far_keras.pretraining.pretrain import pretrain
 from far_keras.pretraining.recipe import Recipe
@@ -35,7 +35,7 @@ def test_a_small_recipe_ends_with_a_model_and_a_card(tmp_path, monkeypatch):
     folder = pretrain("run", SMALL, console=console)
     assert folder == Path("run/mgmtn_efficientnetlite0")
     loaded = load_model(folder)
-    assert load_hollow(folder) is not None  # LiteRT can run it
+    assert load_weightless_tflite(folder) is not None  # LiteRT can run it
     assert loaded.provenance["licence"] == "Apache-2.0"
     assert loaded.provenance["recipe"] == SMALL.to_dict()
     assert loaded.provenance["synthesis"]["seed"] == 0

@@ -91,7 +91,7 @@ def test_masks_cover_what_the_network_saw(recognizer, astronaut):
 
 
 def test_the_pipeline_trains_on_the_same_pixels_that_are_answered(astronaut):
-    from far_keras.datasets.pipeline import resize_images
+    from far_keras.tf_images import resize_images
 
     aligned = astronaut[:218, 100:278]
     trained = np.round(np.clip(resize_images(aligned, SIZE).numpy(), 0, 255))

@@ -32,7 +32,6 @@ OTHER = {
     "ema": 0.99,
     "label_smoothing": 0.1,
     "backbone_rate": 0.1,
-    "mix_style": 0.5,
     "precision": "mixed_float16",
     "seed": 9,
 }
@@ -54,7 +53,6 @@ def test_every_field_is_tested():
             "mask_epochs": None,
             "imagenet": False,
             "backbone_rate": 1.0,
-            "mix_style": 0.0,
         },
     ],
     ids=["two stages", "masks from a folder", "masks alone"],
@@ -93,7 +91,6 @@ def test_overrides_win_and_the_rest_keeps_its_default(tmp_path):
         ({"weight_decay": -1}, "weight_decay"),
         ({"ema": 1.0}, r"ema: expected in \[0, 1\). Received: 1.0"),
         ({"label_smoothing": 0.6}, "label_smoothing: expected in"),
-        ({"mix_style": -0.1}, "mix_style: expected a probability in"),
         ({"backbone_rate": 1.1}, "backbone_rate: expected in"),
         ({"backbone_rate": 0.5, "imagenet": False}, "backbone_rate: expected 1 for a backbone"),
         ({"mask_weight": -0.1}, "mask_weight"),

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from far_keras.calibration import sigmoid
 from far_keras.export.description import describe
-from far_keras.models.forward import compile_forward
-from far_keras.models.inputs import require_recogniser
+from far_keras.models.storage import compile_forward, require_recogniser
 from far_keras.recognition.engines.engine import Answers
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from far_keras.errors import ModelError
-from far_keras.models.storage import HOLLOW
+from far_keras.models.storage import WEIGHTLESS
 from far_keras.recognition.engines.engine import Engine
 from far_keras.recognition.engines.remote import SCHEME, RemoteEngine, connect
 from far_keras.schema import AttributeSchema
@@ -29,8 +29,8 @@ def open_engine(source: ModelSource, schema: AttributeSchema | None = None) -> E
         source: One of
 
             - the folder of a trained model, or the `LoadedModel` read from it; LiteRT runs a
-              folder with a ``network.tflite`` (`far_keras.export.hollow`), one face at a time, and
-              Keras the others;
+              folder with a ``network.tflite`` (`far_keras.export.weightless_tflite`), one face at a
+              time, and Keras the others;
             - the folder of an exported model (of its versions, of which the highest is taken, or
               of one of them), or a ``.tflite`` file;
             - a `FarClient`, which stays open when the engine is closed, or the address of a model
@@ -60,7 +60,7 @@ def needs_tensorflow(source: str | Path) -> bool:
     if isinstance(source, str) and source.startswith(SCHEME):
         return False
     path = Path(source)
-    return path.is_dir() and not (path / HOLLOW).is_file()
+    return path.is_dir() and not (path / WEIGHTLESS).is_file()
 
 
 def _open(source: ModelSource) -> Engine:
@@ -92,7 +92,7 @@ def _open_path(path: Path) -> Engine:
 
         return SavedModelEngine(path)
     if path.suffix.lower() == _TFLITE and path.exists():
-        from far_keras.export.tflite_runner import load_tflite
+        from far_keras.export.litert import load_tflite
         from far_keras.recognition.engines.tflite import TFLiteEngine
 
         return TFLiteEngine(load_tflite(path))
@@ -108,10 +108,10 @@ def _open_path(path: Path) -> Engine:
 
 
 def _open_folder(folder: Path) -> Engine:
-    if (folder / HOLLOW).is_file():
-        from far_keras.export.hollow import load_hollow
+    if (folder / WEIGHTLESS).is_file():
+        from far_keras.export.weightless_tflite import load_weightless_tflite
 
-        if (model := load_hollow(folder)) is not None:
+        if (model := load_weightless_tflite(folder)) is not None:
             from far_keras.recognition.engines.tflite import TFLiteEngine
 
             return TFLiteEngine(model)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from far_keras.export.loading import load_saved_model
+from far_keras.export.exported_model import load_saved_model
 from far_keras.recognition.engines.engine import Answers
 
 __all__ = ["SavedModelEngine"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from far_keras.export.tflite_runner import TFLiteModel
+from far_keras.export.litert import TFLiteModel
 from far_keras.recognition.engines.engine import Answers
 
 __all__ = ["TFLiteEngine"]
@@ -15,8 +15,8 @@ class TFLiteEngine:
     """Answers with a .tflite file, one face after another.
 
     Args:
-        model: What `far_keras.export.tflite_runner.load_tflite` or
-            `far_keras.export.hollow.load_hollow` returned.
+        model: What `far_keras.export.litert.load_tflite` or
+            `far_keras.export.weightless_tflite.load_weightless_tflite` returned.
     """
 
     def __init__(self, model: TFLiteModel) -> None:

@@ -15,9 +15,8 @@ from far_keras.export.saved_model import export_saved_model
 from far_keras.export.tflite import export_tflite
 from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
-from far_keras.models.pretrained import pretrained_folder
 from far_keras.models.storage import load_model, save_model
-from far_keras.models.variants import ModelConfig, build_model
+from far_keras.models.variants import ModelConfig, build_model, pretrained_folder
 from far_keras.recognition.engines.opening import needs_tensorflow, open_engine
 from far_keras.recognition.recognizer import Recognizer
 from far_keras.schema import CELEBA, AttributeSchema, Group

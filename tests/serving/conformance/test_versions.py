@@ -11,7 +11,7 @@ from tensorflow_serving.apis import (
     model_management_pb2,
 )
 
-from far_keras.export.graph import SIGNATURES
+from far_keras.export.saved_model import SIGNATURES
 
 TIMEOUT = 30.0
 AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from far_keras.errors import ImageError, ModelError
 from far_keras.export.description import DESCRIPTION_FILE, ModelDescription
-from far_keras.export.graph import SIGNATURES
-from far_keras.export.versions import list_versions
+from far_keras.export.saved_model import SIGNATURES, list_versions
 
 __all__ = ["ExportedModel", "load_saved_model"]
 
@@ -27,7 +26,7 @@ class ExportedModel:
         folder: The version's folder.
         version: Its number.
         description: What its inputs and outputs mean.
-        signatures: By name, functions on tensors: see `far_keras.export.graph`.
+        signatures: By name, functions on tensors: see `far_keras.export.saved_model`.
         graph: What TensorFlow loaded; holds the signatures' state.
     """
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from far_keras.errors import ModelError
 from far_keras.export.description import ModelDescription
-from far_keras.export.tflite_metadata import read_metadata
+from far_keras.export.tflite_file import read_metadata
 from far_keras.quiet import quiet
 from far_keras.schema import AttributeSchema
 

@@ -1,4 +1,7 @@
-"""A drawing of a network, as an SVG file that needs nothing else."""
+"""Draws a network as an SVG file.
+
+python -m research.network_diagram mgmtn_efficientnetlite0 docs/images/network.svg
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import escape
 
-from far_keras.models.summary import Level, NetworkSummary, describe_field, summarize
-from far_keras.schema import AttributeSchema
+from far_keras.models.summary import Level, NetworkSummary, summarize
+from far_keras.schema import CELEBA, AttributeSchema
+from research.receptive_field import describe_field, fields_of_levels
 
 if TYPE_CHECKING:
     import keras
@@ -48,9 +52,9 @@ def draw_network(
     """Draws a network: image, pyramid, mask network, pooling by groups, fusion and heads.
 
     Args:
-        model: A network of `far_keras.models` that answers `schema`.
+        model: A network of `far_keras.models` for the attributes of `schema`.
         schema: Names the groups at the heads.
-        summary: Its figures, if they are at hand already.
+        summary: Its summary, if it was computed already.
 
     Returns:
         An SVG document of about 1100 x 560 units, without scripts and links; it is light or dark
@@ -75,6 +79,7 @@ class _Drawing:
 
     def __init__(self, model: keras.Model, schema: AttributeSchema, summary: NetworkSummary):
         self.summary = summary
+        self.fields = fields_of_levels(model)
         self.schema = schema
         kinds = {type(layer).__name__: layer for layer in model.layers}
         self.fusion = kinds.get("GroupGlobalFusion")
@@ -100,15 +105,15 @@ class _Drawing:
         self.boxes: list[str] = []
 
     def document(self) -> str:
-        self._picture_and_backbone()
+        self._image_and_backbone()
         if self.has_masks:
             self._masks()
         self._pooling()
-        self._answers()
+        self._heads()
         width = self.columns.heads[0] + self.columns.heads[1] + _MARGIN
         height = int(self.bottom + 42)
         size = f"{self.summary.parameters / 1e6:.2f} M parameters, "
-        size += f"{_giga(self.summary.flops)} GFLOPs an image"
+        size += f"{_giga(self.summary.flops)} GFLOPs per image"
         title = self._text(_MARGIN, 34, self.summary.name, "title") + self._text(
             _MARGIN, 54, size, "small"
         )
@@ -122,19 +127,20 @@ class _Drawing:
             f"\n{body}\n</svg>\n"
         )
 
-    def _picture_and_backbone(self) -> None:
+    def _image_and_backbone(self) -> None:
         levels = self.summary.levels
         x, w = self.columns.image
         self.image_y = self.level_y[levels[0].name] + 26
         shape = next(iter(self.summary.inputs.values()))
-        self._box(x, self.image_y - 26, w, 52, ["picture", _shape(shape)])
+        self._box(x, self.image_y - 26, w, 52, ["image", _shape(shape)])
         self._arrow([(x + w, self.image_y), (self.columns.backbone[0] + 10, self.image_y)])
         self._area(self.columns.backbone, self.level_y[levels[0].name], "backbone", "backbone")
         middle = self.columns.backbone[0] + self.columns.backbone[1] // 2
         for level in levels:
             y = self.level_y[level.name]
-            stride = f"stride {level.field.stride}, " if level.field else ""
-            sees = f"{stride}sees {describe_field(level.field)}"
+            field = self.fields[level.name]
+            stride = f"stride {field.stride}, " if field else ""
+            sees = f"{stride}sees {describe_field(field)}"
             self._box(
                 self.columns.backbone[0] + 10, y, self.columns.backbone[1] - 20, 52,
                 [f"{level.name}   {_shape(level.shape)}", sees],
@@ -162,14 +168,12 @@ class _Drawing:
             )
             above = y - _ROW + (52 if level is own[0] else 30)
             self._arrow([(middle, y), (middle, above)], "masks")
-        if self.summary.masks_from_picture:
+        if self.summary.masks_from_image:
             start = self.columns.image[0] + self.columns.image[1] // 2
             self._arrow([(start, self.image_y - 26), (start, top + 26), (inner, top + 26)])
-        # Out to the right as an answer, and down to the pooling.
+        # To the right as an output, and down to the pooling.
         self._arrow([(right, top + 18), (self.columns.heads[0], top + 18)], "masks")
-        self._box(
-            self.columns.heads[0], top, self.columns.heads[1], 36, [f"answer: masks   {shape}"]
-        )
+        self._box(self.columns.heads[0], top, self.columns.heads[1], 36, [f"masks   {shape}"])
         bus = self.columns.pooling[0] - 26
         for level in self._pooled():
             y = self.level_y[level.name] + 15
@@ -202,7 +206,7 @@ class _Drawing:
             right = self.columns.pooling[0] + self.columns.pooling[1] - 10
             self._arrow([(right, y + 26), (bus, y + 26), (bus, self.middle), (target, self.middle)])
 
-    def _answers(self) -> None:
+    def _heads(self) -> None:
         schema = self.schema
         middle = self.middle
         if self.fusion is not None:
@@ -240,15 +244,15 @@ class _Drawing:
                 [(self.columns.fusion[0] + self.columns.fusion[1] - 8, middle), (x, middle)]
             )
         self.bottom = max(self.bottom, end + 38)
-        answer = self.bottom - 14
-        self._box(x, answer, w, 36, [f"answer: attributes   {schema.num_attributes}"])
-        self._arrow([(x + w / 2, end), (x + w / 2, answer)])
+        output = self.bottom - 14
+        self._box(x, output, w, 36, [f"attributes   {schema.num_attributes}"])
+        self._arrow([(x + w / 2, end), (x + w / 2, output)])
         if self.shortcut:
             last = self.level_y[self._pooled()[-1].name]
             start = self.columns.pooling[0] + self.columns.pooling[1] // 2
-            self._arrow([(start, last + 52), (start, answer + 18), (x, answer + 18)])
+            self._arrow([(start, last + 52), (start, output + 18), (x, output + 18)])
             self.boxes.append(
-                self._text(start + 12, answer + 12, "global shortcut: one dense layer", "small")
+                self._text(start + 12, output + 12, "global shortcut: one dense layer", "small")
             )
 
     def _area(
@@ -264,8 +268,8 @@ class _Drawing:
         self.areas.append(_rect(kind, x, top - head, w, end - top + head, 8))
         self.boxes.append(self._text(x + 10, top - head + 16, title, "head"))
         if part:
-            figures = f"{_count(part.parameters)}, {_giga(part.flops)} GF"
-            self.boxes.append(self._text(x + 10, top - 8, figures, "small"))
+            cost_text = f"{_count(part.parameters)}, {_giga(part.flops)} GF"
+            self.boxes.append(self._text(x + 10, top - 8, cost_text, "small"))
 
     def _box(self, x: float, y: float, w: float, h: float, lines: Sequence[str]) -> None:
         self.boxes.append(_rect("box", x, y, w, h, 6))
@@ -308,3 +312,20 @@ def _giga(flops: int) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= 20 else name[:19] + "…"
+
+
+def main() -> None:
+    """The command of the module's docstring."""
+    import sys
+
+    from far_keras.files import write_atomically
+    from far_keras.models.variants import ModelConfig, build_model
+
+    if len(sys.argv) != 3:
+        raise SystemExit("usage: python -m research.network_diagram VARIANT SVG")
+    variant, path = sys.argv[1:]
+    write_atomically(path, draw_network(build_model(ModelConfig(variant)), CELEBA))
+
+
+if __name__ == "__main__":
+    main()

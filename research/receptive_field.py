@@ -1,11 +1,14 @@
-"""Which part of the image a position of a feature map can see."""
+"""Computes the theoretical receptive fields of a backbone's pyramid levels.
+
+python -m research.receptive_field mgmtn_efficientnetlite0
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from far_keras.models.flops import body, trace
+from far_keras.models.summary import body, trace
 
 if TYPE_CHECKING:
     import keras
@@ -66,7 +69,7 @@ _View = _Window | str | None
 
 
 def receptive_fields(
-    backbone: keras.Model, picture: keras.KerasTensor | None = None
+    backbone: keras.Model, image: keras.KerasTensor | None = None
 ) -> dict[str, ReceptiveField | None]:
     """Computes the receptive field of every output of a backbone, from its graph of operations.
 
@@ -80,7 +83,7 @@ def receptive_fields(
         dense layers), or by an operation whose reach is not known here.
     """
     names = sorted(backbone.output)
-    shape = backbone.inputs[0] if picture is None else picture
+    shape = backbone.inputs[0] if image is None else image
     graph = trace(lambda x: [_call(backbone, x)[name] for name in names], shape)
     start = _Window(0, 0, 1)
     # The first input is the image, the others are captured weights.
@@ -191,3 +194,31 @@ def _window_of(operation: Any) -> tuple[int, int, int]:
     elif padding == b"EXPLICIT":
         before = int(operation.get_attr("explicit_paddings")[2])
     return before, reach - before, stride
+
+
+def fields_of_levels(model: keras.Model) -> dict[str, ReceptiveField | None]:
+    """By pyramid level, the receptive field in a network with a layer "backbone"."""
+    backbone = model.get_layer("backbone")
+    return receptive_fields(backbone, backbone._inbound_nodes[-1].input_tensors[0])
+
+
+def describe_field(field: ReceptiveField | None) -> str:
+    """Such as "339 px", or "339 px + whole" where pooled values gate the features."""
+    if field is None:
+        return "?"
+    return f"{field.size} px" + (" + whole" if field.gated else "")
+
+
+def main() -> None:
+    """The command of the module's docstring."""
+    import sys
+
+    from far_keras.models.variants import ModelConfig, build_model
+
+    for variant in sys.argv[1:]:
+        for level, field in sorted(fields_of_levels(build_model(ModelConfig(variant))).items()):
+            print(variant, level, describe_field(field))
+
+
+if __name__ == "__main__":
+    main()

@@ -23,13 +23,17 @@ from numpy.typing import NDArray
 import far_keras
 from far_keras.errors import ModelError
 from far_keras.export.description import describe
-from far_keras.export.flatbuffer import read_flatbuffer, write_flatbuffer
-from far_keras.export.tflite_metadata import read_metadata, with_metadata
-from far_keras.export.tflite_runner import TFLiteModel
+from far_keras.export.litert import TFLiteModel
+from far_keras.export.tflite_file import (
+    read_flatbuffer,
+    read_metadata,
+    with_metadata,
+    write_flatbuffer,
+)
 from far_keras.files import atomic_path
 from far_keras.models import storage
 
-__all__ = ["load_hollow", "write_hollow"]
+__all__ = ["load_weightless_tflite", "write_weightless_tflite"]
 
 FORMAT = 1
 """Raised whenever a hollow file of before would no longer answer as Keras does."""
@@ -50,7 +54,7 @@ _TOLERANCE = 1e-5  # of the largest value: the converter multiplies in another o
 Arrays = Mapping[str, NDArray[np.float32]]
 
 
-def write_hollow(folder: str | Path) -> Path:
+def write_weightless_tflite(folder: str | Path) -> Path:
     """Adds the hollow .tflite file to a model's folder.
 
     The larger constants of the packaged model are all arrays of its weights. Of networks with a
@@ -67,10 +71,10 @@ def write_hollow(folder: str | Path) -> Path:
             replaced meanwhile.
         OSError: The folder cannot be written.
     """
-    from far_keras.export.conversion import convert
+    from far_keras.export.tflite import convert
 
     folder = Path(folder)
-    path = folder / storage.HOLLOW
+    path = folder / storage.WEIGHTLESS
     content = _read(folder)
     loaded = storage.load_in_float32(folder)
     description = describe(loaded, folder.resolve().name)  # refuses what is no recogniser
@@ -101,7 +105,7 @@ def write_hollow(folder: str | Path) -> Path:
     return path
 
 
-def load_hollow(folder: str | Path) -> TFLiteModel | None:
+def load_weightless_tflite(folder: str | Path) -> TFLiteModel | None:
     """A model's folder, ready to answer without TensorFlow.
 
     Returns:
@@ -112,7 +116,7 @@ def load_hollow(folder: str | Path) -> TFLiteModel | None:
         ModelError: The hollow file is damaged.
     """
     folder = Path(folder)
-    path = folder / storage.HOLLOW
+    path = folder / storage.WEIGHTLESS
     if not path.is_file():
         return None
     description, facts, flatbuffer = read_metadata(path)

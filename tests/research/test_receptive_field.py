@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from far_keras.models.receptive_field import ReceptiveField, receptive_fields
+from research.receptive_field import ReceptiveField, receptive_fields
 
 layers = keras.layers
 
