@@ -134,7 +134,7 @@ def compare(folder: Path, size: int, checkpoint: str) -> dict[str, tuple[float, 
     import keras
 
     from far_keras.models.resnest import resnest50
-    from far_keras.models.torch_weights import load_resnest_weights
+    from research.resnest_weights import load_resnest_weights
 
     backbone = resnest50(keras.Input((size, size, 3)))
     load_resnest_weights(backbone, folder / checkpoint, sha256_prefix=None)

@@ -110,7 +110,7 @@ def export(variants: list[str], precisions: list[str], folder: Path) -> list[Pat
         thresholds = dict.fromkeys(CELEBA.attributes, 0.5)
         loaded = LoadedModel(model, CELEBA, thresholds, config, {})
         noise = np.random.default_rng(0).uniform(0, 255, (4, *model.inputs[0].shape[1:]))
-        files += export_tflite(loaded, folder, precisions=precisions, pictures=noise).values()
+        files += export_tflite(loaded, folder, precisions=precisions, images=noise).values()
     return files
 
 

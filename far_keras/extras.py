@@ -6,15 +6,16 @@ that needs one calls `require` in its ``__init__``, before anything imports Tens
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from far_keras.errors import MissingExtraError
 
-__all__ = ["EXTRAS", "require"]
+__all__ = ["EXTRAS", "require", "require_modules"]
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("tensorflow", "keras", "keras_cv", "scipy", "matplotlib"),
-    "export": ("tensorflow", "keras", "keras_cv", "ai_edge_quantizer"),
+    "export": ("tensorflow", "keras", "keras_cv", "litert_quantizer", "tensorflow_serving"),
     "server": ("tensorflow", "tensorflow_serving", "grpc_health", "grpc_reflection"),
     "synthetic": ("numba", "scipy", "skimage"),
     "parquet": ("pyarrow",),
@@ -32,7 +33,12 @@ def require(extra: str, purpose: str) -> None:
     Raises:
         MissingExtraError: A module is missing; the message has the exact ``pip install``.
     """
-    missing = [module for module in EXTRAS[extra] if find_spec(module) is None]
+    require_modules(extra, purpose, EXTRAS[extra])
+
+
+def require_modules(extra: str, purpose: str, modules: Sequence[str]) -> None:
+    """Checks only some modules of an extra: what several extras install; see `require`."""
+    missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise MissingExtraError(
             f"{purpose} needs {', '.join(missing)}, which the extra {extra!r} installs: "

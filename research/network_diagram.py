@@ -90,6 +90,7 @@ class _Drawing:
             type(layer).__name__ == "Dense" for layer in model.layers
         )
         self.has_masks = "masks" in summary.outputs
+        self.has_unet = "mask_network" in (layer.name for layer in model.layers)
         self.columns = _Columns()
         if not self.has_masks:
             self.columns = _Columns(pooling=(348, 148), fusion=(536, 124), heads=(700, 184))
@@ -168,7 +169,7 @@ class _Drawing:
             )
             above = y - _ROW + (52 if level is own[0] else 30)
             self._arrow([(middle, y), (middle, above)], "masks")
-        if self.summary.masks_from_image:
+        if self.has_unet:
             start = self.columns.image[0] + self.columns.image[1] // 2
             self._arrow([(start, self.image_y - 26), (start, top + 26), (inner, top + 26)])
         # To the right as an output, and down to the pooling.

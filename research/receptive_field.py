@@ -31,7 +31,7 @@ class ReceptiveField:
     NeurIPS 2016, arXiv 1701.04128).
 
     Args:
-        size: Pixels a side of the window.
+        size: Side of the window, pixels.
         stride: Pixels of the image between neighbouring positions.
         gated: Whether values pooled over the whole image scale the features too, as in
             squeeze-and-excitation and split attention. `size` leaves that path out; with it every

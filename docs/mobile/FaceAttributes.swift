@@ -13,7 +13,7 @@ struct Description: Decodable {
     let attributes: [String]
     let groups: [Group]
     let thresholds: [String: Double]
-    let untaught: [String]
+    let untrained: [String]
     let image_size: Int
     let mask_size: [Int]?
 }

@@ -1,4 +1,4 @@
-"""`far-keras export`: writes a model as files for others to run."""
+"""`far-keras export`: writes a model as files that other programs run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from far_keras.cli.command import command
 from far_keras.console import message_console, table_console
 from far_keras.errors import ModelError
+from far_keras.extras import require
 from far_keras.models.variants import PRETRAINED, pretrained_folder
 from far_keras.quiet import load_tensorflow
 
@@ -19,7 +20,7 @@ def add_command(commands) -> None:
         commands,
         "export",
         run,
-        "write a model for others to run: a SavedModel for TF Serving, .tflite files for phones",
+        "write a model for other programs: a SavedModel for TF Serving, .tflite files for phones",
         when_interrupted="begins anew",
     )
     parser.add_argument(
@@ -47,32 +48,33 @@ def add_command(commands) -> None:
         "--records",
         type=Path,
         help="for --tflite: folder that `far-keras annotate` wrote; its training images "
-        "calibrate int8, its test images compare (default: those of the training, if there; for "
+        "calibrate int8, its test images compare (default: those of the training, if present; for "
         "the model that comes with far_keras, faces are rendered to calibrate)",
     )
     parser.add_argument(
         "--licence",
         default="",
         metavar="TEXT",
-        help="what may be done with the model, such as Apache-2.0: it stands in the files",
+        help="the model's licence, such as Apache-2.0, which the files state",
     )
-    parser.add_argument("--name", help="what the model is called (default: as the folder)")
+    parser.add_argument("--name", help="the model's name (default: that of the folder)")
 
 
 def run(options: argparse.Namespace) -> None:
-    rendered = options.model is None
-    if rendered:
+    require("export", "exporting")
+    packaged = options.model is None
+    if packaged:
         options.model = pretrained_folder()
     if options.to is None and options.tflite is None:
-        if not rendered:
+        if not packaged:
             raise ModelError("expected --to FOLDER, --tflite FOLDER or both. Received: neither")
         options.to = Path("saved_models") / PRETRAINED
-        options.tflite = options.to / "tflite"  # servers look at folders with numbers only
+        options.tflite = options.to / "tflite"  # servers read folders with numbers only
     load_tensorflow()
     if options.to is not None:
         _saved_model(options)
     if options.tflite is not None:
-        _tflite(options, rendered)
+        _tflite(options, packaged)
 
 
 def _saved_model(options: argparse.Namespace) -> None:
@@ -87,48 +89,48 @@ def _saved_model(options: argparse.Namespace) -> None:
     print(f"Next: far-keras serve {options.to.parent}")
 
 
-def _tflite(options: argparse.Namespace, rendered: bool) -> None:
+def _tflite(options: argparse.Namespace, packaged: bool) -> None:
     from far_keras.evaluation.parity import measure_parity, parity_table, write_parity
     from far_keras.export.tflite import (
-        CALIBRATION_PICTURES,
+        CALIBRATION_IMAGES,
         PRECISIONS,
-        calibration_pictures,
+        calibration_images,
         export_tflite,
         name_of_records,
-        rendered_pictures,
+        rendered_images,
         training_records,
     )
     from far_keras.models.storage import load_model
 
     loaded = load_model(options.model)
     records = options.records or training_records(loaded)
-    name = options.name or options.model.absolute().name
     with message_console().status(f"converting {options.model}"):
-        pictures = None
+        images, origin = None, ""
         if records is not None:
-            pictures = calibration_pictures(records, loaded.image_size, loaded.schema)
-        elif rendered:
-            pictures = rendered_pictures(loaded.image_size, CALIBRATION_PICTURES)
+            images = calibration_images(records, loaded.image_size, loaded.schema)
+            origin = name_of_records(records)
+        elif packaged:
+            images = rendered_images(loaded.image_size, CALIBRATION_IMAGES)
+            origin = "rendered faces"
         files = export_tflite(
             loaded,
             options.tflite,
-            name,
-            precisions=PRECISIONS[:-1] if pictures is None else PRECISIONS,
-            pictures=pictures,
-            pictures_from="rendered faces" if records is None else name_of_records(records),
+            options.name or options.model.absolute().name,
+            precisions=PRECISIONS[:-1] if images is None else PRECISIONS,
+            images=images,
+            images_from=origin,
             licence=options.licence,
         )
     for path in files.values():
         print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
-    if records is None and rendered:
+    if records is not None:
+        parity = measure_parity(loaded, files, records)
+        table_console().print(parity_table(parity))
+        print(f"wrote {write_parity(parity, options.tflite)}")
+    elif packaged:
         print("int8 was calibrated on rendered faces; --records compares all with the model")
-        return
-    if records is None:
+    else:
         print(
             "int8 was not written and nothing was compared: both need images. Give --records, "
             "a folder that `far-keras annotate` wrote"
         )
-        return
-    parity = measure_parity(loaded, files, records)
-    table_console().print(parity_table(parity))
-    print(f"wrote {write_parity(parity, options.tflite)}")

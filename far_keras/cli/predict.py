@@ -98,7 +98,7 @@ def _write_table(options: argparse.Namespace, files: list[Path]) -> None:
         workers=options.workers,
     )
     print(summary)
-    _print_foot(summary.untaught, summary.left_out)
+    _print_foot(summary.untrained, summary.left_out)
 
 
 def _print(options: argparse.Namespace, files: list[Path]) -> None:
@@ -113,7 +113,7 @@ def _print(options: argparse.Namespace, files: list[Path]) -> None:
                 print(json.dumps(prediction.to_dict()), flush=True)
             else:
                 console.print(*tables(prediction), sep="\n")
-        _print_foot(recognizer.untaught, recognizer.left_out)
+        _print_foot(recognizer.untrained, recognizer.left_out)
     if not readable:
         raise ImageError("none of the photographs could be read; the lines above say why")
 
@@ -137,7 +137,7 @@ def _answer_video(options: argparse.Namespace) -> None:
                 print(json.dumps(result.to_dict()), flush=True)
         else:
             print(predict_video(recognizer, path, options.video, options.out))
-        _print_foot(recognizer.untaught, recognizer.left_out)
+        _print_foot(recognizer.untrained, recognizer.left_out)
 
 
 def _load(options: argparse.Namespace) -> Recognizer:
@@ -149,8 +149,8 @@ def _load(options: argparse.Namespace) -> Recognizer:
     return Recognizer.load(options.model, sensitive=options.sensitive, children=options.children)
 
 
-def _print_foot(untaught: tuple[str, ...], left_out: tuple[str, ...]) -> None:
+def _print_foot(untrained: tuple[str, ...], left_out: tuple[str, ...]) -> None:
     from far_keras.recognition.tables import foot_lines
 
-    for line in foot_lines(untaught, left_out):
+    for line in foot_lines(untrained, left_out):
         message_console().print(line, style="dim", highlight=False)

@@ -95,6 +95,6 @@ def run(options: argparse.Namespace) -> None:
         config = TrainConfig.from_file(options.config, **given)
     result = train(config)
     print(f"best of {len(result.history)} epochs: {result.best_epoch}; model in {result.folder}")
-    if result.untaught:
-        print("not answered, since one class or no label was seen: " + ", ".join(result.untaught))
+    if result.untrained:
+        print("not answered, since one class or no label was seen: " + ", ".join(result.untrained))
     print(f"Next: far-keras evaluate {result.folder} --records {config.records}")

@@ -202,7 +202,7 @@ def _occlude(
 ) -> Occlusion:
     schema, size = loaded.schema, loaded.image_size
     forward = compile_forward(loaded.model)
-    untaught = set(loaded.provenance.get("untaught", ()))
+    untrained = set(loaded.untrained)
 
     def answer(images: Sequence[NDArray]) -> NDArray[np.float64]:
         small = [
@@ -224,7 +224,7 @@ def _occlude(
             continue
         change = np.abs(answer([hide(faces[n][0], masks[n]) for n in rows]) - shown[rows])
         for g, group in enumerate(schema.groups):
-            columns = [schema.index(a) for a in group.attributes if a not in untaught]
+            columns = [schema.index(a) for a in group.attributes if a not in untrained]
             if columns:
                 moved[rows, g, r] = change[:, columns].mean(axis=1)
     own = np.array(

@@ -88,7 +88,7 @@ class Parity:
         images: How many.
         accuracy: The network's, of its decisions at the thresholds, with its 95% interval.
         mask_iou: The network's, mean over groups; None without masks.
-        untaught: Attributes that the network was not taught: their decisions are noise.
+        untrained: Attributes that the network was not taught: their decisions are noise.
         files: One a file.
     """
 
@@ -97,7 +97,7 @@ class Parity:
     pictures: int
     accuracy: Figure
     mask_iou: Figure | None
-    untaught: tuple[str, ...]
+    untrained: tuple[str, ...]
     files: list[FileParity]
 
 
@@ -187,7 +187,7 @@ def measure_parity(
         len(labels),
         _figure(*accuracy[_KERAS]),
         _figure(*overlap[_KERAS]) if overlap else None,
-        tuple(loaded.provenance.get("untaught", ())),
+        loaded.untrained,
         compared,
     )
 
@@ -204,7 +204,7 @@ def parity_table(parity: Parity) -> RenderableType:
         _KERAS, "", "", "", _percent(parity.accuracy), "", _percent(parity.mask_iou, brief=True)
     )
     for file in parity.files:
-        taught = [name for name in file.agreement if name not in parity.untaught]
+        taught = [name for name in file.agreement if name not in parity.untrained]
         least = min(taught, key=lambda name: file.agreement[name])
         table.add_row(
             file.name,

@@ -1,7 +1,4 @@
-"""What must be known of a model to feed it and to read its answers.
-
-It travels with every exported file, and whoever reads it needs no TensorFlow.
-"""
+"""The description that every exported model carries; reading it needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from far_keras.calibration import Calibration
 from far_keras.errors import FarError, ModelError
-from far_keras.faces.alignment import ALIGNED_EYES, ALIGNED_SIZE
-from far_keras.models.storage import require_recogniser
+from far_keras.geometry import ALIGNED_EYES, ALIGNED_SIZE
+from far_keras.models.storage import current_provenance, require_recogniser
 from far_keras.schema import AttributeSchema, Group
 
 if TYPE_CHECKING:
@@ -22,9 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTION_FILE", "FORMAT", "ModelDescription", "describe"]
 
 DESCRIPTION_FILE = "far_keras.json"
-"""What the description is called where it is a file of its own."""
+"""Name of the description where it is a separate file."""
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1, of 0.1.0, is read too: there ``untrained`` is called ``untaught``."""
 
 _INPUT = {
     "frame": {
@@ -40,22 +38,22 @@ _INPUT = {
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What must be known of a model to feed it and to read its answers.
+    """Everything that is needed to prepare a model's input and to read its output.
 
     Args:
-        name: What the model is called, such as the folder of its versions.
+        name: The model's name, such as the folder of its versions.
         variant: Which network it is, such as ``"mgmtn_efficientnetlite0"``.
         schema: The A attributes in the order of ``attributes`` and ``logits``, and the G groups in
             the order of the channels of ``masks``.
-        image_size: Side S in pixels of what the network sees.
+        image_size: Side S of the network's input, pixels.
         mask_size: Height and width of the masks; None for a model without masks.
         thresholds: By attribute, the probability (calibrated) from which on it is a yes.
-        untaught: Attributes whose training labels held one class or none: their answers are
-            noise and not for use.
+        untrained: Attributes whose training labels held one class or none: their probabilities
+            are noise and not for use.
         calibration: How logits become probabilities.
         provenance: How and from what the model was made; empty if unknown.
-        licence: What may be done with the model; empty if nobody said.
-        input: What an image must be: ``frame`` (width, height, and x, y of the eyes' centres in
+        licence: The model's licence; empty if unknown.
+        input: The images that it takes: ``frame`` (width, height, and x, y of the eyes' centres in
             it, the eye on the image's left first), ``channels``, ``range`` and ``resize``.
     """
 
@@ -65,7 +63,7 @@ class ModelDescription:
     image_size: int
     mask_size: tuple[int, int] | None
     thresholds: Mapping[str, float]
-    untaught: tuple[str, ...] = ()
+    untrained: tuple[str, ...] = ()
     calibration: Calibration = field(default_factory=Calibration)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -83,7 +81,7 @@ class ModelDescription:
 
     @property
     def has_masks(self) -> bool:
-        """Whether the model gives masks."""
+        """Whether the model predicts masks."""
         return self.mask_size is not None
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,7 +99,7 @@ class ModelDescription:
             "mask_size": None if self.mask_size is None else list(self.mask_size),
             "input": dict(self.input),
             "thresholds": dict(self.thresholds),
-            "untaught": list(self.untaught),
+            "untrained": list(self.untrained),
             "calibration": self.calibration.to_dict(),
             "provenance": dict(self.provenance),
             "licence": self.licence,
@@ -122,7 +120,7 @@ class ModelDescription:
         Raises:
             ModelError: The data are of another format, incomplete or contradictory.
         """
-        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+        if not isinstance(data, Mapping) or data.get("format") not in (1, FORMAT):
             received = f"format {data.get('format')!r}" if isinstance(data, Mapping) else repr(data)
             raise ModelError(
                 f"{source}: expected a model description of format {FORMAT}. "
@@ -134,7 +132,7 @@ class ModelDescription:
                     "name": data["schema"],
                     "attributes": data["attributes"],
                     "groups": data["groups"],
-                    "sensitive": data.get("sensitive"),  # descriptions of before have none
+                    "sensitive": data.get("sensitive"),  # early descriptions have none
                 },
                 source,
             )
@@ -146,9 +144,9 @@ class ModelDescription:
                 image_size=int(data["image_size"]),
                 mask_size=None if mask_size is None else (int(mask_size[0]), int(mask_size[1])),
                 thresholds={name: float(data["thresholds"][name]) for name in schema.attributes},
-                untaught=tuple(data["untaught"]),
+                untrained=tuple(data["untaught" if data["format"] == 1 else "untrained"]),
                 calibration=Calibration.from_dict(data["calibration"], f"{source}: calibration"),
-                provenance=dict(data["provenance"]),
+                provenance=current_provenance(dict(data["provenance"])),
                 licence=data["licence"],
                 input=dict(data["input"]),
             )
@@ -176,11 +174,11 @@ def describe(loaded: LoadedModel, name: str, licence: str = "") -> ModelDescript
 
     Args:
         loaded: What `far_keras.models.storage.load_model` returned.
-        name: What the exported model is to be called.
-        licence: What may be done with it; if empty, what the provenance says.
+        name: The exported model's name.
+        licence: The model's licence; if empty, that of its provenance.
 
     Raises:
-        ModelError: The model cannot be used without records: it needs masks, or answers masks only.
+        ModelError: The model needs masks from records, or predicts masks only.
     """
     require_recogniser(loaded.model, "export")
     masks = loaded.model.output.get("masks")
@@ -191,7 +189,7 @@ def describe(loaded: LoadedModel, name: str, licence: str = "") -> ModelDescript
         image_size=loaded.image_size,
         mask_size=None if masks is None else (masks.shape[1], masks.shape[2]),
         thresholds=dict(loaded.thresholds),
-        untaught=tuple(loaded.provenance.get("untaught", ())),
+        untrained=loaded.untrained,
         calibration=loaded.calibration,
         provenance=loaded.provenance,
         licence=licence or str(loaded.provenance.get("licence", "")),

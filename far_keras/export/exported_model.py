@@ -1,4 +1,4 @@
-"""An exported model, read back and run in this process."""
+"""Loads an exported SavedModel and runs it in this process."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["ExportedModel", "load_saved_model"]
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """An exported model, ready to use. Call it with images.
+    """A loaded SavedModel: call it with images.
 
     Args:
         folder: The version's folder.
         version: Its number.
-        description: What its inputs and outputs mean.
-        signatures: By name, functions on tensors: see `far_keras.export.saved_model`.
-        graph: What TensorFlow loaded; holds the signatures' state.
+        description: The model's description.
+        signatures: By name, functions on tensors: see `write_graph`.
+        graph: The object that TensorFlow loaded; holds the signatures' state.
     """
 
     folder: Path
@@ -37,7 +37,7 @@ class ExportedModel:
     graph: Any
 
     def __call__(self, images: NDArray | Sequence[bytes]) -> dict[str, NDArray]:
-        """Answers aligned faces.
+        """Predicts for aligned faces.
 
         Args:
             images: uint8 (N, H, W, 3), or float32 in [0, 255], resized in the graph where H or W
@@ -51,7 +51,7 @@ class ExportedModel:
             ImageError: Another dtype or shape, or a file's content that cannot be decoded.
         """
         if not isinstance(images, np.ndarray):
-            return self._answer_files(images)
+            return self._predict_files(images)
         kinds = {np.dtype(np.uint8): "serve_uint8", np.dtype(np.float32): "serve_float"}
         if images.dtype not in kinds or images.ndim != 4 or images.shape[3] != 3 or not images.size:
             raise ImageError(
@@ -60,7 +60,7 @@ class ExportedModel:
             )
         return self._run(kinds[images.dtype], images=images)
 
-    def _answer_files(self, contents: Sequence[bytes]) -> dict[str, NDArray]:
+    def _predict_files(self, contents: Sequence[bytes]) -> dict[str, NDArray]:
         if not contents or not all(isinstance(content, bytes) for content in contents):
             raise ImageError(
                 "images: expected an array, or a list with the contents of JPEG or PNG files as "
@@ -105,11 +105,19 @@ def load_saved_model(folder: str | Path) -> ExportedModel:
             entry for entry in folder.iterdir()
             if entry.name.isdigit() and int(entry.name) == versions[-1]
         )  # fmt: skip
-    description = _read_description(folder / DESCRIPTION_FILE)
+    path = folder / DESCRIPTION_FILE
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{path}: cannot be read: {error.strerror or error}; expected the version of a model "
+            "that far-keras export wrote"
+        ) from error
+    description = ModelDescription.from_json(text, str(path))
     try:
         graph = tf.saved_model.load(str(folder))
         signatures = {name: graph.signatures[name] for name in SIGNATURES}
-    except Exception as error:  # what TensorFlow raises depends on which byte is missing
+    except Exception as error:  # TensorFlow's error depends on the missing byte
         reason = (str(error).strip().splitlines() or [""])[0][:200]
         raise ModelError(
             f"{folder}: the exported model is incomplete or damaged: {reason}. Copy the version's "
@@ -120,18 +128,7 @@ def load_saved_model(folder: str | Path) -> ExportedModel:
 
 
 def _reason(message: str) -> str:
-    """What went wrong, out of TensorFlow's text about where in the graph it did."""
+    """The cause of an error, without TensorFlow's text about the place in the graph."""
     before, _, _ = message.partition("[[{{node")
     line = (before.strip().splitlines() or [message])[-1].strip()
     return line.removeprefix("assertion failed: ").strip("[]")
-
-
-def _read_description(path: Path) -> ModelDescription:
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{path}: cannot be read: {error.strerror or error}; expected the version of a model "
-            "that far-keras export wrote"
-        ) from error
-    return ModelDescription.from_json(text, str(path))

@@ -1,11 +1,17 @@
-"""Networks with the same outputs that are cheaper to run: folded normalization, one image."""
+"""Rewrites networks for inference: the same outputs from fewer and faster operations.
+
+`fold_batch_normalization` moves normalization into convolutions (`benchmarks/exported_speed.py`
+prints what it saves). `phone_model` replaces layers that are written for batches and gradients by
+operations for one image that the phone's runtime computes on its fast path (XNNPACK), and whose
+weights can be quantized channel by channel.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,15 +27,7 @@ from far_keras.layers import (
     GroupPooling,
 )
 
-if TYPE_CHECKING:
-    import keras
-
-__all__ = [
-    "HEAD",
-    "FoldedWeights",
-    "fold_batch_normalization",
-    "phone_model",
-]
+__all__ = ["HEAD", "FoldedWeights", "fold_batch_normalization", "phone_model"]
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 # What may lie between a variable and where it is used, without changing its values.
@@ -41,14 +39,14 @@ VariableOf = Callable[[tf.Tensor], int | None]
 
 @dataclass(frozen=True)
 class FoldedWeights:
-    """Weights that give the same answers with less to compute.
+    """Weights that give the same outputs with fewer operations.
 
     Args:
         values: One array for each of ``model.variables``, in their order.
-        used: Whether the answers depend on it.
-        folded: Whether folding put a constant there: the normalisation's factor of 1 and its
+        used: Whether the outputs depend on it.
+        folded: Whether folding put a constant there: the normalization's factor of 1 and its
             addition, or the convolution's bias, which is part of that addition then.
-        count: How many normalisations were folded.
+        count: Number of folded normalizations.
     """
 
     values: list[np.ndarray]
@@ -58,15 +56,17 @@ class FoldedWeights:
 
 
 def fold_batch_normalization(model: keras.Model) -> FoldedWeights:
-    """Moves the factors of batch normalisations into the convolutions that they follow.
+    """Moves the factors of batch normalizations into the convolutions that they follow.
 
-    A normalisation is folded if it is all that the convolution's output goes to, and the kernel is
-    used once. It stays in the network with the factor 1, so nothing but weights changes.
+    A normalization is folded if it is the only consumer of the convolution's output and the kernel
+    is used once. It stays in the network with the factor 1: only weights change.
 
     Args:
         model: From one image input to outputs, computing in float32; it is left as it is.
     """
-    graph = _trace_for_folding(model)
+    spec = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
+    traced = tf.function(lambda images: model(images, training=False), input_signature=[spec])
+    graph = traced.get_concrete_function().graph
     positions = {id(v.value.handle): i for i, v in enumerate(model.variables)}
     captured = {
         inside.name: positions.get(id(outside))
@@ -75,7 +75,7 @@ def fold_batch_normalization(model: keras.Model) -> FoldedWeights:
     }
     values = [np.array(variable) for variable in model.variables]
     folded = [False] * len(values)
-    if None in captured.values():  # variables of several replicas, say: leave all as it is
+    if None in captured.values():  # variables of several replicas, for instance: change nothing
         return FoldedWeights(values, [True] * len(values), folded, 0)
 
     def variable_of(tensor: tf.Tensor) -> int | None:
@@ -84,7 +84,9 @@ def fold_batch_normalization(model: keras.Model) -> FoldedWeights:
         return captured.get(tensor.name)
 
     layer_of = {
-        positions[id(layer.moving_variance.value.handle)]: layer for layer in _normalisations(model)
+        positions[id(layer.moving_variance.value.handle)]: layer
+        for layer in model._flatten_layers()  # also those inside of blocks
+        if isinstance(layer, keras.layers.BatchNormalization)
     }
     convolutions = [op for op in graph.get_operations() if op.type in _CONVOLUTIONS]
     uses = Counter(variable_of(op.inputs[1]) for op in convolutions)
@@ -131,31 +133,9 @@ def fold_batch_normalization(model: keras.Model) -> FoldedWeights:
     return FoldedWeights(values, used, folded, count)
 
 
-def _trace_for_folding(model: keras.Model) -> tf.Graph:
-    size = model.inputs[0].shape[1:]
-    function = tf.function(
-        lambda images: model(images, training=False),
-        input_signature=[tf.TensorSpec((None, *size), tf.float32)],
-    )
-    return function.get_concrete_function().graph
-
-
-def _normalisations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """All of them, those inside of blocks too."""
-    import keras
-
-    return [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-
-
 def _follow(output: tf.Tensor, variable_of: VariableOf) -> tuple[int | None, tf.Tensor | None]:
-    """The bias that is added to a convolution, and the factor that follows; None if there is none.
-
-    Whatever else happens to the output, there is no factor.
-    """
+    """The bias that is added to a convolution, and the factor that follows; None for each that is
+    missing, or if the output is used otherwise."""
     bias = None
     operation, other = _only_use(output)
     if operation is not None and operation.type in ("BiasAdd", "Add", "AddV2"):
@@ -169,7 +149,7 @@ def _follow(output: tf.Tensor, variable_of: VariableOf) -> tuple[int | None, tf.
 
 
 def _only_use(output: tf.Tensor) -> tuple[tf.Operation | None, tf.Tensor | None]:
-    """What a tensor goes to, if it goes to one operation of two inputs, and the other input."""
+    """The consumer of a tensor, if it is one operation of two inputs, and its other input."""
     consumers = output.consumers()
     if len(consumers) != 1 or len(consumers[0].inputs) != 2:
         return None, None
@@ -197,9 +177,9 @@ HEAD = "phone_head"
 def phone_model(
     model: keras.Model, calibration: Calibration, attributes: Sequence[str]
 ) -> keras.Model:
-    """A model of one image, with probabilities for answers, that computes what `model` does.
+    """A model for one image with probabilities as outputs that computes what `model` does.
 
-    It shares the weights of `model`: use it before `model` is trained on.
+    It shares the weights of `model`: use it before `model` is trained further.
 
     Args:
         model: What `far_keras.models.variants.build_model` made: from images (B, S, S, 3) to
@@ -226,14 +206,14 @@ def phone_model(
             x = x * slopes + offsets
         return ops.sigmoid(x)
 
-    answers = {"attributes": _Function(calibrated, name=f"{HEAD}_attributes")(logits["attributes"])}
+    outputs = {"attributes": _Function(calibrated, name=f"{HEAD}_attributes")(logits["attributes"])}
     if "masks" in logits:
-        answers["masks"] = keras.layers.Activation("sigmoid", name=f"{HEAD}_masks")(logits["masks"])
-    return keras.Model(image, answers, name=model.name)
+        outputs["masks"] = keras.layers.Activation("sigmoid", name=f"{HEAD}_masks")(logits["masks"])
+    return keras.Model(image, outputs, name=model.name)
 
 
 class _Function(keras.layers.Layer):
-    """A function of tensors under a name, which its operations bear in the graph."""
+    """A function of tensors under a name, which its operations have in the graph."""
 
     def __init__(self, function: Callable[[Any], Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -244,7 +224,7 @@ class _Function(keras.layers.Layer):
 
 
 def _call_layer(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-    """Calls a layer, or what stands for it."""
+    """Calls a layer or its replacement."""
     replace = _REPLACEMENTS.get(type(layer))
     function = replace(layer) if replace else None
     if function is None:
@@ -311,7 +291,7 @@ def _grouped_head(layer: GroupedHead) -> Callable:
     """All attributes as one dense layer: 0 where an attribute does not read a group."""
     kernel, bias = _numpy(layer.kernel), _numpy(layer.bias)  # (A, D), (A,)
 
-    def answer(x: Any) -> Any:
+    def logits(x: Any) -> Any:
         groups, units = x.shape[1:]
         dense = np.zeros((groups, units, len(kernel)), np.float32)
         for attribute, group in enumerate(layer.group_of):
@@ -319,18 +299,18 @@ def _grouped_head(layer: GroupedHead) -> Callable:
         x = ops.reshape(x, (1, groups * units))
         return ops.matmul(x, dense.reshape(groups * units, -1)) + bias
 
-    return answer
+    return logits
 
 
 def _as_it_is(layer: keras.layers.Layer) -> Callable:
-    """Only under another name."""
+    """The layer itself, under another name."""
     return layer.call
 
 
 def _dense_of_each(x: Any, kernels: np.ndarray) -> Any:
     """(1, G, C) by (G, C, D), as G dense layers: (1, G, D)."""
     channels = kernels.shape[1]
-    # Of slices, XNNPACK knows those that keep the axes; of joints, those of up to four parts.
+    # XNNPACK slices only without dropping axes, and concatenates up to four parts.
     products = [
         ops.matmul(ops.reshape(x[:, group : group + 1], (1, channels)), kernel)
         for group, kernel in enumerate(kernels)

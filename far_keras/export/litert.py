@@ -1,4 +1,4 @@
-"""Runs a .tflite file of this package."""
+"""Runs .tflite files of this package with LiteRT; needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ __all__ = ["TFLiteModel", "load_tflite"]
 
 
 class TFLiteModel:
-    """A .tflite file, ready to use. Call it with images.
-
-    Threads may share it; they wait for each other.
+    """A loaded .tflite file: call it with images. Threads may share it; they take turns.
 
     Args:
         path: The file.
-        description: What its inputs and outputs mean.
+        description: The model's description.
         facts: About the file: ``precision``, ``input`` and so on.
         interpreter: An `ai_edge_litert` interpreter of it, with its memory allocated.
     """
@@ -58,14 +56,14 @@ class TFLiteModel:
         *,
         threads: int = 1,
     ) -> TFLiteModel:
-        """Makes the interpreter.
+        """Builds the interpreter.
 
         Args:
-            path: Where the network comes from, for messages.
-            description: What its inputs and outputs mean.
+            path: The network's origin, for messages.
+            description: The model's description.
             facts: About the file.
             flatbuffer: The network with its weights.
-            threads: How many the runtime may use for one image.
+            threads: Number of threads that the runtime may use for one image.
 
         Raises:
             ModelError: LiteRT cannot be imported, or refuses the network.
@@ -93,7 +91,7 @@ class TFLiteModel:
         return self.facts["precision"]
 
     def __call__(self, images: NDArray) -> dict[str, NDArray]:
-        """Answers images, one after another: the file takes one at a time.
+        """Predicts for images, one after another.
 
         Args:
             images: uint8 (N, H, W, 3), or float32 in [0, 255]: aligned faces. They are resized
@@ -117,14 +115,14 @@ class TFLiteModel:
                 "images: expected uint8 or float32 of shape (N, H, W, 3), not empty. "
                 f"Received: {images.dtype} of shape {images.shape}"
             )
-        answers: dict[str, list[NDArray]] = {name: [] for name in self._outputs}
+        results: dict[str, list[NDArray]] = {name: [] for name in self._outputs}
         with self._lock:
             for image in images:
                 self._interpreter.set_tensor(self._input["index"], self._prepare(image)[None])
                 self._interpreter.invoke()
                 for name, index in self._outputs.items():
-                    answers[name].append(self._interpreter.get_tensor(index)[0])
-        return {name: np.stack(values) for name, values in answers.items()}
+                    results[name].append(self._interpreter.get_tensor(index)[0])
+        return {name: np.stack(values) for name, values in results.items()}
 
     def _prepare(self, image: NDArray) -> NDArray:
         size = self.description.image_size
@@ -146,25 +144,22 @@ def load_tflite(
 
     Args:
         path: The .tflite file.
-        schema: The schema that is wanted; None takes whatever the model has.
-        threads: How many the runtime may use for one image.
+        schema: The schema that is expected; None accepts any.
+        threads: Number of threads that the runtime may use for one image.
 
     Raises:
-        ModelError: The file is missing, no .tflite, without this package's metadata, truncated or
-            altered, answers another schema than the one wanted, or the runtime refuses it.
+        ModelError: The file is missing, no .tflite file, without this package's metadata, truncated
+            or altered, has another schema than the expected one, or the runtime refuses it.
     """
     if threads < 1:
         raise ValueError(f"threads: expected at least 1. Received: {threads}")
     path = Path(path)
     description, facts, flatbuffer = read_metadata(path)
-    if schema is not None and (difference := schema.difference(description.schema)):
+    if schema is not None:
+        schema.check_equal(description.schema, str(path), ModelError)
+    if "weightless" in facts:
         raise ModelError(
-            f"{path}: the model answers the schema {description.schema.name!r}, not "
-            f"{schema.name!r}: {difference}"
-        )
-    if "hollow" in facts:
-        raise ModelError(
-            f"{path}: expected a .tflite file with weights. Received: that of a model's folder, "
-            "whose weights lie beside it; give the folder"
+            f"{path}: expected a .tflite file with weights. Received: the network of a model's "
+            "folder, whose weights are in another file of the folder; give the folder"
         )
     return TFLiteModel.of_flatbuffer(path, description, facts, flatbuffer, threads=threads)

@@ -17,7 +17,6 @@ from PIL import Image
 
 from far_keras.errors import ModelError
 from far_keras.export.description import DESCRIPTION_FILE, ModelDescription, describe
-from far_keras.export.inference_graph import fold_batch_normalization
 from far_keras.geometry import ALIGNED_SIZE
 from far_keras.models.storage import CONFIG, LoadedModel, load_in_float32
 from far_keras.tf_images import decode_images, prepare_images
@@ -27,15 +26,28 @@ if TYPE_CHECKING:
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 __all__ = [
-    "PICTURE_FEATURE",
+    "IMAGE_FEATURE",
     "SIGNATURES",
     "WARMUP_FILE",
+    "Version",
     "export_saved_model",
     "list_versions",
     "new_version",
     "write_graph",
     "write_warmup",
 ]
+
+IMAGE_FEATURE = "image/encoded"
+"""The encoded image's name in ``tf.Example``s for ``classify``, as usual in TensorFlow."""
+
+SIGNATURES = ("serving_default", "serve_uint8", "serve_float", "classify", "describe")
+"""The signatures of an exported model, see `write_graph`."""
+
+WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
+"""Where TF Serving expects warm-up requests, from the version's folder."""
+
+_WARMUP_BATCHES = (1, 4)
+_GREY = 128
 
 
 def export_saved_model(
@@ -55,9 +67,9 @@ def export_saved_model(
     Args:
         model: Folder of a trained model, or what `load_model` returned.
         to: Folder of the model's versions, such as ``saved_models/mgmtn``.
-        name: What the model is called; None for the name of `to`.
+        name: The model's name; None for the name of `to`.
         version: The version's number; None for one more than the highest in `to`.
-        licence: What may be done with the model, for its description.
+        licence: The model's licence, for its description.
 
     Returns:
         The folder of the new version, such as ``saved_models/mgmtn/1``.
@@ -75,14 +87,14 @@ def export_saved_model(
     _check_target(to)
     loaded = load_in_float32(model)
     description = describe(loaded, name or to.absolute().name, licence)
-    with new_version(to, version) as lent:
-        write_graph(loaded.model, description, str(lent.folder))
-        write_warmup(description, lent.folder)
-        for folder in (lent.folder, lent.folder / "assets"):
+    with new_version(to, version) as written:
+        write_graph(loaded.model, description, str(written.folder))
+        write_warmup(description, written.folder)
+        for folder in (written.folder, written.folder / "assets"):
             folder.mkdir(exist_ok=True)
             text = description.to_json() + "\n"
             (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
-    return lent.folder
+    return written.folder
 
 
 def _check_target(to: Path) -> None:
@@ -103,32 +115,24 @@ def _check_target(to: Path) -> None:
             )
 
 
-PICTURE_FEATURE = "image/encoded"
-"""What ``tf.Example``s for ``classify`` call the encoded image; TensorFlow's usual name."""
-
-SIGNATURES = ("serving_default", "serve_uint8", "serve_float", "classify", "describe")
-"""The signatures of an exported model; `write_graph` says what they take and give."""
-
-
 def write_graph(model: keras.Model, description: ModelDescription, folder: str) -> None:
     """Writes ``saved_model.pb``, ``variables/`` and ``assets/``.
 
-    The first three signatures differ in what they take: ``serving_default`` the encoded images
+    Three signatures differ in their input: ``serving_default`` takes the encoded images
     ``image_bytes`` (string, (N,); JPEG or PNG of any size), ``serve_uint8`` and ``serve_float`` the
     pixels ``images`` (uint8 or float32 in [0, 255], (N, H, W, 3), resized where H or W is not
-    ``image_size``). They give
+    ``image_size``). They return
 
     - ``attributes``: float32 (N, A) calibrated probabilities,
-    - ``logits``: float32 (N, A), the network's own answers before the calibration,
+    - ``logits``: float32 (N, A), the network's output before the calibration,
     - ``masks``: float32 (N, h, w, G) probabilities, unless the model has none.
 
-    ``classify`` is for TF Serving's Classify, with the names that it wants: ``inputs``, string
+    ``classify`` is for TF Serving's Classify, with the names that it demands: ``inputs``, string
     (N,), are serialized ``tf.Example`` with an encoded image as ``image/encoded``; ``classes``,
-    string (N, A), are the attributes' names and ``scores``, float32 (N, A), what ``attributes`` is
-    above.
+    string (N, A), are the attributes' names, and ``scores``, float32 (N, A), their probabilities.
 
-    ``describe`` gives ``json``, string (N,), the description, for each of its ``rows``, int32 (N,),
-    whatever they are: TF Serving with batching refuses requests without an input.
+    ``describe`` returns ``json``, string (N,), the description, for each of its ``rows``, int32
+    (N,) of any values: TF Serving with batching refuses requests without an input.
 
     Args:
         model: From images (B, S, S, 3) to logits, computing in float32.
@@ -136,28 +140,28 @@ def write_graph(model: keras.Model, description: ModelDescription, folder: str) 
         folder: Where to write.
     """
     servable = tf.Module()
-    answer = _answering(model, description, servable)
+    predict = _prediction(model, description, servable)
     size = description.image_size
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
     def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(decode_images(image_bytes, size))
+        return predict(decode_images(image_bytes, size))
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")])
     def serve_uint8(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(prepare_images(images, size))
+        return predict(prepare_images(images, size))
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32, name="images")])
     def serve_float(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(prepare_images(images, size))
+        return predict(prepare_images(images, size))
 
     names, text = list(description.attributes), description.to_json()
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="inputs")])
     def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        features = {PICTURE_FEATURE: tf.io.FixedLenFeature((), tf.string)}
-        pictures = tf.io.parse_example(inputs, features)[PICTURE_FEATURE]
-        scores = answer(decode_images(pictures, size))["attributes"]
+        features = {IMAGE_FEATURE: tf.io.FixedLenFeature((), tf.string)}
+        contents = tf.io.parse_example(inputs, features)[IMAGE_FEATURE]
+        scores = predict(decode_images(contents, size))["attributes"]
         return {"classes": tf.tile([names], (tf.size(inputs), 1)), "scores": scores}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, name="rows")])
@@ -168,19 +172,21 @@ def write_graph(model: keras.Model, description: ModelDescription, folder: str) 
     tf.saved_model.save(servable, folder, dict(zip(SIGNATURES, functions, strict=True)))
 
 
-def _answering(
+def _prediction(
     model: keras.Model, description: ModelDescription, servable: tf.Module
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """The function from what the network sees to the outputs; all signatures share it.
+    """The function from the network's input to the outputs, which all signatures share.
 
-    Its variables are given to `servable`, each once: a Keras model would bring its list of layers
-    and its list of weights, and every weight twice.
+    Its variables are attached to `servable`, each once: a Keras model would bring its list of
+    layers and its list of weights, and every weight twice.
     """
+    from far_keras.export.inference_graph import fold_batch_normalization
+
     size = description.image_size
     slopes = description.calibration.slopes(description.attributes)
     offsets = description.calibration.offsets(description.attributes)
     weights = fold_batch_normalization(model)
-    # What is left of a folded normalisation are constants, of which TensorFlow drops the factors.
+    # A folded normalization leaves constants, of which TensorFlow drops the factors.
     variables = {
         position: tf.Variable(value, name=model.variables[position].path)
         for position, value in enumerate(weights.values)
@@ -202,8 +208,8 @@ def _answering(
         return found
 
     @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)])
-    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        # training=False must be said: without it Keras may run dropout in a traced call.
+    def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        # Without training=False, Keras may run dropout in a traced call.
         outputs, _ = model.stateless_call(
             values(model.trainable_variables),
             values(model.non_trainable_variables),
@@ -211,26 +217,19 @@ def _answering(
             training=False,
         )
         logits = tf.cast(outputs["attributes"], tf.float32)
-        answers = {"attributes": tf.sigmoid(logits * slopes + offsets), "logits": logits}
+        results = {"attributes": tf.sigmoid(logits * slopes + offsets), "logits": logits}
         if "masks" in outputs:
-            answers["masks"] = tf.sigmoid(tf.cast(outputs["masks"], tf.float32))
-        return answers
+            results["masks"] = tf.sigmoid(tf.cast(outputs["masks"], tf.float32))
+        return results
 
-    return answer
-
-
-WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
-"""Where TF Serving looks for them, from the version's folder."""
-
-_BATCHES = (1, 4)
-_GREY = 128
+    return predict
 
 
 def write_warmup(description: ModelDescription, folder: str | Path) -> Path:
-    """Writes requests for each signature, with one image and with some.
+    """Writes requests for each signature, with one image and with several.
 
-    Without them the first requests take ten times as long as the later ones, since TensorFlow
-    optimises a graph when it is first run.
+    Without them the first requests take ten times as long as later ones, since TensorFlow optimizes
+    a graph when it first runs.
 
     Args:
         description: Of the model.
@@ -242,61 +241,64 @@ def write_warmup(description: ModelDescription, folder: str | Path) -> Path:
     path = Path(folder) / WARMUP_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for log in _logs(description.image_size):
-            kind = getattr(log, str(log.WhichOneof("log_type")))
-            kind.request.model_spec.name = description.name
-            writer.write(log.SerializeToString())
+        for signature, name, value in _warmup_inputs(description.image_size):
+            writer.write(_log(description.name, signature, name, value).SerializeToString())
     return path
 
 
-def _logs(size: int) -> Iterator[PredictionLog]:
+def _log(model: str, signature: str, name: str, value: Any) -> PredictionLog:
     from tensorflow_serving.apis import prediction_log_pb2
 
-    for signature, name, value in _inputs(size):
-        log = prediction_log_pb2.PredictionLog()
-        if signature == "classify":  # not a request for Predict
-            request = log.classify_log.request
-            for example in value:
-                request.input.example_list.examples.append(example)
-        else:
-            request = log.predict_log.request
-            request.inputs[name].CopyFrom(value)
-        request.model_spec.signature_name = signature
-        yield log
+    log = prediction_log_pb2.PredictionLog()
+    if signature == "classify":  # not a request for Predict
+        request = log.classify_log.request
+        for example in value:
+            request.input.example_list.examples.append(example)
+    else:
+        request = log.predict_log.request
+        request.inputs[name].CopyFrom(value)
+    request.model_spec.name = model
+    request.model_spec.signature_name = signature
+    return log
 
 
-def _inputs(size: int) -> Iterator[tuple[str, str, Any]]:
+def _warmup_inputs(size: int) -> Iterator[tuple[str, str, Any]]:
     """Signature, input and its value: images of the network's size, and of the aligned one."""
-    for count in _BATCHES:
+    for count in _WARMUP_BATCHES:
         yield "describe", "rows", tf.make_tensor_proto(0, tf.int32, (count,))
     for height, width in ((size, size), ALIGNED_SIZE):
-        grey = Image.new("RGB", (width, height), (_GREY,) * 3)
-        encoded = [_encode(grey, kind) for kind in ("JPEG", "PNG")]
-        for count in _BATCHES:
-            kinds = [encoded[i % 2] for i in range(count)]
-            yield "serving_default", "image_bytes", tf.make_tensor_proto(kinds)
-            yield "classify", "inputs", [_example(picture) for picture in kinds]
+        encoded = []
+        for kind in ("JPEG", "PNG"):
+            buffer = io.BytesIO()
+            Image.new("RGB", (width, height), (_GREY,) * 3).save(buffer, kind)
+            encoded.append(buffer.getvalue())
+        for count in _WARMUP_BATCHES:
+            contents = [encoded[i % 2] for i in range(count)]
+            yield "serving_default", "image_bytes", tf.make_tensor_proto(contents)
+            yield "classify", "inputs", [_example(content) for content in contents]
             # One value stands for all pixels, which keeps the file small.
             shape = (count, height, width, 3)
             yield "serve_uint8", "images", tf.make_tensor_proto(_GREY, tf.uint8, shape)
             yield "serve_float", "images", tf.make_tensor_proto(_GREY, tf.float32, shape)
 
 
-def _example(picture: bytes) -> tf.train.Example:
-    content = tf.train.Feature(bytes_list=tf.train.BytesList(value=[picture]))
-    return tf.train.Example(features=tf.train.Features(feature={PICTURE_FEATURE: content}))
+def _example(image: bytes) -> tf.train.Example:
+    content = tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
+    return tf.train.Example(features=tf.train.Features(feature={IMAGE_FEATURE: content}))
 
 
-def _encode(picture: Image.Image, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind)
-    return buffer.getvalue()
+class Version:
+    """A version that is being written: its folder and, afterwards, its number."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.number = 0
 
 
 def list_versions(folder: str | Path) -> list[int]:
-    """The numbers of the versions in `folder`, ascending; none if there is no such folder.
+    """The numbers of the versions in `folder`, ascending; empty if there is no such folder.
 
-    As TF Serving does, entries whose names are not whole numbers are passed over.
+    As TF Serving does, entries whose names are not whole numbers are ignored.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -307,23 +309,24 @@ def list_versions(folder: str | Path) -> list[int]:
 
 @contextmanager
 def new_version(folder: str | Path, version: int | None = None) -> Iterator[Version]:
-    """Lends a folder; what is written there becomes the next version at the end of the block.
+    """Provides a folder whose content becomes the next version at the end of the block.
 
-    The version appears whole, by one renaming, after its content has reached the disk: a server
-    that watches `folder` never sees half of it. Two that do this at once get two numbers. If the
-    block raises, nothing is left; after a kill a hidden folder ``.<random>.tmp`` may stay behind.
+    The version appears complete, by one renaming, after its content has reached the disk: a server
+    that watches `folder` never sees a part of it. Two processes that do this at once get two
+    numbers. If the block raises, nothing is left; after a kill a hidden folder ``.<random>.tmp``
+    may remain.
 
     Args:
-        folder: The folder of a model's versions; made if it is missing.
-        version: The number to give it; None for one more than the highest there is.
+        folder: The folder of a model's versions; created if missing.
+        version: Its number; None for one more than the highest present.
 
     Yields:
-        The version to be: write into its ``folder``. After the block, ``folder`` is where it is
-        and ``number`` says which it became.
+        The version: write into its ``folder``. After the block, ``folder`` is its final folder and
+        ``number`` its number.
 
     Raises:
-        ModelError: `version` is below 1 or there already.
-        OSError: `folder` cannot be made or written.
+        ModelError: `version` is below 1 or exists already.
+        OSError: `folder` cannot be created or written.
     """
     folder = Path(folder)
     if version is not None:
@@ -331,14 +334,17 @@ def new_version(folder: str | Path, version: int | None = None) -> Iterator[Vers
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{secrets.token_hex(6)}.tmp"
     temporary.mkdir()
-    lent = Version(temporary)
+    written = Version(temporary)
     try:
-        yield lent
-        _flush(temporary)
+        yield written
+        for directory, _, files in os.walk(temporary):
+            for name in files:
+                _flush(Path(directory) / name)
+            _flush(Path(directory))
         while True:
             number = version or max(list_versions(folder), default=0) + 1
             try:
-                # An empty folder would be replaced in silence.
+                # An empty folder would be replaced silently.
                 if (folder / str(number)).exists():
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
                 os.rename(temporary, folder / str(number))
@@ -349,19 +355,11 @@ def new_version(folder: str | Path, version: int | None = None) -> Iterator[Vers
                     _check_free(folder, version)
                 continue  # another exporter was faster
             break
-        _flush_entry(folder)
+        _flush(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    lent.folder, lent.number = folder / str(number), number
-
-
-class Version:
-    """A version that is being written."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.number = 0
+    written.folder, written.number = folder / str(number), number
 
 
 def _check_free(folder: Path, version: int) -> None:
@@ -374,15 +372,8 @@ def _check_free(folder: Path, version: int) -> None:
         )
 
 
-def _flush(folder: Path) -> None:
-    """Waits until everything in `folder` is on the disk."""
-    for directory, _, files in os.walk(folder):
-        for name in files:
-            _flush_entry(Path(directory) / name)
-        _flush_entry(Path(directory))
-
-
-def _flush_entry(path: Path) -> None:
+def _flush(path: Path) -> None:
+    """Waits until a file or folder is on the disk."""
     if path.is_dir() and os.name == "nt":
         return  # Windows cannot open folders
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)

@@ -1,4 +1,8 @@
-"""The .tflite file format: a flatbuffer, and metadata in a zip archive behind it."""
+"""The .tflite file format: a flatbuffer, and this package's metadata in a zip archive behind it.
+
+The runtime reads the flatbuffer from the front and needs nothing else; zip readers look from the
+end. So `zipfile`, `unzip` or 30 lines on a phone read the metadata, which is not compressed.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +37,11 @@ __all__ = [
 ]
 
 FILE_FACTS = "tflite.json"
-"""The archive's entry on this very file: precision, inputs, outputs, its bytes and their sha256."""
+"""The archive's entry about this file: precision, inputs, outputs, size and sha256."""
 
 LICENCE_FILE = "LICENSE"
-"""The archive's entry with the licence under which far_keras itself is given."""
+"""The archive's entry with the licence of far_keras."""
 
-_IDENTIFIER = b"TFL3"
 _ZIP_ENTRY, _ZIP_END = b"PK\x03\x04", b"PK\x05\x06"
 _NO_DATE = (1980, 1, 1, 0, 0, 0)  # equal models give equal files
 
@@ -50,8 +53,8 @@ def with_metadata(
 
     Args:
         flatbuffer: A .tflite file without an archive.
-        description: What the model's inputs and outputs mean.
-        facts: JSON data on the file, such as its precision; length and sha256 are added.
+        description: The model's description.
+        facts: JSON data about the file, such as its precision; length and sha256 are added.
     """
     facts = {
         **facts,
@@ -72,24 +75,31 @@ def with_metadata(
 
 
 def read_metadata(path: str | Path) -> tuple[ModelDescription, dict[str, Any], bytes]:
-    """Reads a .tflite file of this package and checks that it is whole.
+    """Reads a .tflite file of this package and checks that it is complete.
 
     Args:
         path: The file.
 
     Returns:
-        What the model's inputs and outputs mean, the facts about the file, and the flatbuffer.
+        The model's description, the facts about the file, and the flatbuffer.
 
     Raises:
-        ModelError: There is no such file, or it is no .tflite, truncated, altered, or without
+        ModelError: The file does not exist, is no .tflite file, is truncated or altered, or lacks
             what `with_metadata` adds.
     """
     path = Path(path)
-    content = _read_bytes(path)
-    if content[4:8] != _IDENTIFIER:
+    try:
+        if path.is_dir():
+            raise ModelError(f"{path}: expected a .tflite file. Received: a folder")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{path}: cannot read the .tflite file: {error.strerror or error}. Check the path"
+        ) from error
+    if content[4:8] != IDENTIFIER:
         raise ModelError(
             f"{path}: expected a .tflite file. Received: {len(content):,} bytes of another kind "
-            f"(bytes 4 to 7 are {content[4:8]!r}, not {_IDENTIFIER!r})"
+            f"(bytes 4 to 7 are {content[4:8]!r}, not {IDENTIFIER!r})"
         )
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -118,25 +128,16 @@ def read_metadata(path: str | Path) -> tuple[ModelDescription, dict[str, Any], b
             f"{path}: the file was changed or damaged: the sha256 of the network is not that of "
             f"{FILE_FACTS}. Copy it again"
         )
+    if "hollow" in facts:  # 0.1.0
+        facts["weightless"] = facts.pop("hollow")
     return ModelDescription.from_json(text, f"{path}: {DESCRIPTION_FILE}"), facts, flatbuffer
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        if path.is_dir():
-            raise ModelError(f"{path}: expected a .tflite file. Received: a folder")
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{path}: cannot read the .tflite file: {error.strerror or error}. Check the path"
-        ) from error
 
 
 def _licence() -> str:
     """The package's licence, from the installed package or the checkout."""
-    beside = Path(__file__).parents[2] / LICENCE_FILE
-    if beside.is_file():
-        return beside.read_text(encoding="utf-8")
+    checkout = Path(__file__).parents[2] / LICENCE_FILE
+    if checkout.is_file():
+        return checkout.read_text(encoding="utf-8")
     for file in metadata.files("far_keras") or ():
         if file.name == LICENCE_FILE:
             return file.read_text(encoding="utf-8")
@@ -148,18 +149,18 @@ IDENTIFIER = b"TFL3"
 
 _KINDS = {number: name for name, number in vars(schema.BuiltinOperator).items()}
 _ALIGNMENT = 16  # of weights, as the format demands
-_ADDED_BY_UINT8 = 128  # int8 is uint8 with this much taken off
+_ADDED_BY_UINT8 = 128  # int8 is uint8 minus this
 
 
 def read_flatbuffer(content: bytes) -> Any:
     """The file's content as a tree of plain objects, a ``schema_py_generated.ModelT``.
 
-    Weights that the quantiser put behind the flatbuffer, where only new runtimes look for them,
-    are taken inside.
+    Weights that the quantizer put behind the flatbuffer, where only new runtimes read them, are
+    moved inside.
     """
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     for buffer in model.buffers:
-        if buffer.offset > 1:  # 0 and 1 mean that there is nothing
+        if buffer.offset > 1:  # 0 and 1 mean no data
             end = buffer.offset + buffer.size
             buffer.data = np.frombuffer(content[buffer.offset : end], np.uint8)
         buffer.offset = buffer.size = 0
@@ -167,10 +168,10 @@ def read_flatbuffer(content: bytes) -> Any:
 
 
 def write_flatbuffer(model: Any) -> bytes:
-    """The bytes of a model as `read_flatbuffer` gives it.
+    """The bytes of a model of `read_flatbuffer`.
 
-    Equal tables of quantisation parameters are stored once: without that, the zero points of an
-    EfficientNet-Lite0, all of them 0, take 350 kB.
+    The format's own writer neither aligns weights nor shares equal data; this one does both.
+    Without sharing, the zero points of a quantized EfficientNet-Lite0, all of them 0, take 350 kB.
     """
     builder = flatbuffers.Builder(1 << 20)
     vectors: dict[bytes, int] = {}
@@ -187,10 +188,10 @@ def write_flatbuffer(model: Any) -> bytes:
 
 
 def operations(content: bytes) -> Counter[str]:
-    """How many operations of each kind the file has, by the format's names.
+    """The number of operations of each kind in a file, by the format's names.
 
-    Operations that need more than the runtime itself are called ``"CUSTOM"``; those that run on
-    TensorFlow's own kernels ("Flex") are among them.
+    Operations that need more than the runtime are ``"CUSTOM"``, among them those that run on
+    TensorFlow's kernels ("Flex").
     """
     model = read_flatbuffer(content)
     return Counter(
@@ -199,17 +200,17 @@ def operations(content: bytes) -> Counter[str]:
 
 
 def kind_of(model: Any, operation: Any) -> str:
-    """The format's name for what an operation of `read_flatbuffer`'s tree does."""
+    """The format's name for the kind of an operation of `read_flatbuffer`'s tree."""
     code = model.operatorCodes[operation.opcodeIndex]
     # Old files have the number in one field, new ones in the other; the unused one is 0.
     return _KINDS[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
 def with_uint8_input(model: Any) -> Any:
-    """Lets an int8 model take uint8 pixels: an operation in front takes off 128.
+    """Lets an int8 model take uint8 pixels: an operation in front subtracts 128.
 
     Args:
-        model: As `read_flatbuffer` gives it, with one int8 input. It is changed.
+        model: Of `read_flatbuffer`, with one int8 input. It is changed.
     """
     graph = model.subgraphs[0]
     old = int(graph.inputs[0])
@@ -246,7 +247,7 @@ def with_uint8_input(model: Any) -> Any:
 
 
 class _Packer:
-    """Stands for an object's own method ``Pack``."""
+    """Replaces an object's method ``Pack``."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.function, self.arguments = function, arguments
@@ -301,5 +302,5 @@ def _text(name: Any) -> str:
 
 
 def _short(name: str) -> str:
-    """Of the names of all operations that were joined, the last two words of the first."""
+    """The last two words of the first of the names that the converter joined."""
     return "/".join(name.split(";")[0].split("/")[-2:])

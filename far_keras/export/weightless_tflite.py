@@ -1,9 +1,9 @@
-"""A model folder's own .tflite file, hollow: the network without the weights that lie beside it.
+"""A model folder's network as a .tflite file without the weights, which it reads from the folder.
 
-With it the folder is run by LiteRT, a small library, instead of Keras: TensorFlow need not be
-imported, the network neither built nor traced. A whole .tflite file would double the folder's size.
-This one says instead, for each large constant, which array of ``model.weights.h5`` it is, in which
-order of axes, and by which batch normalisation its channels are multiplied.
+With it LiteRT runs the folder: TensorFlow is not imported, and the network is neither built nor
+traced. A complete .tflite file would double the folder's size. This one states, for each large
+constant, which array of ``model.weights.h5`` it is, in which order of axes, and by which batch
+normalization its channels are multiplied.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from far_keras.export.tflite_file import (
     with_metadata,
     write_flatbuffer,
 )
-from far_keras.files import atomic_path
+from far_keras.files import write_atomically
 from far_keras.models import storage
 
 __all__ = ["load_weightless_tflite", "write_weightless_tflite"]
 
 FORMAT = 1
-"""Raised whenever a hollow file of before would no longer answer as Keras does."""
+"""Increased whenever an older file would no longer predict as Keras does."""
 
-# All that answers depend on: a folder of which one was changed is left to Keras.
-_ANSWER_FILES = (
+# All that predictions depend on: where one of them was changed, Keras runs the folder.
+_FILES = (
     storage.CONFIG,
     storage.WEIGHTS,
     storage.SCHEMA,
@@ -55,10 +55,10 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 
 def write_weightless_tflite(folder: str | Path) -> Path:
-    """Adds the hollow .tflite file to a model's folder.
+    """Adds the weightless .tflite file to a model's folder.
 
-    The larger constants of the packaged model are all arrays of its weights. Of networks with a
-    global feature, some that are made of several arrays stay in the file.
+    All larger constants of the packaged model are arrays of its weights. In networks with a global
+    feature some are made of several arrays and stay in the file.
 
     Args:
         folder: What `far_keras.models.storage.save_model` wrote.
@@ -67,64 +67,67 @@ def write_weightless_tflite(folder: str | Path) -> Path:
         The file, ``network.tflite``.
 
     Raises:
-        ModelError: The folder holds no model, none that can be a .tflite file, or one that was
-            replaced meanwhile.
+        ModelError: The folder holds no model, one that cannot be a .tflite file, or one that was
+            replaced in the meantime.
         OSError: The folder cannot be written.
     """
+    from far_keras.extras import require
+
+    require("export", "exporting")
     from far_keras.export.tflite import convert
 
     folder = Path(folder)
     path = folder / storage.WEIGHTLESS
     content = _read(folder)
     loaded = storage.load_in_float32(folder)
-    description = describe(loaded, folder.resolve().name)  # refuses what is no recogniser
+    description = describe(loaded, folder.resolve().name)  # refuses mask networks
     whole = convert(loaded)
     model = read_flatbuffer(whole)
     arrays = _arrays(content)
-    constants = _hollow_out(model, arrays, _epsilons(loaded))
+    constants = _take_constants(model, arrays, _epsilons(loaded))
     flatbuffer = write_flatbuffer(model)
     digests = _digests(content)
     facts: dict[str, Any] = {
         "precision": "float32",
         "far_keras": far_keras.__version__,
-        "hollow": {"format": FORMAT, "constants": constants, "files": digests},
+        "weightless": {"format": FORMAT, "constants": constants, "files": digests},
     }
-    pictures = np.random.default_rng(0).integers(
+    images = np.random.default_rng(0).integers(
         0, 256, (4, loaded.image_size, loaded.image_size, 3), np.uint8
     )
     expected, given = (
-        TFLiteModel.of_flatbuffer(path, description, facts, runnable)(pictures)
+        TFLiteModel.of_flatbuffer(path, description, facts, runnable)(images)
         for runnable in (whole, _filled(flatbuffer, constants, arrays))
     )
     if any(np.abs(given[name] - expected[name]).max() > 1e-4 for name in expected):
-        raise ModelError(f"{folder}: the network without its weights would answer differently")
+        raise ModelError(f"{folder}: the network without its weights would predict differently")
     if _digests(_read(folder)) != digests:
         raise ModelError(f"{folder}: the model was replaced while {path.name} was made; repeat")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(with_metadata(flatbuffer, description, facts))
+    write_atomically(path, with_metadata(flatbuffer, description, facts))
     return path
 
 
 def load_weightless_tflite(folder: str | Path) -> TFLiteModel | None:
-    """A model's folder, ready to answer without TensorFlow.
+    """Loads a model's folder for LiteRT, without TensorFlow.
 
     Returns:
-        None if the folder has no hollow file, one of another format, or one that was made before
-        the folder's network, weights, schema, thresholds, calibration or provenance were changed.
+        None if the folder has no weightless file, one of another format, or one that was made
+        before the folder's network, weights, schema, thresholds, calibration or provenance were
+        changed.
 
     Raises:
-        ModelError: The hollow file is damaged.
+        ModelError: The weightless file is damaged.
     """
     folder = Path(folder)
     path = folder / storage.WEIGHTLESS
     if not path.is_file():
         return None
     description, facts, flatbuffer = read_metadata(path)
-    hollow = facts.get("hollow", {})
+    weightless = facts.get("weightless", {})
     content = _read(folder)
-    if hollow.get("format") != FORMAT or hollow["files"] != _digests(content):
+    if weightless.get("format") != FORMAT or weightless["files"] != _digests(content):
         return None
-    filled = _filled(flatbuffer, hollow["constants"], _arrays(content))
+    filled = _filled(flatbuffer, weightless["constants"], _arrays(content))
     description = replace(description, name=folder.resolve().name)
     return TFLiteModel.of_flatbuffer(path, description, facts, filled)
 
@@ -138,11 +141,8 @@ def _filled(flatbuffer: bytes, constants: list[dict[str, Any]], arrays: Arrays) 
     return write_flatbuffer(model)
 
 
-def _hollow_out(model: Any, arrays: Arrays, epsilons: list[float]) -> list[dict[str, Any]]:
-    """Takes out every large constant that the arrays give, and says how they do.
-
-    A constant that nothing gives stays.
-    """
+def _take_constants(model: Any, arrays: Arrays, epsilons: list[float]) -> list[dict[str, Any]]:
+    """Removes every large constant that the arrays give, and describes how; the others stay."""
     constants = []
     for tensor in model.subgraphs[0].tensors:
         buffer = model.buffers[tensor.buffer]
@@ -162,10 +162,7 @@ def _hollow_out(model: Any, arrays: Arrays, epsilons: list[float]) -> list[dict[
 def _candidates(
     shape: tuple[int, ...], arrays: Arrays, epsilons: list[float]
 ) -> Iterator[dict[str, Any]]:
-    """All that may give a constant of this shape.
-
-    Of a dense layer of several groups each group is a constant.
-    """
+    """All that may give a constant of this shape; of a grouped dense layer, each group is one."""
     normalisations: list[dict[str, Any] | None] = [None]
     normalisations += [
         {"layer": layer, "epsilon": epsilon}
@@ -188,7 +185,7 @@ def _candidates(
 
 
 def _orders(shape: tuple[int, ...], wanted: tuple[int, ...]) -> list[list[int]]:
-    """In which orders of its axes an array can be reshaped to `wanted`, moving no value."""
+    """The orders of an array's axes that reshape it to `wanted` without moving values."""
 
     def long(sides: tuple[int, ...]) -> list[int]:
         return [int(side) for side in sides if side != 1]
@@ -203,7 +200,7 @@ def _orders(shape: tuple[int, ...], wanted: tuple[int, ...]) -> list[list[int]]:
 
 
 def _constant(constant: Mapping[str, Any], arrays: Arrays) -> NDArray[np.float32]:
-    """The values of a constant."""
+    """The values of a constant, by its description."""
     array = arrays[constant["array"]]
     if constant["part"] is not None:
         array = array[constant["part"]]
@@ -218,12 +215,12 @@ def _constant(constant: Mapping[str, Any], arrays: Arrays) -> NDArray[np.float32
 
 
 def _channel_axis(shape: tuple[int, ...]) -> int:
-    """Of output channels: the first of a convolution's kernel, the last of a depthwise one's."""
+    """The axis of output channels: a convolution kernel's first, a depthwise kernel's last."""
     return -1 if shape[0] == 1 else 0
 
 
 def _normalisations(arrays: Arrays, channels: int) -> list[str]:
-    """The batch normalisations of so many channels."""
+    """The batch normalizations of this number of channels."""
     return [
         layer
         for layer in (name.removesuffix(_VARIANCE) for name in arrays if name.endswith(_VARIANCE))
@@ -232,7 +229,7 @@ def _normalisations(arrays: Arrays, channels: int) -> list[str]:
 
 
 def _epsilons(loaded: storage.LoadedModel) -> list[float]:
-    """What the network's batch normalisations add to variances."""
+    """What the network's batch normalizations add to variances."""
     layers = loaded.model._flatten_layers()
     return sorted({float(x.epsilon) for x in layers if hasattr(x, "moving_variance")})
 
@@ -253,8 +250,8 @@ def _arrays(content: Mapping[str, bytes | None]) -> Arrays:
 
 
 def _read(folder: Path) -> dict[str, bytes | None]:
-    """By name, the files that answers depend on; None for one that is missing."""
-    paths = {name: folder / name for name in _ANSWER_FILES}
+    """By name, the files that predictions depend on; None for one that is missing."""
+    paths = {name: folder / name for name in _FILES}
     return {name: path.read_bytes() if path.is_file() else None for name, path in paths.items()}
 
 

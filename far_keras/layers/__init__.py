@@ -1,5 +1,10 @@
 """The layers of mask-guided networks. All are registered with Keras and take channels last."""
 
+# ruff: noqa: E402
+from far_keras.extras import require_modules
+
+require_modules("train", "a Keras network", ("tensorflow", "keras"))
+
 from far_keras.layers.area_resize import AreaResize
 from far_keras.layers.batch_normalization import BatchNormalization
 from far_keras.layers.group_global_fusion import GroupGlobalFusion

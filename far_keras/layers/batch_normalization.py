@@ -1,9 +1,8 @@
-"""Batch normalisation in one operation instead of ten, for faster training.
+"""Batch normalization with TensorFlow's fused kernel, for faster training.
 
-Keras 3 computes the statistics of a batch and the normalised values by separate elementwise
-operations, each of which reads and writes the whole feature map, and so does their gradient.
-TensorFlow has one kernel for all of it. On a CPU a training step of EfficientNet-Lite0 takes a
-quarter less time with it; `benchmarks/model_cost.py` prints the ratio.
+Keras 3 computes a batch's statistics and the normalized values by separate elementwise operations,
+each of which reads and writes the whole feature map. With the fused kernel a training step of
+EfficientNet-Lite0 takes a quarter less time on a CPU; `benchmarks/model_cost.py` prints the ratio.
 """
 
 from __future__ import annotations
@@ -20,10 +19,9 @@ __all__ = ["BatchNormalization", "fuse"]
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` that trains with TensorFlow's fused kernel.
 
-    It has the same arguments, weights and results, and its name too, by which files of weights
-    find their layers. Where the kernel does not apply (other than
-    4-D inputs, channels not last, a mask, `renorm`, statistics over replicas, no scale or centre)
-    it is Keras' own.
+    It has the same arguments, weights, results and name, by which weight files find their layers.
+    Where the kernel does not apply (other than 4-D inputs, channels not last, a mask, `renorm`,
+    statistics over replicas, no scale or centre) Keras' own code runs.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -57,6 +55,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 def fuse(layer: keras.layers.BatchNormalization) -> None:
-    """Makes a batch normalisation that stands in a network already a fused one, in place."""
+    """Turns a batch normalization of an existing network into a fused one, in place."""
     if type(layer) is keras.layers.BatchNormalization:
         layer.__class__ = BatchNormalization

@@ -14,15 +14,15 @@ _MODES = ("average", "product")
 
 @keras.saving.register_keras_serializable(package="far_keras")
 class GroupPooling(keras.layers.Layer):
-    """One feature vector a group: the feature map pooled under the group's mask.
+    """One feature vector per group: the feature map pooled under the group's mask.
 
     The paper (arXiv 2601.01408) multiplies each group's mask onto the features, ``G = P * F``,
-    and does not say how the product is pooled. Both ways here are one matrix product,
+    and does not define how the product is pooled. Both modes are one matrix product,
     ``[HW, G]^T [HW, C]``, so no feature map is copied per group.
 
     - ``"average"`` (our default): ``sum(P F) / (sum(P) + epsilon)``. A small region counts as much
       as a large one.
-    - ``"product"``: ``mean(P F)`` over all positions. The value also tells the region's size.
+    - ``"product"``: ``mean(P F)`` over all positions. The value depends on the region's size too.
 
     Args:
         mode: ``"average"`` or ``"product"``.

@@ -51,7 +51,7 @@ class GroupedHead(keras.layers.Layer):
                 f"{groups} groups. Received: input shape {tuple(input_shape)}"
             )
         attributes = len(self.group_of)
-        # One output per kernel, hence Glorot's fans are (D, 1) for each attribute.
+        # One output per kernel: Glorot's fans are (D, 1) for each attribute.
         limit = float(np.sqrt(6.0 / (channels + 1)))
         self.kernel = self.add_weight(
             name="kernel",

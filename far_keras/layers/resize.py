@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,19 +12,12 @@ from keras import ops
 __all__ = ["Resize"]
 
 
-def _interpolation(out_size: int, in_size: int) -> np.ndarray:
-    """(out_size, in_size): the weight of input row k in output row i; rows sum to 1."""
-    centre = (np.arange(out_size) + 0.5) * in_size / out_size - 0.5
-    distance = np.abs(np.clip(centre, 0, in_size - 1)[:, None] - np.arange(in_size)[None, :])
-    return np.clip(1 - distance, 0, None).astype("float32")
-
-
 @keras.saving.register_keras_serializable(package="far_keras")
 class Resize(keras.layers.Layer):
     """Resizes feature maps bilinearly, with pixel centres aligned (TensorFlow's convention).
 
     For enlarging; to make masks smaller use `AreaResize`, which does not skip pixels.
-    ``keras.layers.Resizing`` is no substitute: behind it, batch normalisation and dropout run in
+    ``keras.layers.Resizing`` is no substitute: behind it, batch normalization and dropout run in
     training mode when the model is exported.
 
     Args:
@@ -45,17 +39,22 @@ class Resize(keras.layers.Layer):
         self.width = width
 
     def call(self, x: Any) -> Any:
-        if tuple(x.shape[1:3]) == (self.height, self.width):
-            return x
         h, w = x.shape[1:3]
         if (2 * h, 2 * w) == (self.height, self.width):
             return ops.image.resize(
                 x, (self.height, self.width), interpolation="bilinear", data_format="channels_last"
             )
         # TensorFlow 2.21's own resizing, compiled by XLA, is wrong for some sizes, such as from 5
-        # to 9 or from 6 to 18. Hence two products with constant matrices, as in AreaResize.
-        rows = ops.cast(_interpolation(self.height, h), x.dtype)
-        columns = ops.cast(_interpolation(self.width, w), x.dtype)
+        # to 9 or from 6 to 18.
+        return self._resample(x, _interpolation)
+
+    def _resample(self, x: Any, weights: Callable[[int, int], np.ndarray]) -> Any:
+        """Resizes by two products with the constant matrices ``weights(source, target)``."""
+        h, w = x.shape[1:3]
+        if (h, w) == (self.height, self.width):
+            return x
+        rows = ops.cast(weights(h, self.height), x.dtype)
+        columns = ops.cast(weights(w, self.width), x.dtype)
         x = ops.tensordot(x, rows, axes=[[1], [1]])  # (B, w, C, height)
         x = ops.tensordot(x, columns, axes=[[1], [1]])  # (B, C, height, width)
         return ops.transpose(x, (0, 2, 3, 1))
@@ -65,3 +64,10 @@ class Resize(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "height": self.height, "width": self.width}
+
+
+def _interpolation(source: int, target: int) -> np.ndarray:
+    """(target, source): the weight of input row k in output row i; rows sum to 1."""
+    centre = (np.arange(target) + 0.5) * source / target - 0.5
+    distance = np.abs(np.clip(centre, 0, source - 1)[:, None] - np.arange(source)[None, :])
+    return np.clip(1 - distance, 0, None).astype("float32")

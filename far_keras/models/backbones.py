@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from far_keras.assets import EFFICIENTNET_LITE0_IMAGENET, find_asset
 from far_keras.errors import AssetError, ModelError
 from far_keras.layers import Rescale
 from far_keras.layers.batch_normalization import fuse
@@ -19,7 +20,6 @@ from far_keras.models.torch_weights import read_state_dict
 __all__ = [
     "BACKBONES",
     "build_backbone",
-    "imagenet_classifier",
     "load_imagenet_weights",
     "pyramid",
 ]
@@ -192,7 +192,7 @@ def pyramid(network: keras.Model, levels: Sequence[str]) -> dict[str, keras.Kera
 
 
 def _try(extractor: keras.Model, pixels: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
-    """The features of `pixels`, after a run on a black image: shapes alone do not tell.
+    """The features of `pixels`, after a run on a black image: shapes alone are not enough.
 
     keras-cv's CSPDarkNet, built for any size, accepts 227 and fails when it is used.
     """
@@ -219,7 +219,7 @@ def _rounded_levels(size: int) -> str:
 
 
 def _check_sizes(name: str, features: Mapping[str, keras.KerasTensor], image_size: int) -> None:
-    """Refuses levels that are not where their names say: Pn at stride 2^n, give or take a row."""
+    """Refuses levels whose stride is not that of their name, 2^n for Pn, plus or minus one row."""
     for level, feature in features.items():
         expected = image_size / 2 ** int(level[1:])
         if len(feature.shape) != 4 or any(
@@ -248,7 +248,7 @@ def load_imagenet_weights(backbone: keras.Model, path: str | Path | None = None)
         AssetError: The checkpoint cannot be found or read, or lacks a layer.
         ModelError: `backbone` is not an EfficientNetLite B0.
     """
-    path = _imagenet_checkpoint(path)
+    path = find_asset(EFFICIENTNET_LITE0_IMAGENET) if path is None else Path(path)
     weights = read_state_dict(path)
     layers = [
         layer
@@ -275,34 +275,6 @@ def load_imagenet_weights(backbone: keras.Model, path: str | Path | None = None)
                 f"does not have the shape of the checkpoint's {module!r}"
             )
         layer.set_weights(values)
-
-
-def imagenet_classifier(image_size: int = 224, path: str | Path | None = None) -> keras.Model:
-    """The whole ImageNet classifier, to check the weights by: pixels in, 1000 logits out.
-
-    Args:
-        image_size: Height and width of the input.
-        path: The ``.pth`` file; found through `far_keras.assets` if None.
-
-    Returns:
-        A model from images (B, image_size, image_size, 3) in [0, 255] to logits (B, 1000).
-    """
-    path = _imagenet_checkpoint(path)
-    extractor = build_backbone("efficientnetlite0", image_size, levels=("P5",))
-    load_imagenet_weights(extractor, path)
-    weights = read_state_dict(path)
-    head = keras.layers.Dense(1000, name="imagenet_logits")
-    logits = head(keras.layers.GlobalAveragePooling2D()(extractor.output["P5"]))
-    head.set_weights([weights["_fc.weight"].T, weights["_fc.bias"]])
-    return keras.Model(extractor.input, logits, name="efficientnetlite0_imagenet")
-
-
-def _imagenet_checkpoint(path: str | Path | None) -> Path:
-    if path is not None:
-        return Path(path)
-    from far_keras.assets import EFFICIENTNET_LITE0_IMAGENET, find_asset
-
-    return find_asset(EFFICIENTNET_LITE0_IMAGENET)
 
 
 def _imagenet_values(

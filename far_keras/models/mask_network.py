@@ -1,4 +1,4 @@
-"""Mask networks (AML): a light decoder on the backbone's features, a UNet, and each as a model."""
+"""Mask networks (AML): a light decoder on the backbone's features, or a UNet on the image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pyramid_levels(levels: Sequence[str], finest: str | None = None) -> list[str
 
     Args:
         levels: Levels in any order, such as ``"P3"``.
-        finest: Where to begin instead of the finest of `levels`.
+        finest: The first level; None for the finest of `levels`.
     """
     numbers = [int(level[1:]) for level in levels]
     first = min(numbers) if finest is None else int(finest[1:])
@@ -37,13 +37,13 @@ def pyramid_levels(levels: Sequence[str], finest: str | None = None) -> list[str
 def shared_mask_decoder(
     features: Sequence[keras.KerasTensor], groups: int, filters: int = 32
 ) -> keras.KerasTensor:
-    """A light decoder on the backbone's own features; the masks have its finest level's size.
+    """A light decoder on the backbone's features; the masks have the finest level's size.
 
     The paper (arXiv 2601.01408) predicts masks with a separate UNet (`unet`). This decoder shares
-    the backbone instead, and costs an eighth of it (`benchmarks/model_cost.py`): 1x1
-    convolutions bring each level to `filters` channels, and from the coarsest level on the sum is
-    enlarged and refined by a 3x3 convolution. Separable ones would halve the cost, but learned
-    worse masks in the same time.
+    the backbone, at an eighth of the UNet's cost (`benchmarks/model_cost.py`): 1x1 convolutions
+    reduce each level to `filters` channels, and from the coarsest level on the sum is enlarged and
+    refined by a 3x3 convolution. Separable convolutions would halve the cost, but gave worse masks
+    after the same training time.
 
     Args:
         features: Pyramid levels (B, h, w, C) from fine to coarse, such as P2 to P5.
@@ -63,7 +63,7 @@ def shared_mask_decoder(
             x = lateral
             continue
         x = Resize(*level.shape[1:3], name=f"mask_enlarge_{step}")(x)
-        # Both sides are normalised, or the coarse levels, which know the most, would be drowned.
+        # Both sides are normalized, or the fine levels would dominate.
         x = keras.layers.Add(name=f"mask_add_{step}")([x, lateral])
         x = keras.layers.Conv2D(
             filters, 3, padding="same", use_bias=False, name=f"mask_refine_{step}"
@@ -73,10 +73,10 @@ def shared_mask_decoder(
 
 
 def mask_head(x: keras.KerasTensor, groups: int) -> keras.KerasTensor:
-    """A binary head for each group: from features (B, h, w, C) to mask logits (B, h, w, G)."""
+    """One binary head per group: from features (B, h, w, C) to mask logits (B, h, w, G)."""
     logits = keras.layers.Conv2D(groups, 1, name="masks")(x)
-    # Adam moves a weight by the learning rate a step: without the factor, a training of a few
-    # hundred steps ends before the logits are large enough to say yes or no.
+    # Adam moves a weight by the learning rate per step: without the factor, a training of a few
+    # hundred steps ends before the logits are large enough for a decision.
     return Rescale(divisor=1 / _LOGIT_SCALE, name="mask_logits")(logits)
 
 
@@ -161,16 +161,15 @@ def segmentation(
     unet_channels: Sequence[int] = (16, 32, 64, 128, 256),
     name: str | None = None,
 ) -> keras.Model:
-    """Builds the network that tells where each group of attributes is, without any attributes.
+    """Builds the mask network of an `mgmtn` of the same arguments, without attributes.
 
-    It is what `mgmtn` of the same arguments predicts its masks with. Trained by itself it can
-    start a two-stage training.
+    A two-stage training can start from it.
 
     Args:
-        backbone: Of the shared decoder; the UNet needs none. See `mgmtn`.
-        schema: Its G groups; its attributes play no part.
+        backbone: For the shared decoder; the UNet needs none. See `mgmtn`.
+        schema: The G groups; the attributes are not used.
         image_size: Height and width of the input in pixels, at least 32.
-        levels: Of the shared decoder, which starts from the coarsest of them.
+        levels: For the shared decoder, which starts from the coarsest of them.
         mask_network: ``"shared"``, the backbone and a light decoder on its features, or
             ``"unet"``.
         mask_level: See `mgmtn`.

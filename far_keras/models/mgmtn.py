@@ -43,10 +43,10 @@ def mgmtn(
 ) -> keras.Model:
     """Builds a Mask-Guided Multi-Task Network (Gao et al., arXiv 2601.01408).
 
-    A mask network predicts where each group of attributes is in the image; the backbone's
-    features are pooled under each mask, fused with the global feature (G2FF), and answer the
-    group's attributes. The paper leaves open the fusion, the losses and the table of attributes:
-    what stands here is our choice.
+    A mask network predicts where each group of attributes is in the image; the backbone's features
+    are pooled under each mask and fused with the global feature (G2FF), from which the group's
+    attributes are predicted. The paper does not define the fusion, the losses and the table of
+    attributes: they are our choice.
 
     Args:
         backbone: A name in `far_keras.models.backbones.BACKBONES` or a keras-cv style backbone.
@@ -55,25 +55,25 @@ def mgmtn(
         levels: The pyramid levels whose features are pooled under the masks, fine to coarse.
         mask_network: ``"shared"``, a light decoder on the backbone's features, or ``"unet"``, the
             paper's separate network on the image, with masks of the image's size.
-        mask_level: Of the shared decoder: the pyramid level at whose size the masks are predicted;
-            P2 has stride 4.
-        mask_filters: Of the shared decoder: its channels.
-        unet_channels: Of the UNet: channels at each resolution, see `unet`.
-        masks: What the features are pooled under: ``"predicted"``; ``"ones"`` to see what the
-            masks are worth, where the mask network stays, but only its loss teaches it; or
-            ``"given"``, where there is no mask network and the masks are a second input: with the
-            true regions, an upper bound of what better masks could bring.
+        mask_level: For the shared decoder: the pyramid level whose size the masks have; P2 has
+            stride 4.
+        mask_filters: Channels of the shared decoder.
+        unet_channels: Channels of the UNet at each resolution, see `unet`.
+        masks: The masks that pool the features: ``"predicted"``; ``"ones"``, a baseline that keeps
+            the mask network and its loss but pools without it; or ``"given"``, without a mask
+            network and with the masks as a second input: with the true regions, an upper bound of
+            what better masks could bring.
         pooling: ``"average"`` or ``"product"``, see `GroupPooling`.
         fusion: ``"concat"``, ``"gated"`` or ``"sum"``, see `GroupGlobalFusion`.
         fusion_units: Length D of each group's fused feature.
-        group_path: Whether the groups' features take part. Without them the global feature answers
-            alone, as in `baseline`, beside the mask network.
-        global_path: Whether the global feature takes part. Without it each group answers from its
-            own features only, and there is no shortcut.
-        global_shortcut: Whether the global feature also answers every attribute by itself. Without
-            it the network falls behind a plain one on small data and on attributes of the whole
+        group_path: Whether to predict from the groups' features. Without them the global feature
+            predicts alone, as in `baseline`, next to the mask network.
+        global_path: Whether to use the global feature. Without it each group's attributes depend on
+            its own features only, and there is no shortcut.
+        global_shortcut: Whether the global feature also predicts every attribute by itself. Without
+            it the network is worse than `baseline` on small data and on attributes of the whole
             face.
-        dropout: Share of fused and of global features dropped in training.
+        dropout: Dropout rate of fused and of global features.
         name: The model's name; ``"mgmtn"`` if None.
 
     Returns:
@@ -84,23 +84,26 @@ def mgmtn(
         With given masks the inputs are ``{"image": as above, "masks": (B, h, w, G) in [0, 1]}``,
         of the size that `mask_network` would predict them in, and the output is "attributes" only.
 
-        An image with pixels that are not numbers gets answers that are not numbers. In training
-        they spoil the whole batch through the batch normalisation.
+        An image with NaN pixels gives NaN outputs. In training it spoils the whole batch through
+        the batch normalization.
 
     Raises:
-        ModelError: The backbone is unknown or cannot work (see `build_backbone`), the image is too
-            small, a choice such as `mask_network` or `fusion` is unknown, or both paths are left
-            out.
+        ModelError: The backbone is unknown or unsuitable (see `build_backbone`), the image is too
+            small, a choice such as `mask_network` or `fusion` is unknown, or both paths are off.
 
     Example:
         >>> model = mgmtn(image_size=128)
         >>> {key: value.shape for key, value in model(np.zeros((1, 128, 128, 3))).items()}
         {'attributes': (1, 40), 'masks': (1, 32, 32, 8)}
     """
-    _check_choice("mask_network", mask_network, ("shared", "unet"))
-    _check_choice("masks", masks, ("predicted", "ones", "given"))
-    _check_choice("fusion", fusion, ("concat", "gated", "sum"))  # also where there is none
-    _check_choice("pooling", pooling, ("average", "product"))
+    for argument, value, choices in (
+        ("mask_network", mask_network, ["shared", "unet"]),
+        ("masks", masks, ["predicted", "ones", "given"]),
+        ("fusion", fusion, ["concat", "gated", "sum"]),  # also without global path
+        ("pooling", pooling, ["average", "product"]),
+    ):
+        if value not in choices:
+            raise ModelError(f"{argument} must be one of {choices}. Received: {value!r}")
     if not (group_path or global_path):
         raise ModelError("expected group_path, global_path or both. Received: neither")
 
@@ -130,7 +133,7 @@ def mgmtn(
     elif masks == "ones":
         guides = keras.ops.ones_like(mask_logits)
 
-    # One vector a group and level, all groups at once; and one for the whole image.
+    # One vector per group and level, all groups at once; and one for the whole image.
     group_features, global_features = [], []
     for level in levels:
         features = pyramid[level]
@@ -140,8 +143,8 @@ def mgmtn(
         average = keras.layers.GlobalAveragePooling2D(name=f"global_pooling_{level}")
         global_features.append(average(features))  # (B, C_n)
 
-    # Two answers to every attribute, of its group and of the whole image, are added.
-    answers = []
+    # Two logits of every attribute, from its group and from the whole image, are added.
+    paths = []
     if group_path:
         group = keras.layers.Concatenate(name="group_features")(group_features)  # (B, G, sum C_n)
         if global_path:  # G2FF
@@ -153,19 +156,14 @@ def mgmtn(
         groups_by_attribute = [
             schema.groups.index(schema.group_of(attribute)) for attribute in schema.attributes
         ]
-        answers.append(GroupedHead(groups_by_attribute, name="group_logits")(fused))  # (B, A)
+        paths.append(GroupedHead(groups_by_attribute, name="group_logits")(fused))  # (B, A)
     if global_path and (global_shortcut or not group_path):
         last = keras.layers.Dropout(dropout, name="global_dropout")(global_features[-1])
-        answers.append(keras.layers.Dense(schema.num_attributes, name="global_logits")(last))
-    logits = answers[0]
-    if len(answers) == 2:
-        logits = keras.layers.Add(name="attribute_logits")(answers)  # (B, A)
+        paths.append(keras.layers.Dense(schema.num_attributes, name="global_logits")(last))
+    logits = paths[0]
+    if len(paths) == 2:
+        logits = keras.layers.Add(name="attribute_logits")(paths)  # (B, A)
     outputs = {"attributes": logits}
     if mask_logits is not None:
         outputs["masks"] = mask_logits
     return keras.Model(inputs if len(inputs) > 1 else image, outputs, name=name or "mgmtn")
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ModelError(f"{name} must be one of {list(choices)}. Received: {value!r}")

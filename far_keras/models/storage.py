@@ -1,4 +1,4 @@
-"""Saves, loads and runs models: folders, Keras files, and their inputs and outputs."""
+"""Saves, loads and runs models: model folders, Keras files, and a network's inputs and outputs."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LoadedModel",
     "compile_forward",
+    "current_provenance",
     "given_mask_size",
     "load_in_float32",
     "load_keras_file",
@@ -49,6 +50,10 @@ THRESHOLDS, PROVENANCE = "thresholds.json", "provenance.json"
 CALIBRATION = "calibration.json"
 WEIGHTLESS = "network.tflite"  # optional, see `far_keras.export.weightless_tflite`
 
+_MEMBER = "far_keras.schema.json"  # of a .keras archive
+_ATTRIBUTE = "far_keras_schema"  # of an HDF5 file
+_ENDINGS = (".keras", ".weights.h5")
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -56,9 +61,9 @@ class LoadedModel:
 
     Args:
         model: From images (B, S, S, 3) in [0, 255] to a dict of logits: ``"attributes"`` (B, A),
-            and ``"masks"`` (B, h, w, G) if the network has them; of the task "masks" these alone.
-            Of a network with given masks, the input is a dict, see `far_keras.models.mgmtn`.
-        schema: What the logits mean.
+            and ``"masks"`` (B, h, w, G) if the network has them; for the task "masks" these alone.
+            A network with given masks takes a dict, see `far_keras.models.mgmtn`.
+        schema: The attributes and groups of the logits.
         thresholds: By attribute: the calibrated probability in [0, 1] from which on it is a yes;
             empty for the task "masks".
         config: Which network it is.
@@ -78,6 +83,11 @@ class LoadedModel:
         """Height and width S of the model's input."""
         return self.model.inputs[0].shape[1]
 
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """Attributes whose training labels held one class or none: their output is noise."""
+        return tuple(self.provenance.get("untrained", ()))
+
     def probabilities(self, logits: ArrayLike) -> NDArray[np.float64]:
         """Calibrated probabilities (B, A) of the model's attribute logits (B, A)."""
         return self.calibration.probabilities(logits, self.schema.attributes)
@@ -95,25 +105,25 @@ def save_model(
     documents: Mapping[str, Any] | None = None,
     half: bool = False,
 ) -> Path:
-    """Writes a model as a folder that `load_model` reads. The folder appears whole or not at all.
+    """Writes a model as a folder that `load_model` reads; it appears complete or not at all.
 
     Args:
         model: What `build_model` made from `config` and `schema`, trained.
         folder: The folder to write; an earlier model in it is replaced.
         config: Which network it is.
-        schema: The attributes and groups that it answers.
-        thresholds: By attribute, calibrated probabilities in [0, 1]; 0.5 for those left out.
+        schema: Its attributes and groups.
+        thresholds: By attribute, calibrated probabilities in [0, 1]; the default is 0.5.
         calibration: How attribute logits become probabilities; None for the plain sigmoid.
         provenance: JSON data on how the model was made.
-        documents: Further JSON files to put beside it, by file name, such as ``history.json``.
+        documents: Further JSON files to write into the folder, by name, such as ``history.json``.
         half: Store the weights in float16, half the size.
 
     Returns:
         The folder.
 
     Raises:
-        ModelError: `folder` holds something else than a model, a threshold is no probability
-            of one of the schema's attributes, or a weight is beyond float16's range.
+        ModelError: `folder` exists and holds something else, a threshold is not a probability of
+            an attribute, or a weight cannot be stored in float16.
         OSError: The folder cannot be written.
     """
     folder = Path(folder)
@@ -132,26 +142,25 @@ def save_model(
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.tmp")
     temporary.mkdir()
     try:
-        write_weights(model, temporary / WEIGHTS, schema, half=half)
-        _write_json(temporary / SCHEMA, schema.to_dict())
-        _write_json(
-            temporary / THRESHOLDS,
-            {name: float(given.get(name, 0.5)) for name in _answered(config, schema)},
-        )
-        _write_json(temporary / CALIBRATION, (calibration or Calibration()).to_dict())
-        _write_json(temporary / PROVENANCE, dict(provenance or {}))
-        for name, document in (documents or {}).items():
-            _write_json(temporary / name, document)
-        _write_json(
-            temporary / CONFIG,
-            {
+        _write_weights(model, temporary / WEIGHTS, schema, half=half)
+        with (temporary / WEIGHTS).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        contents = {
+            SCHEMA: schema.to_dict(),
+            THRESHOLDS: {name: float(given.get(name, 0.5)) for name in _predicted(config, schema)},
+            CALIBRATION: (calibration or Calibration()).to_dict(),
+            PROVENANCE: dict(provenance or {}),
+            **(documents or {}),
+            CONFIG: {
                 "format": FORMAT,
                 "variant": config.variant,
                 "arguments": dict(config.written_out().arguments),
                 "task": config.task,
-                "weights_sha256": _sha256(temporary / WEIGHTS),
+                "weights_sha256": digest,
             },
-        )
+        }
+        for name, data in contents.items():
+            _write_json(temporary / name, data)
         _replace_folder(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -173,11 +182,11 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
 
     Args:
         folder: The model's folder.
-        schema: The schema that is wanted; None takes whatever the model has.
+        schema: The schema that is expected; None accepts any.
 
     Raises:
         ModelError: A file is missing, truncated or altered, the folder is of another format, or
-            the model answers another schema than the one wanted.
+            the model has another schema than the expected one.
     """
     folder = Path(folder)
     config, digest = _read_config(folder)
@@ -185,32 +194,29 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
         own_schema = AttributeSchema.from_dict(_read_json(folder / SCHEMA), str(folder / SCHEMA))
     except SchemaError as error:
         raise ModelError(f"{folder}: the model's description cannot be used: {error}") from error
-    if schema is not None and (difference := schema.difference(own_schema)):
-        raise ModelError(
-            f"{folder}: the model answers the schema {own_schema.name!r}, not {schema.name!r}: "
-            f"{difference}"
-        )
+    if schema is not None:
+        schema.check_equal(own_schema, str(folder), ModelError)
     thresholds = _read_json(folder / THRESHOLDS)
-    if missing := [name for name in _answered(config, own_schema) if name not in thresholds]:
+    if missing := [name for name in _predicted(config, own_schema) if name not in thresholds]:
         raise ModelError(f"{folder / THRESHOLDS}: the attributes {missing} have no threshold")
-    provenance = _read_json(folder / PROVENANCE)
-    calibration = Calibration()  # models of before had none
-    if (folder / CALIBRATION).exists():
-        calibration = Calibration.from_dict(
-            _read_json(folder / CALIBRATION), str(folder / CALIBRATION)
-        )
+    provenance = current_provenance(_read_json(folder / PROVENANCE))
+    calibration = Calibration()  # early models have no such file
+    path = folder / CALIBRATION
+    if path.exists():
+        calibration = Calibration.from_dict(_read_json(path), str(path))
 
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise ModelError(f"{weights}: the file is missing; copy the model's whole folder")
-    if _sha256(weights) != digest:
-        raise ModelError(
-            f"{weights}: the file is truncated or was changed: its sha256 is not that of "
-            f"{CONFIG}. Copy the model's folder again"
-        )
+    with weights.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            raise ModelError(
+                f"{weights}: the file is truncated or was changed: its sha256 is not that of "
+                f"{CONFIG}. Copy the model's folder again"
+            )
     model = build_model(config, own_schema)
     try:
-        read_weights(model, weights)
+        _read_weights(model, weights)
     except (ValueError, KeyError, OSError, UserWarning) as error:
         raise ModelError(
             f"{weights}: these are not the weights of the {config.variant!r} that {CONFIG} "
@@ -220,7 +226,7 @@ def load_model(folder: str | Path, schema: AttributeSchema | None = None) -> Loa
 
 
 def load_in_float32(model: str | Path | LoadedModel) -> LoadedModel:
-    """A model with layers that compute in float32, whatever policy it was built under or is set.
+    """A model whose layers compute in float32, whatever policy it was built under or is set.
 
     Args:
         model: A model's folder, or what `load_model` returned.
@@ -243,74 +249,88 @@ def load_in_float32(model: str | Path | LoadedModel) -> LoadedModel:
     return replace(loaded, model=precise)
 
 
-def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """All layers, those of nested models too."""
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _layers(layer)
-        else:
-            yield layer
+def current_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored provenance under the present names of its keys: 0.1.0 wrote ``untaught``."""
+    return {"untrained" if key == "untaught" else key: v for key, v in provenance.items()}
 
 
-def _read_config(folder: Path) -> tuple[ModelConfig, str | None]:
-    """The network, and the sha256 of its weights."""
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: expected the folder of a trained model; there is none")
-    data = _read_json(folder / CONFIG)
-    if data.get("format") != FORMAT:
+# A network's inputs and outputs.
+
+
+def given_mask_size(model: keras.Model) -> int | None:
+    """Height and width of the masks (B, h, h, G) that are an input, see `mgmtn`; None without."""
+    return next((tensor.shape[1] for tensor in model.inputs if tensor.name == "masks"), None)
+
+
+def mask_size(model: keras.Model) -> int | None:
+    """Height and width of the masks that a network predicts or is given; None without masks."""
+    return model.output["masks"].shape[1] if "masks" in model.output else given_mask_size(model)
+
+
+def require_recogniser(model: keras.Model, purpose: str) -> None:
+    """Refuses a network that does not predict attributes from an image alone.
+
+    Args:
+        model: The network.
+        purpose: What it is needed for, such as ``"recognition"``.
+
+    Raises:
+        ModelError: Masks are one of its inputs, or it predicts masks only.
+    """
+    if "attributes" not in model.output:
         raise ModelError(
-            f"{folder / CONFIG}: expected a model of format {FORMAT}. "
-            f"Received: format {data.get('format')!r}; use the version of far_keras that wrote it"
+            f"model: {purpose} needs a network that predicts attributes. Received: {model.name!r} "
+            "of task 'masks', a mask network alone, which `far-keras evaluate` measures and "
+            "`far-keras train --mask-mode two_stage --masks-from` starts from"
         )
-    try:
-        # Models of before had one task only.
-        config = ModelConfig(data["variant"], data["arguments"], data.get("task", "attributes"))
-    except (ModelError, KeyError) as error:
-        raise ModelError(f"{folder}: the model's description cannot be used: {error}") from error
-    return config, data.get("weights_sha256")
-
-
-def _answered(config: ModelConfig, schema: AttributeSchema) -> tuple[str, ...]:
-    return schema.attributes if config.task == "attributes" else ()
-
-
-def _write_json(path: Path, data: Any) -> None:
-    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if given_mask_size(model) is not None:
         raise ModelError(
-            f"{path}: the file is missing; expected the folder of a trained model"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(data, dict):
-        raise ModelError(f"{path}: expected a JSON object. Received: {type(data).__name__}")
-    return data
+            f"model: {purpose} needs a network that predicts from images alone. Received: "
+            f"{model.name!r} with mask_mode 'given', whose masks come from records: it is an upper "
+            "bound to measure with `far-keras evaluate`. Train with mask_mode joint or two_stage"
+        )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def compile_forward(
+    model: keras.Model,
+) -> Callable[[np.ndarray | Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Traces a model once for inference on batches of any size.
+
+    ``model.predict_on_batch`` retraces for new batch sizes, and warns when several models do.
+
+    Args:
+        model: From one image input (B, S, S, 3), or from a dict of inputs, to a dict of outputs.
+
+    Returns:
+        A function from images, (B, S, S, 3) in [0, 255] of any dtype, or from a dict like the
+        model's, to the outputs by name as float32 arrays.
+    """
+    import keras
+    import tensorflow as tf
+
+    # Without training=False, Keras may run dropout in a traced call.
+    run = tf.function(
+        lambda inputs: model(inputs, training=False),
+        input_signature=[
+            keras.tree.map_structure(
+                lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tf.float32), model.input
+            )
+        ],
+    ).get_concrete_function()
+
+    def forward(inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = run(
+            keras.tree.map_structure(
+                lambda array: tf.convert_to_tensor(np.asarray(array, np.float32)), inputs
+            )
+        )
+        return {name: value.numpy().astype(np.float32) for name, value in outputs.items()}
+
+    return forward
 
 
-def _replace_folder(new: Path, folder: Path) -> None:
-    """Puts `new` in the place of `folder`. A non-empty folder cannot be replaced in one step."""
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.old")
-        os.replace(folder, old)
-        os.replace(new, folder)
-        shutil.rmtree(old)
-    else:
-        os.replace(new, folder)
-
-
-_MEMBER = "far_keras.schema.json"  # of a .keras archive
-_ATTRIBUTE = "far_keras_schema"  # of an HDF5 file
-_ENDINGS = (".keras", ".weights.h5")
+# Keras' own files with the schema inside. Keras reads them too, but compares shapes at most: it
+# would load weights for as many other attributes without an error.
 
 
 def save_keras_file(model: keras.Model, path: str | Path, schema: AttributeSchema) -> Path:
@@ -321,20 +341,13 @@ def save_keras_file(model: keras.Model, path: str | Path, schema: AttributeSchem
     Args:
         model: A network of `far_keras.models`.
         path: Ends in ``.keras``.
-        schema: What it answers.
+        schema: Its attributes and groups.
     """
     path = _checked(path, ".keras")
-    text = json.dumps(schema.to_dict())
-    with atomic_path(path) as temporary:
-        # Keras wants its own ending, which a temporary name lacks.
-        whole = temporary.with_name(temporary.name + ".keras")
-        try:
-            model.save(whole)
-            with zipfile.ZipFile(whole, "a") as archive:
-                archive.writestr(_MEMBER, text)
-            whole.replace(temporary)
-        finally:
-            whole.unlink(missing_ok=True)
+    with atomic_path(path) as temporary:  # keeps the ending, which Keras demands
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(_MEMBER, json.dumps(schema.to_dict()))
     return path
 
 
@@ -343,18 +356,20 @@ def load_keras_file(path: str | Path, schema: AttributeSchema | None = None) -> 
 
     Args:
         path: What `save_keras_file` wrote.
-        schema: The schema that is wanted; None takes whatever the file has.
+        schema: The schema that is expected; None accepts any.
 
     Raises:
-        ModelError: The file is missing, damaged or without a schema, or answers another one.
+        ModelError: The file is missing, damaged, without a schema or of another one.
     """
     import keras
 
     import far_keras.layers
-    import far_keras.models.backbones  # noqa: F401
+    import far_keras.models.backbones  # noqa: F401  registers the backbones
 
     path = _checked(path, ".keras")
-    _compare(path, schema)
+    own_schema = read_schema(path)
+    if schema is not None:
+        schema.check_equal(own_schema, str(path), ModelError)
     try:
         return keras.models.load_model(path)
     except Exception as error:  # Keras raises almost anything on what it cannot build
@@ -368,31 +383,31 @@ def save_weights_file(model: keras.Model, path: str | Path, schema: AttributeSch
     """
     path = _checked(path, ".weights.h5")
     with atomic_path(path) as temporary:
-        whole = temporary.with_name(temporary.name + ".weights.h5")
+        renamed = temporary.with_name(temporary.name + ".weights.h5")  # Keras demands the ending
         try:
-            write_weights(model, whole, schema)
-            whole.replace(temporary)
+            _write_weights(model, renamed, schema)
+            renamed.replace(temporary)
         finally:
-            whole.unlink(missing_ok=True)
+            renamed.unlink(missing_ok=True)
     return path
 
 
 def load_weights_file(model: keras.Model, path: str | Path, schema: AttributeSchema) -> None:
-    """Reads weights into a network that was built alike.
+    """Reads weights into a network of the same architecture.
 
     Args:
         model: The network.
         path: What `save_weights_file` wrote, or the ``model.weights.h5`` of a model's folder.
-        schema: What the network answers.
+        schema: The network's attributes and groups.
 
     Raises:
         ModelError: The file is missing, damaged, without a schema, of another schema, or of
             another network.
     """
     path = _checked(path, ".weights.h5")
-    _compare(path, schema)
+    schema.check_equal(read_schema(path), str(path), ModelError)
     try:
-        read_weights(model, path)
+        _read_weights(model, path)
     except (ValueError, KeyError, OSError, UserWarning) as error:
         raise ModelError(
             f"{path}: these are not the weights of a network like {model.name!r}: {error!s:.300}"
@@ -403,19 +418,28 @@ def read_schema(path: str | Path) -> AttributeSchema:
     """The schema inside a ``.keras`` or ``.weights.h5`` file.
 
     Raises:
-        ModelError: The file is missing, damaged, or Keras alone wrote it.
+        ModelError: The file is missing, damaged, or was written by Keras alone.
     """
+    import h5py
+
     path = _checked(path, *_ENDINGS)
     if not path.is_file():
         raise ModelError(f"{path}: expected a {' or '.join(_ENDINGS)} file; there is none")
+    text: Any = None
     try:
-        text = _read_member(path) if path.name.endswith(".keras") else _read_attribute(path)
+        if path.name.endswith(".keras"):
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read(_MEMBER) if _MEMBER in archive.namelist() else None
+        else:
+            with h5py.File(path, "r") as file:
+                text = file.attrs.get(_ATTRIBUTE)
     except (OSError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path}: the file is truncated or damaged: {error}") from error
     if text is None:
         raise ModelError(
             f"{path}: expected a file with the schema of its attributes. Received: one that Keras "
-            "alone wrote; write it with far_keras.models.storage"
+            "alone wrote; write it with save_keras_file or save_weights_file of "
+            "far_keras.models.storage"
         )
     try:
         return AttributeSchema.from_dict(json.loads(text), str(path))
@@ -423,25 +447,17 @@ def read_schema(path: str | Path) -> AttributeSchema:
         raise ModelError(f"{path}: the schema inside cannot be used: {error}") from error
 
 
-def write_weights(
+def _write_weights(
     model: keras.Model, path: Path, schema: AttributeSchema, *, half: bool = False
 ) -> None:
-    """Writes weights and schema to a file ``….weights.h5`` in place.
+    """Writes weights and schema to a file ``….weights.h5``, not atomically.
 
-    Args:
-        model: The network.
-        path: Ends in ``.weights.h5``.
-        schema: What the network answers.
-        half: Round the weights to float16, which halves the file. They are float32 again once
-            they are read.
-
-    Raises:
-        ModelError: `half`, and a weight is beyond float16's range of 65504.
+    With `half`, the file holds float16, from which Keras makes float32 when it reads them.
     """
     import h5py
     import keras
 
-    # A model that was compiled would put its optimiser's state, twice its size, into the file.
+    # A compiled model would write its optimiser's state, twice its size, too.
     keras.Model(model.input, model.output).save_weights(path)
     if half:
         _round_to_half(path)
@@ -449,7 +465,7 @@ def write_weights(
         file.attrs[_ATTRIBUTE] = json.dumps(schema.to_dict())
 
 
-def read_weights(model: keras.Model, path: Path) -> None:
+def _read_weights(model: keras.Model, path: Path) -> None:
     """Reads weights; a layer that the file lacks is an error."""
     with warnings.catch_warnings():
         # Keras only warns of layers that the file lacks, and leaves them at random.
@@ -458,7 +474,7 @@ def read_weights(model: keras.Model, path: Path) -> None:
 
 
 def _round_to_half(path: Path) -> None:
-    """Writes an HDF5 file anew, with float16 for float32: HDF5 does not give up space."""
+    """Rewrites an HDF5 file with float16 for float32: a new file, since HDF5 never shrinks one."""
     import h5py
 
     rounded = path.with_name(path.name + ".half")
@@ -488,27 +504,6 @@ def _round_to_half(path: Path) -> None:
         rounded.unlink(missing_ok=True)
 
 
-def _read_member(path: Path) -> str | None:
-    with zipfile.ZipFile(path) as archive:
-        return archive.read(_MEMBER).decode() if _MEMBER in archive.namelist() else None
-
-
-def _read_attribute(path: Path) -> str | None:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        value: Any = file.attrs.get(_ATTRIBUTE)
-        return None if value is None else str(value)
-
-
-def _compare(path: Path, schema: AttributeSchema | None) -> None:
-    own = read_schema(path)
-    if schema is not None and (difference := schema.difference(own)):
-        raise ModelError(
-            f"{path}: the model answers the schema {own.name!r}, not {schema.name!r}: {difference}"
-        )
-
-
 def _checked(path: str | Path, *endings: str) -> Path:
     path = Path(path)
     if not path.name.endswith(endings):
@@ -516,73 +511,61 @@ def _checked(path: str | Path, *endings: str) -> Path:
     return path
 
 
-def given_mask_size(model: keras.Model) -> int | None:
-    """Height and width of the masks (B, h, h, G) that are an input, see `mgmtn`; None without."""
-    return next((tensor.shape[1] for tensor in model.inputs if tensor.name == "masks"), None)
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """All layers, those of nested models too."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+        else:
+            yield layer
 
 
-def mask_size(model: keras.Model) -> int | None:
-    """Height and width of the masks that a network predicts or is given; None without masks."""
-    return model.output["masks"].shape[1] if "masks" in model.output else given_mask_size(model)
-
-
-def require_recogniser(model: keras.Model, purpose: str) -> None:
-    """Refuses a network that does not answer attributes from an image alone.
-
-    Args:
-        model: The network.
-        purpose: What is to be done with it, such as ``"recognition"``.
-
-    Raises:
-        ModelError: Masks are one of its inputs, or it answers masks only.
-    """
-    if "attributes" not in model.output:
+def _read_config(folder: Path) -> tuple[ModelConfig, str | None]:
+    """The network, and the sha256 of its weights."""
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: expected the folder of a trained model; there is none")
+    data = _read_json(folder / CONFIG)
+    if data.get("format") != FORMAT:
         raise ModelError(
-            f"model: {purpose} needs a network that answers attributes. Received: {model.name!r} "
-            "of task 'masks', a mask network alone, which `far-keras evaluate` measures and "
-            "`far-keras train --mask-mode two_stage --masks-from` starts from"
+            f"{folder / CONFIG}: expected a model of format {FORMAT}. "
+            f"Received: format {data.get('format')!r}; use the version of far_keras that wrote it"
         )
-    if given_mask_size(model) is not None:
+    try:
+        # Early models have no task.
+        config = ModelConfig(data["variant"], data["arguments"], data.get("task", "attributes"))
+    except (ModelError, KeyError) as error:
+        raise ModelError(f"{folder}: the model's description cannot be used: {error}") from error
+    return config, data.get("weights_sha256")
+
+
+def _predicted(config: ModelConfig, schema: AttributeSchema) -> tuple[str, ...]:
+    return schema.attributes if config.task == "attributes" else ()
+
+
+def _write_json(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         raise ModelError(
-            f"model: {purpose} needs a network that answers from images alone. Received: "
-            f"{model.name!r} with mask_mode 'given', whose masks come from records: it is an upper "
-            "bound to measure with `far-keras evaluate`. Train with mask_mode joint or two_stage"
-        )
+            f"{path}: the file is missing; expected the folder of a trained model"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path}: expected a JSON object. Received: {type(data).__name__}")
+    return data
 
 
-def compile_forward(
-    model: keras.Model,
-) -> Callable[[np.ndarray | Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    """Traces the model once, for inference.
-
-    ``model.predict_on_batch`` traces anew for new batch sizes, and warns when several models do.
-
-    Args:
-        model: From one image input (B, S, S, 3), or from a dict of inputs, to a dict of outputs.
-
-    Returns:
-        A function from images, (B, S, S, 3) in [0, 255] of any dtype, or from a dict like the
-        model's, to the outputs by name as float32 arrays.
-    """
-    import keras
-    import tensorflow as tf
-
-    # training=False must be said: without it Keras may run dropout in a traced call.
-    run = tf.function(
-        lambda inputs: model(inputs, training=False),
-        input_signature=[
-            keras.tree.map_structure(
-                lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tf.float32), model.input
-            )
-        ],
-    ).get_concrete_function()
-
-    def forward(inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        outputs = run(
-            keras.tree.map_structure(
-                lambda array: tf.convert_to_tensor(np.asarray(array, np.float32)), inputs
-            )
-        )
-        return {name: value.numpy().astype(np.float32) for name, value in outputs.items()}
-
-    return forward
+def _replace_folder(new: Path, folder: Path) -> None:
+    """Puts `new` in the place of `folder`. A non-empty folder cannot be replaced in one step."""
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.old")
+        os.replace(folder, old)
+        os.replace(new, folder)
+        shutil.rmtree(old)
+    else:
+        os.replace(new, folder)

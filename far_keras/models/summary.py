@@ -72,7 +72,6 @@ class NetworkSummary:
         outputs: Likewise.
         parts: Those of `PARTS` that the network has.
         levels: From fine to coarse.
-        masks_from_image: Whether the mask network reads the image itself, as a UNet does.
     """
 
     name: str
@@ -80,7 +79,6 @@ class NetworkSummary:
     outputs: dict[str, tuple[int, ...]]
     parts: tuple[Part, ...]
     levels: tuple[Level, ...]
-    masks_from_image: bool = False
 
     @property
     def parameters(self) -> int:
@@ -144,11 +142,6 @@ def summarize(model: keras.Model) -> NetworkSummary:
         outputs={name: tuple(tensor.shape[1:]) for name, tensor in output.items()},
         parts=tuple(parts),
         levels=tuple(levels),
-        masks_from_image=any(
-            part_of.get(operation) == "mask network"
-            and any(tensor is model.inputs[0] for tensor in _inputs(operation))
-            for operation in model.operations
-        ),
     )
 
 

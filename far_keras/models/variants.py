@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import far_keras
 from far_keras.errors import ModelError
+from far_keras.extras import require_modules
 from far_keras.schema import CELEBA, AttributeSchema
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 TASKS = ("attributes", "masks")
-"""What a network answers: attributes (and masks, where it has them), or masks alone."""
+"""What a network predicts: attributes (and masks, where it has them), or masks alone."""
 
 
 class Variant(NamedTuple):
@@ -36,10 +37,10 @@ class Variant(NamedTuple):
     Args:
         network: ``"mgmtn"`` or ``"baseline"``.
         backbone: A name in `far_keras.models.backbones.BACKBONES`.
-        image_size: Height and width of the input in pixels, unless another is asked for.
-        mask_network: ``"shared"`` or ``"unet"``, unless the other is asked for; None for a network
-            without masks, or to leave it to `mgmtn`.
-        options: Further arguments of the network's function, unless others are asked for.
+        image_size: Default height and width of the input in pixels.
+        mask_network: Default, ``"shared"`` or ``"unet"``; None for a network without masks, or for
+            the default of `mgmtn`.
+        options: Further defaults of the network's function.
     """
 
     network: str
@@ -58,23 +59,23 @@ class Variant(NamedTuple):
 
     @property
     def has_imagenet_weights(self) -> bool:
-        """Whether `far_keras.models.backbones` knows weights for the backbone."""
+        """Whether ImageNet weights exist, see `load_imagenet_weights`."""
         return self.backbone == "efficientnetlite0"
 
 
-# What keeps each group's answer to its own region: features that see little beyond it, and no
-# feature of the whole image. docs/ablation.md says what that is worth.
+# Limits each group to its own region: features that see little beyond it, and no feature of the
+# whole image. docs/ablation.md has the measured effect.
 _LOCAL: Mapping[str, Any] = MappingProxyType({"levels": ("P3", "P4"), "global_path": False})
 
 VARIANTS: dict[str, tuple] = {
     # The paper's, with its global feature: arXiv 2601.01408.
     "mgmtn_resnest50": Variant("mgmtn", "resnest50", 227, "unet"),
-    # The same arrangement on a backbone of keras-cv.
+    # The same on a backbone of keras-cv.
     "mgmtn_resnet50": Variant("mgmtn", "resnet50", 227, "unet"),
     # For laptops and phones.
     "mgmtn_efficientnetlite0": Variant("mgmtn", "efficientnetlite0", 128, "shared", _LOCAL),
     "mgmtn_mobilenetv3small": Variant("mgmtn", "mobilenetv3small", 128, "shared", _LOCAL),
-    # What each is compared with.
+    # Baselines.
     "baseline_resnest50": Variant("baseline", "resnest50", 227),
     "baseline_resnet50": Variant("baseline", "resnet50", 227),
     "baseline_efficientnetlite0": Variant("baseline", "efficientnetlite0", 128),
@@ -85,13 +86,13 @@ VARIANTS: dict[str, tuple] = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All that is needed to build a named network again, apart from its schema.
+    """Everything that is needed to build a named network again, except its schema.
 
     Args:
         variant: A name in `VARIANTS`.
-        arguments: Keyword arguments of the network's function beside backbone, schema and name:
-            ``image_size``, ``fusion`` and so on. What is left out is the variant's own
-            (`Variant.arguments`), or else the function's default.
+        arguments: Keyword arguments of the network's function other than backbone, schema and name:
+            ``image_size``, ``fusion`` and so on. The default is the variant's
+            (`Variant.arguments`), or else the function's.
         task: ``"attributes"``, or ``"masks"`` for the variant's mask network alone.
     """
 
@@ -118,29 +119,31 @@ class ModelConfig:
 
     @property
     def all_arguments(self) -> dict[str, Any]:
-        """The variant's own arguments, overridden by those given."""
+        """The variant's arguments, overridden by those given."""
         return {**self.definition.arguments, **self.arguments}
 
     def written_out(self) -> ModelConfig:
-        """The same network with every argument given: later changes of defaults leave it alone."""
+        """The same network with every argument explicit, so that new defaults do not change it."""
         parameters = _parameters(self)
         arguments = {name: parameter.default for name, parameter in parameters.items()}
         return ModelConfig(self.variant, {**arguments, **_taken(self, parameters)}, self.task)
 
 
 def build_model(config: ModelConfig, schema: AttributeSchema = CELEBA) -> keras.Model:
-    """Builds a named network with fresh weights.
+    """Builds a named network with random weights.
 
     Args:
         config: Which network, and its arguments.
-        schema: The attributes and groups that it answers.
+        schema: The attributes and groups that it predicts.
 
     Returns:
         The model, named like the variant.
 
     Raises:
         ModelError: The network does not take one of the arguments, or refuses its value.
+        MissingExtraError: Keras is not installed.
     """
+    require_modules("train", "a Keras network", ("tensorflow", "keras", "keras_cv"))
     builder = _builder(config)
     backbone = config.definition.backbone
     allowed = set(_parameters(config))
@@ -158,7 +161,7 @@ def build_model(config: ModelConfig, schema: AttributeSchema = CELEBA) -> keras.
 
 
 def _taken(config: ModelConfig, allowed: Collection[str]) -> dict[str, Any]:
-    """All arguments, less those of the variant's own that a mask network alone does not have."""
+    """All arguments, without the variant's that a mask network alone does not have."""
     return {
         name: value
         for name, value in config.all_arguments.items()
@@ -177,7 +180,7 @@ def _parameters(config: ModelConfig) -> dict[str, inspect.Parameter]:
 
 
 def _builder(config: ModelConfig) -> Callable[..., keras.Model]:
-    # Imported here, so that the names are known without loading Keras.
+    # Imported here, so that the names are available without Keras.
     if config.task == "masks":
         from far_keras.models.mask_network import segmentation
 
@@ -192,14 +195,14 @@ def _builder(config: ModelConfig) -> Callable[..., keras.Model]:
 
 
 PRETRAINED = "mgmtn_efficientnetlite0"
-"""The model that answers where none is named."""
+"""The default model."""
 
 
 def pretrained_folder(name: str = PRETRAINED) -> Path:
     """The folder of a model that comes with the package, for `load_model`.
 
     Args:
-        name: Which one; its ``MODEL_CARD.md`` says how it was made, and how good it is.
+        name: Which one; its ``MODEL_CARD.md`` describes its training and its quality.
 
     Raises:
         ModelError: No model of this name comes with the package.

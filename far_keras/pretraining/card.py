@@ -74,7 +74,7 @@ def model_card(
     parts += [
         "## What it is bad at",
         f"Weakest on rendered faces: {', '.join(_weakest(synthetic, name))}.",
-        _untaught(facts),
+        _untrained(facts),
         "![Rendered test images that it is surest and wrong about](mistakes.jpg)",
         *_unlike(stand_ins),
         "## What it is for, and what not",
@@ -216,8 +216,8 @@ def _unlike(stand_ins: Sequence[StandInFigures]) -> list[str]:
     ]
 
 
-def _untaught(facts: Mapping[str, Any]) -> str:
-    names = facts.get("untaught") or []
+def _untrained(facts: Mapping[str, Any]) -> str:
+    names = facts.get("untrained") or facts.get("untaught") or []  # 0.1.0: "untaught"
     if not names:
         return ""
     return f"Never answered, since rendered faces have no labels for it: {', '.join(names)}."

@@ -31,7 +31,7 @@ class FaceAnswerer:
 
     Attributes:
         attributes: Names of what is answered, in the schema's order.
-        untaught: Names of what is not answered since the model's training could not teach it.
+        untrained: Names of what is not answered since the model's training could not teach it.
         left_out: Names of what is not answered since it is sensitive.
     """
 
@@ -41,12 +41,12 @@ class FaceAnswerer:
         description: ModelDescription = engine.description
         schema = description.schema
         # Nothing was learned about these, so that their answers would be noise.
-        self.untaught = tuple(n for n in schema.attributes if n in description.untaught)
+        self.untrained = tuple(n for n in schema.attributes if n in description.untrained)
         hidden = () if sensitive else schema.sensitive or ()
         self.left_out = tuple(
-            n for n in schema.attributes if n in hidden and n not in self.untaught
+            n for n in schema.attributes if n in hidden and n not in self.untrained
         )
-        silent = {*self.untaught, *hidden}
+        silent = {*self.untrained, *hidden}
         self._answered = [name not in silent for name in schema.attributes]
         self.attributes = tuple(compress(schema.attributes, self._answered))
         self._thresholds: dict[str, float] = {}

@@ -55,7 +55,7 @@ class Recognizer:
         attributes: Names of the answered attributes.
         engine: What answers aligned faces.
         detector: What finds faces.
-        untaught: Names of those that the model's training could not teach.
+        untrained: Names of those that the model's training could not teach.
         left_out: Names of the sensitive ones that are left out.
 
     Example:
@@ -79,7 +79,7 @@ class Recognizer:
         self.batch_size = batch_size
         self._answerer = FaceAnswerer(self.engine, sensitive, children)
         self.attributes = self._answerer.attributes
-        self.untaught = self._answerer.untaught
+        self.untrained = self._answerer.untrained
         self.left_out = self._answerer.left_out
         self.detector = FaceDetector() if detector is None else detector
 

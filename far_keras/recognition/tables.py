@@ -31,16 +31,16 @@ def tables(prediction: Prediction) -> list[RenderableType]:
     return [line, *(_face_table(i, face) for i, face in enumerate(result.faces, 1))]
 
 
-def foot_lines(untaught: Sequence[str], left_out: Sequence[str]) -> list[str]:
+def foot_lines(untrained: Sequence[str], left_out: Sequence[str]) -> list[str]:
     """What the answers leave out, and why; empty if nothing.
 
     Args:
-        untaught: See `Recognizer`.
+        untrained: See `Recognizer`.
         left_out: See `Recognizer`.
     """
     lines = []
-    if untaught:
-        names = ", ".join(untaught)
+    if untrained:
+        names = ", ".join(untrained)
         lines.append(f"not answered, since the model's training data could not teach it: {names}")
     if left_out:
         names = ", ".join(left_out)

@@ -236,7 +236,7 @@ class RemoteModel:
             if again or self.version is not None:
                 raise
             return (yield from self._ask(part, masks, again=True))
-        answered = set(description.attributes) - set(description.untaught)
+        answered = set(description.attributes) - set(description.untrained)
         if not self._sensitive:
             answered -= set(description.schema.sensitive or ())
         try:

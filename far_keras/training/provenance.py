@@ -34,13 +34,13 @@ def training_provenance(config: TrainConfig) -> dict[str, Any]:
         "packages": {name: metadata.version(name) for name in _PACKAGES},
         "machine": f"{platform.system()} {platform.machine()}",
         "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
-        "untaught": _untaught(config),
+        "untrained": _untrained(config),
         "seed": config.seed,
         "config": config.to_dict(),
     }
 
 
-def _untaught(config: TrainConfig) -> list[str]:
+def _untrained(config: TrainConfig) -> list[str]:
     """The attributes of which the training labels show one class only, or none."""
     if config.task == "masks":
         return []

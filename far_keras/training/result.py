@@ -22,7 +22,7 @@ class TrainResult:
         best_epoch: The epoch whose weights were kept: that with the highest ``val_auc``, or
             ``val_iou`` for a mask network alone.
         seconds: Time spent, over all sittings.
-        untaught: Attributes that the model does not answer, since their training labels held one
+        untrained: Attributes that the model does not answer, since their training labels held one
             class or none.
     """
 
@@ -30,12 +30,12 @@ class TrainResult:
     history: list[dict[str, Any]]
     best_epoch: int
     seconds: float
-    untaught: tuple[str, ...] = ()
+    untrained: tuple[str, ...] = ()
 
     @classmethod
     def from_provenance(
         cls, folder: Path, history: list[dict[str, Any]], provenance: Mapping[str, Any]
     ) -> TrainResult:
         """The result of the training that wrote a model with this history and provenance."""
-        untaught = tuple(provenance.get("untaught", ()))
-        return cls(folder, history, provenance["best_epoch"], provenance["seconds"], untaught)
+        untrained = tuple(provenance.get("untrained", ()))
+        return cls(folder, history, provenance["best_epoch"], provenance["seconds"], untrained)

@@ -22,7 +22,7 @@ DESCRIPTION = ModelDescription(
     image_size=96,
     mask_size=(24, 24),
     thresholds={"Young": 0.25, "Smiling": 0.75},
-    untaught=("Young",),
+    untrained=("Young",),
     calibration=Calibration({"Smiling": (1.5, -0.25)}),
     provenance={"seed": 3, "config": {"epochs": 2}},
     licence="Apache-2.0",
@@ -61,7 +61,7 @@ def test_a_model_is_described(masks):
         SCHEMA,
         {"Young": 0.5, "Smiling": 0.5},
         config,
-        {"untaught": ["Young"], "licence": "Apache-2.0"},
+        {"untrained": ["Young"], "licence": "Apache-2.0"},
         Calibration({"Young": (2.0, 1.0)}),
     )
     described = describe(loaded, "small")
@@ -69,11 +69,20 @@ def test_a_model_is_described(masks):
     assert described.variant == config.variant
     assert described.image_size == 64
     assert described.mask_size == ((16, 16) if masks else None)
-    assert described.untaught == ("Young",)
+    assert described.untrained == ("Young",)
     assert described.calibration == loaded.calibration
     assert described.licence == "Apache-2.0"
     assert described.attributes == SCHEMA.attributes
     assert described.groups == SCHEMA.groups
+
+
+def test_descriptions_of_0_1_0_are_read():
+    data = DESCRIPTION.to_dict()
+    data["untaught"] = data.pop("untrained")
+    data["provenance"] = {**data["provenance"], "untaught": ["Young"]}
+    description = ModelDescription.from_dict({**data, "format": 1})
+    assert description.untrained == ("Young",)
+    assert description.provenance == {"seed": 3, "config": {"epochs": 2}, "untrained": ["Young"]}
 
 
 def drop(key):
@@ -83,9 +92,9 @@ def drop(key):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ([], r"format 1\. Received: \[\]"),
+        ([], r"format 2\. Received: \[\]"),
         ({**DESCRIPTION.to_dict(), "format": 7}, "Received: format 7"),
-        *[(drop(key), "incomplete") for key in ("name", "groups", "mask_size", "provenance")],
+        *[(drop(key), "incomplete") for key in ("name", "groups", "untrained", "provenance")],
         ({**DESCRIPTION.to_dict(), "thresholds": {"Young": 0.5}}, "Smiling"),
         ({**DESCRIPTION.to_dict(), "calibration": {"Young": {"slope": 0, "offset": 0}}}, "slope"),
         ({**DESCRIPTION.to_dict(), "attributes": ["Young"]}, "Smiling"),

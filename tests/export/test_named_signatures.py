@@ -11,7 +11,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from far_keras.calibration import Calibration
 from far_keras.export import export_saved_model
-from far_keras.export.saved_model import PICTURE_FEATURE, SIGNATURES, WARMUP_FILE
+from far_keras.export.saved_model import IMAGE_FEATURE, SIGNATURES, WARMUP_FILE
 from far_keras.models.storage import LoadedModel
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import CELEBA
@@ -49,7 +49,7 @@ def example(name, *values):
 def test_classify_names_each_attribute_with_its_probability(signatures):
     pictures = [png(seed) for seed in range(3)]
     answer = signatures["classify"](
-        inputs=tf.constant([example(PICTURE_FEATURE, picture) for picture in pictures])
+        inputs=tf.constant([example(IMAGE_FEATURE, picture) for picture in pictures])
     )
     expected = signatures["serving_default"](image_bytes=tf.constant(pictures))["attributes"]
     # Another graph around the same network.
@@ -57,7 +57,7 @@ def test_classify_names_each_attribute_with_its_probability(signatures):
     assert answer["classes"].numpy().astype(str).tolist() == [list(CELEBA.attributes)] * 3
 
 
-@pytest.mark.parametrize("given", [(), ("image", b""), (PICTURE_FEATURE, b"a", b"b")])
+@pytest.mark.parametrize("given", [(), ("image", b""), (IMAGE_FEATURE, b"a", b"b")])
 def test_classify_refuses_examples_without_one_picture(signatures, given):
     serialized = example(*given) if given else b"no example"
     with pytest.raises(tf.errors.InvalidArgumentError):

@@ -1,12 +1,12 @@
 import pytest
 
 from far_keras.cli import main
-from far_keras.export.tflite import rendered_pictures
+from far_keras.export.tflite import rendered_images
 from far_keras.export.tflite_file import read_metadata
 
 
-def test_rendered_pictures_are_faces_of_the_size_and_range_of_training():
-    first, second = rendered_pictures(64, 2)
+def test_rendered_images_are_faces_of_the_size_and_range_of_training():
+    first, second = rendered_images(64, 2)
     assert first.shape == (64, 64, 3) and first.dtype == "float32"
     assert 0 <= first.min() < 60 and 180 < first.max() <= 255
     assert abs(first - second).mean() > 5
@@ -26,4 +26,4 @@ def test_without_a_model_the_one_that_comes_with_the_package_is_written(
     assert len(files) == 4
     (int8,) = (path for path in files if path.stem.endswith("int8"))
     _, facts, _ = read_metadata(int8)
-    assert facts["calibrated_on"] == {"pictures": 200, "from": "rendered faces"}
+    assert facts["calibrated_on"] == {"images": 200, "from": "rendered faces"}

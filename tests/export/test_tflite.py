@@ -41,8 +41,8 @@ def files(loaded, pictures, tmp_path_factory):
         loaded,
         tmp_path_factory.mktemp("phone"),
         "small",
-        pictures=pictures(8, 64, seed=1),
-        pictures_from="test",
+        images=pictures(8, 64, seed=1),
+        images_from="test",
     )
 
 
@@ -140,7 +140,7 @@ def test_every_variant_converts(variant, random_model, pictures, tmp_path):
     loaded = random_model(variant)
     size = loaded.image_size
     files = export_tflite(
-        loaded, tmp_path, precisions=["float32", "int8"], pictures=pictures(4, size, seed=1)
+        loaded, tmp_path, precisions=["float32", "int8"], images=pictures(4, size, seed=1)
     )
     images = pictures(2, size)
     expected = probabilities(loaded, images)

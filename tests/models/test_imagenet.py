@@ -6,18 +6,30 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from far_keras.assets import EFFICIENTNET_LITE0_IMAGENET, find_asset
 from far_keras.errors import ModelError
 from far_keras.models.backbones import (
     BACKBONES,
     build_backbone,
-    imagenet_classifier,
     load_imagenet_weights,
 )
 from far_keras.models.mgmtn import mgmtn
+from far_keras.models.torch_weights import read_state_dict
 
 CATS = {281, 282, 283, 284, 285}  # tabby, tiger cat, Persian, Siamese, Egyptian cat
 COFFEE = {504, 967, 968, 969}  # coffee mug, espresso, cup, eggnog
 ROCKETS = {657, 744, 812}  # missile, projectile, space shuttle
+
+
+def imagenet_classifier(image_size):
+    """From images (B, S, S, 3) to logits of the 1000 classes."""
+    extractor = build_backbone("efficientnetlite0", image_size, levels=("P5",))
+    load_imagenet_weights(extractor)
+    weights = read_state_dict(find_asset(EFFICIENTNET_LITE0_IMAGENET))
+    head = keras.layers.Dense(1000, name="imagenet_logits")
+    logits = head(keras.layers.GlobalAveragePooling2D()(extractor.output["P5"]))
+    head.set_weights([weights["_fc.weight"].T, weights["_fc.bias"]])
+    return keras.Model(extractor.input, logits)
 
 
 @pytest.mark.parametrize("size", [224, 128])

@@ -10,7 +10,7 @@ import pytest
 
 from far_keras.models.backbones import pyramid
 from far_keras.models.resnest import ResNeStBackbone, resnest50
-from far_keras.models.torch_weights import reference_weights
+from research.resnest_weights import reference_weights
 
 GOLD = Path(__file__).with_name("resnest_gold.npz")
 SMALL = {

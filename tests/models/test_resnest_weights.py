@@ -9,7 +9,7 @@ import pytest
 from far_keras.errors import AssetError, ModelError
 from far_keras.models.backbones import pyramid
 from far_keras.models.resnest import ResNeStBackbone
-from far_keras.models.torch_weights import load_resnest_weights, reference_weights
+from research.resnest_weights import load_resnest_weights, reference_weights
 
 
 def small(**arguments):

@@ -68,7 +68,6 @@ def test_parts_and_levels_of_a_small_mgmtn(backbone, schema):
     assert summary.inputs == {"image": (64, 64, 3)}
     assert summary.outputs == {"attributes": (4,), "masks": (16, 16, 3)}
     assert [part.name for part in summary.parts] == ["backbone", "mask network", "fusion", "heads"]
-    assert not summary.masks_from_image
     levels = {level.name: level for level in summary.levels}
     assert levels["P2"].read_by == levels["P4"].read_by == ("mask network",)
     assert levels["P3"].read_by == ("mask network", "fusion")
@@ -97,7 +96,6 @@ def test_a_mask_network_that_reads_the_image_is_told_from_one_on_the_backbone(sc
     }
     model = keras.Model(image, outputs)
     summary = summarize(model)
-    assert summary.masks_from_image
     assert summary.part("mask network").parameters == 3 * (3 + 1)
     assert summary.levels[0].read_by == ("fusion",)
 

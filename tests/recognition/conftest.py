@@ -25,7 +25,7 @@ def model_folder(tmp_path_factory):
         config=config,
         schema=CELEBA,
         thresholds=dict.fromkeys(CELEBA.attributes, 0.5),
-        provenance={"untaught": ["Attractive"]},
+        provenance={"untrained": ["Attractive"]},
     )
 
 

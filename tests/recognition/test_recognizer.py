@@ -25,7 +25,7 @@ SCHEMA = AttributeSchema(
 THRESHOLDS = {"Red": 0.5, "Green": 0.99, "Blue": 0.01, "Reddish": 0.5}
 
 
-def color_model(masks=True, untaught=(), schema=SCHEMA):
+def color_model(masks=True, untrained=(), schema=SCHEMA):
     """A network whose answers can be computed by hand: logits are means of the channels / 64."""
     image = keras.Input((SIZE, SIZE, 3), name="image")
     means = keras.layers.GlobalAveragePooling2D()(image)
@@ -42,7 +42,7 @@ def color_model(masks=True, untaught=(), schema=SCHEMA):
         schema,
         THRESHOLDS,
         ModelConfig("mgmtn_efficientnetlite0"),
-        {"untaught": list(untaught)},
+        {"untrained": list(untrained)},
     )
 
 
@@ -236,7 +236,7 @@ def test_a_model_without_masks(astronaut):
 
 
 def test_what_was_never_taught_is_not_answered(astronaut):
-    with Recognizer.load(color_model(untaught=["Green"])) as recognizer:
+    with Recognizer.load(color_model(untrained=["Green"])) as recognizer:
         result = recognizer(astronaut)
     (face,) = result.faces
     assert list(face.probabilities) == ["Red", "Blue", "Reddish"]
@@ -246,11 +246,11 @@ def test_what_was_never_taught_is_not_answered(astronaut):
 
 def test_sensitive_attributes_are_left_out_unless_asked_for(astronaut):
     schema = dataclasses.replace(SCHEMA, sensitive=("Red", "Green"))
-    model = color_model(schema=schema, untaught=["Green"])
+    model = color_model(schema=schema, untrained=["Green"])
     with Recognizer.load(model) as recognizer:
         assert recognizer.attributes == ("Blue", "Reddish")
         # What was not taught is said to be so, however sensitive.
-        assert (recognizer.untaught, recognizer.left_out) == (("Green",), ("Red",))
+        assert (recognizer.untrained, recognizer.left_out) == (("Green",), ("Red",))
         (face,) = recognizer(astronaut).faces
         everywhere = [face.probabilities, face.decisions, face.thresholds]
         assert all(list(answers) == ["Blue", "Reddish"] for answers in everywhere)

@@ -121,7 +121,7 @@ def test_an_attribute_without_any_label_trains_and_is_named(records, one_of, tmp
         progress=False,
     )
     loaded = load_model(result.folder)
-    assert loaded.provenance["untaught"] == ["Unknown"]
+    assert loaded.provenance["untrained"] == ["Unknown"]
     assert loaded.thresholds == {"Unknown": 0.5}
 
 

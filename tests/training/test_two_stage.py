@@ -155,7 +155,7 @@ def test_a_mask_network_alone_trains_by_its_overlap(masks_alone):
     loaded = load_model(result.folder)
     assert loaded.config.task == "masks" and loaded.thresholds == {}
     assert set(loaded.model.output) == {"masks"}
-    assert loaded.provenance["untaught"] == []
+    assert loaded.provenance["untrained"] == []
 
 
 def test_the_shared_decoder_alone_trains_with_its_backbone(make_config, tmp_path):

@@ -37,7 +37,7 @@ class BatchSummary:
         statuses: How many images have the status ``ok``, ``no face``, ``unreadable``, ``failed``.
         answered: How many images this run answered; the others were done before.
         seconds: What this run took, without loading the model.
-        untaught: Attributes that are not answered since the model's training could not teach them.
+        untrained: Attributes that are not answered since the model's training could not teach them.
         left_out: Sensitive attributes that are left out.
         children: How many of the faces are undecided for a child's proportions.
     """
@@ -48,7 +48,7 @@ class BatchSummary:
     statuses: Mapping[str, int]
     answered: int
     seconds: float
-    untaught: tuple[str, ...] = ()
+    untrained: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     children: int = 0
 
@@ -140,7 +140,7 @@ def predict_to_file(
             dict(journal.statuses),
             len(todo),
             seconds,
-            answerable.untaught,
+            answerable.untrained,
             answerable.left_out,
             journal.children,
         )

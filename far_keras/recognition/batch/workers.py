@@ -78,7 +78,7 @@ class Answerable:
     """What the model of the workers answers, see `Recognizer`'s attributes."""
 
     attributes: tuple[str, ...]
-    untaught: tuple[str, ...]
+    untrained: tuple[str, ...]
     left_out: tuple[str, ...]
     description: str
 
@@ -210,7 +210,7 @@ def _describe() -> Answerable:
 def _answerable(recognizer: Recognizer) -> Answerable:
     return Answerable(
         recognizer.attributes,
-        recognizer.untaught,
+        recognizer.untrained,
         recognizer.left_out,
         recognizer.engine.description.to_json(),
     )

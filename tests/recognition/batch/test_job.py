@@ -58,7 +58,7 @@ def test_a_row_a_face_and_a_row_for_each_picture_without(model_folder, photograp
 
     assert (summary.pictures, summary.faces, summary.answered) == (4, 2, 4)
     assert summary.statuses == {"ok": 2, "unreadable": 1, "no face": 1}
-    assert summary.untaught == ("Attractive",) and "Male" in summary.left_out
+    assert summary.untrained == ("Attractive",) and "Male" in summary.left_out
     assert "pictures/s" in str(summary)
     about = json.loads(about_path(out).read_text())
     assert about["model"]["variant"] == "mgmtn_efficientnetlite0"

@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
         schema=CELEBA,
         thresholds={name: 0.05 + k / 45 for k, name in enumerate(CELEBA.attributes)},
         calibration=Calibration(scaling),
-        provenance={"untaught": ["Attractive"]},
+        provenance={"untrained": ["Attractive"]},
     )
 
 
@@ -160,7 +160,7 @@ def test_the_recogniser_decides_alike_with_every_engine(folder, saved_model, tfl
     for model in (load_model(folder), folder, saved_model, tflite, client):
         with Recognizer.load(model, sensitive=True) as recognizer:
             results.append(recognizer(astronaut()))
-            assert recognizer.untaught == ("Attractive",)
+            assert recognizer.untrained == ("Attractive",)
     (first,) = results[0].faces
     for result in results[1:]:
         (face,) = result.faces

@@ -25,8 +25,8 @@ from far_keras.serving import FarClient
 MODEL = "mgmtn"
 SCHEMA = AttributeSchema(
     "three",
-    ("Red", "Green", "Untaught"),
-    (Group("Eyes", ("Red", "Untaught"), ("eyes",)), Group("Hair", ("Green",), ("hair",))),
+    ("Red", "Green", "Untrained"),
+    (Group("Eyes", ("Red", "Untrained"), ("eyes",)), Group("Hair", ("Green",), ("hair",))),
 )
 MASK_SIZE = (5, 4)
 
@@ -38,8 +38,8 @@ def describe(masks=True):
         schema=SCHEMA,
         image_size=16,
         mask_size=MASK_SIZE if masks else None,
-        thresholds={"Red": 0.25, "Green": 0.5, "Untaught": 0.5},
-        untaught=("Untaught",),
+        thresholds={"Red": 0.25, "Green": 0.5, "Untrained": 0.5},
+        untrained=("Untrained",),
     )
 
 

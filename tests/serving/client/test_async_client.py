@@ -47,7 +47,7 @@ def test_everything_once(target, picture, encoded, tmp_path):
             result = await client.predict(tmp_path / "face.png")
             assert reds([result]) == [77]
             assert result.masks.shape == (2, 5, 4)
-            assert (await client.description()).attributes == ("Red", "Green", "Untaught")
+            assert (await client.description()).attributes == ("Red", "Green", "Untrained")
             assert reds(await client.predict([picture(1), encoded(2), picture(3)])) == [1, 2, 3]
             outputs = await client.predict_aligned(np.stack([picture(51)] * 40))
             assert outputs["attributes"].shape == (40, 3)

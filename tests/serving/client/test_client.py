@@ -35,7 +35,7 @@ def test_one_picture_in_every_form(client, service, picture, encoded, tmp_path):
 
 def test_a_result_holds_what_the_model_says(client, picture):
     result = client.predict(picture(128, green=64))
-    assert list(result.probabilities) == ["Red", "Green"]  # the untaught attribute is left out
+    assert list(result.probabilities) == ["Red", "Green"]  # the untrained attribute is left out
     assert result.thresholds == {"Red": 0.25, "Green": 0.5}
     assert result.decisions == {"Red": True, "Green": False}
     assert result.groups == ("Eyes", "Hair")
