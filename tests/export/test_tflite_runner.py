@@ -125,7 +125,7 @@ def test_no_threads(path):
 
 def test_other_schema(path):
     other = AttributeSchema("two", ("A", "B"), (Group("G", ("A", "B"), ("mouth",)),))
-    with pytest.raises(ModelError, match="tiny.tflite: .*Received: the schema 'celeba'"):
+    with pytest.raises(ModelError, match=r"tiny.tflite: .*Received: the schema 'celeba'"):
         load_tflite(path, other)
 
 
