@@ -34,7 +34,7 @@ def render_person(seed: int, identity: int) -> tuple[np.ndarray, np.ndarray, boo
     """Image, labels, and whether anything covers the eyes."""
     from far_keras.synthetic.renderer import render
 
-    subject = Population(seed).subject(identity)
+    subject = Population(seed).identity(identity)
     assert subject.person is not None
     shot = subject.shots[0]
     rendering = render(subject.person, shot)

@@ -29,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     seconds = []
-    for subject, index in Population(arguments.seed).pictures(arguments.count + 1):
+    for subject, index in Population(arguments.seed).images(arguments.count + 1):
         assert subject.person is not None
         shot = subject.shots[index]
         started = time.perf_counter()

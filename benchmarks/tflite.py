@@ -98,7 +98,7 @@ def render(count: int) -> np.ndarray:
     from far_keras.synthetic.people.population import Population
     from far_keras.synthetic.renderer import render
 
-    subjects = [Population(40_000).subject(identity) for identity in range(1, count + 1)]
+    subjects = [Population(40_000).identity(identity) for identity in range(1, count + 1)]
     return np.stack([render(s.person, s.shots[0]).image for s in subjects if s.person])
 
 

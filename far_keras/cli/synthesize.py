@@ -62,7 +62,7 @@ def add_command(commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     if options.variety is not None:
-        from far_keras.synthetic.variety.sheets import write_variety
+        from far_keras.synthetic.variety import write_variety
 
         for path in write_variety(options.directory, options.variety, seed=options.seed):
             print(path)

@@ -138,7 +138,7 @@ def _detector() -> FaceDetector:
 
 def _landmarks(number: int) -> tuple[np.ndarray | None, np.ndarray | None, set[str]]:
     """Of one person as adult and as child, None where no face was found; and their kinds."""
-    subject = Population(SEED).subject(number)
+    subject = Population(SEED).identity(number)
     assert subject.person is not None  # a population without negatives
     person, shot = subject.person, subject.shots[0]
     age = float(np.random.default_rng([SEED, number]).uniform(YOUNGEST, OLDEST))

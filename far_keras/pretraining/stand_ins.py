@@ -14,7 +14,7 @@ from far_keras.files import atomic_path
 from far_keras.recognition.recognizer import Recognizer
 from far_keras.recognition.results import FaceResult
 from far_keras.synthetic.children import as_child
-from far_keras.synthetic.likenesses import DRAWINGS, STATUES, drawing, statue
+from far_keras.synthetic.negatives import DRAWINGS, STATUES, drawing, statue
 from far_keras.synthetic.parameters import Occluder, Person, Shot
 from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.renderer import render
@@ -110,7 +110,7 @@ def _people(count: int) -> Iterator[tuple[Person, Shot]]:
     population, identity = Population(SEED), 0
     while count:
         identity += 1
-        subject = population.subject(identity)
+        subject = population.identity(identity)
         if subject.person is None:
             continue
         count -= 1

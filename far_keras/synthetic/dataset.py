@@ -1,11 +1,11 @@
-"""Renders a whole data set onto disk, in CelebA's own layout.
+"""Renders a data set in CelebA's own layout.
 
 ```
 img_align_celeba/000001.jpg   178x218, aligned like CelebA's
 list_attr_celeba.txt          1 yes, -1 no, 0 missing
 list_eval_partition.txt       0 train, 1 valid, 2 test; identities are in one of them only
 identity_CelebA.txt
-list_no_face.txt              names of the negatives, which are not to be answered: no labels (0)
+list_no_face.txt              names of the images without a face: no labels (0)
 regions/000001.png            what each pixel shows: ids of `regions.Region`
 synthesis.json                the settings that made it
 ```
@@ -13,49 +13,42 @@ synthesis.json                the settings that made it
 
 from __future__ import annotations
 
-import errno
+import io
 import json
-import os
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from far_keras import __version__
+from far_keras.console import message_console, progress_bar
 from far_keras.errors import DatasetError
-from far_keras.files import exclusive, write_atomically
-from far_keras.synthetic.celeba_layout import (
-    IMAGES,
-    REGION_MAPS,
-    Row,
-    write_lists,
-)
-from far_keras.synthetic.dataset_worker import Settings, make_pictures, start_worker
-from far_keras.synthetic.people.population import Correlations
+from far_keras.files import exclusive, remove_temporary_files, write_atomically, writing
+from far_keras.geometry import ALIGNED_SIZE
+from far_keras.jobs import WorkerPool, check_settings, usable_cores
+from far_keras.schema import CELEBA, MISSING
+from far_keras.synthetic.labels import negative_labels, visible_labels
+from far_keras.synthetic.negatives import render_negative
+from far_keras.synthetic.people.attributes import Correlations
+from far_keras.synthetic.people.population import Identity, Population
+from far_keras.synthetic.renderer import render
 
-__all__ = ["Synthesis", "synthesize"]
+__all__ = ["LabelRow", "Synthesis", "split_of", "synthesize", "write_lists"]
 
-_PROVENANCE = "synthesis.json"
 RENDERER = 9
 """Raised whenever the same settings give other images: no folder mixes two renderers."""
-# What folders were made with that do not say it.
-_BEFORE = {"agreements": {}, "renderer": 1}
+
+IMAGES, REGION_MAPS = "img_align_celeba", "regions"
+NEGATIVE_QUALITY = 90  # of JPEG
+_PROVENANCE = "synthesis.json"
+# Each process computes on one core, so that sums are the same on any number of them.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)
@@ -64,10 +57,38 @@ class Synthesis:
 
     directory: Path
     count: int
-    rendered: int  # the others were there already
+    rendered: int  # the others existed already
     negatives: int
     identities: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """What the text files say about one image."""
+
+    number: int  # counted from 1
+    identity: int
+    negative: bool  # shows no face
+    labels: np.ndarray  # (40,) int8: 1, 0, MISSING
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:06d}.jpg"
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What the images of a set depend on."""
+
+    seed: int
+    negatives: float
+    correlations: Correlations
+    force: dict[str, int]
+    agreements: dict[str, tuple[str, float]]
+
+    def population(self) -> Population:
+        return Population(self.seed, self.force, self.correlations, self.negatives, self.agreements)
 
 
 def synthesize(
@@ -85,17 +106,16 @@ def synthesize(
     """Renders `count` images of people who do not exist, with labels, into `directory`.
 
     Images and labels depend on the seed and the settings only, not on the number of workers.
-    Stopped at any moment, even by a kill, the same call goes on where it stopped; with a larger
-    count it adds images. It starts processes: a script calls it under
-    ``if __name__ == "__main__":``.
+    Stopped at any moment, even by a kill, the same call resumes; with a larger count it adds
+    images. It starts processes: a script calls it under ``if __name__ == "__main__":``.
 
     Args:
-        directory: Made if it does not exist.
+        directory: Created if it does not exist.
         count: Number of images, at least 1. An identity has 1 to 5 of them.
-        seed: At least 0; another seed, other people.
+        seed: At least 0; another seed gives other people.
         workers: Number of processes; by default one for every core that this process may use.
         force: Attributes that every face has (1) or lacks (0), such as ``{"Smiling": 1}``.
-        negatives: Share of images that are not to be answered (`render_negative`), 0 .. 1.
+        negatives: Share of images without a face (`render_negative`), 0 .. 1.
         correlations: How attributes go together; see `Population`.
         agreements: Further ties between attributes; see `Population`.
         console: Where progress is shown; standard error by default.
@@ -105,26 +125,31 @@ def synthesize(
 
     Raises:
         DatasetError: A wrong argument; `directory` holds a set of other settings, or a larger
-            one; another process is at work there; the disk is full or not writable.
+            one; another process is working there; the disk is full or not writable.
 
     Example:
         >>> synthesize("faces", 5000, seed=0)  # doctest: +SKIP
     """
-    settings = Settings(seed, negatives, correlations, dict(force or {}), dict(agreements or {}))
+    settings = _Settings(seed, negatives, correlations, dict(force or {}), dict(agreements or {}))
     settings.population()  # refuses wrong settings before anything is written
     if not isinstance(count, int) or count < 1:
         raise DatasetError(f"count: expected an integer of at least 1. Received: {count!r}")
-    workers = _usable_cores() if workers is None else workers
+    workers = usable_cores() if workers is None else workers
     if workers < 1:
         raise DatasetError(f"workers: expected at least 1. Received: {workers!r}")
     directory = Path(directory)
-    console = console or Console(stderr=True)
     started = time.monotonic()
-    with _disk_errors(directory):
+    advice = (
+        "Images that are there are complete. Free some space or choose another folder, then run "
+        "the same command again: it resumes"
+    )
+    with writing(directory, DatasetError, advice):
         directory.mkdir(parents=True, exist_ok=True)
         with exclusive(directory, DatasetError):
             _prepare(directory, count, settings)
-            rows, rendered = _render_all(directory, count, settings, workers, console)
+            rows, rendered = _render_all(
+                directory, count, settings, workers, console or message_console()
+            )
             write_lists(directory, rows)
             _write_provenance(directory, count, settings, complete=True)
     return Synthesis(
@@ -137,32 +162,52 @@ def synthesize(
     )
 
 
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # Linux: fewer than all in a container
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def split_of(identity: int) -> int:
+    """0 train, 1 valid, 2 test, about 80/10/10; a small set has all three from identity 3 on."""
+    return {2: 1, 3: 2}.get(identity % 10, 0)
 
 
-def _prepare(directory: Path, count: int, settings: Settings) -> None:
-    """Makes the folder, or checks that it was made with the same settings."""
-    provenance = directory / _PROVENANCE
-    for name in (IMAGES, REGION_MAPS):
-        (directory / name).mkdir(parents=True, exist_ok=True)
-    if provenance.exists():
+def write_lists(directory: Path, rows: Sequence[LabelRow]) -> None:
+    """Writes CelebA's lists and ``list_no_face.txt``; a missing label is 0, a no is -1."""
+    signs = {1: " 1", 0: "-1", MISSING: " 0"}
+    files = {
+        "list_eval_partition.txt": [f"{row.name} {split_of(row.identity)}" for row in rows],
+        "identity_CelebA.txt": [f"{row.name} {row.identity}" for row in rows],
+        "list_no_face.txt": [row.name for row in rows if row.negative],
+        "list_attr_celeba.txt": [
+            str(len(rows)),
+            " ".join(CELEBA.attributes),
+            *(" ".join([row.name, *(signs[int(label)] for label in row.labels)]) for row in rows),
+        ],
+    }
+    for name, lines in files.items():
+        write_atomically(directory / name, "".join(f"{line}\n" for line in lines))
+
+
+def _prepare(directory: Path, count: int, settings: _Settings) -> None:
+    """Creates the folder, or checks that it was made with the same settings."""
+    path = directory / _PROVENANCE
+    folders = (directory, directory / IMAGES, directory / REGION_MAPS)
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    if path.exists():
         try:
-            found = json.loads(provenance.read_text(encoding="utf-8"))
+            stored = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise DatasetError(f"{provenance}: not valid JSON ({error}); delete it") from error
+            raise DatasetError(f"{path}: not valid JSON ({error}); delete it") from error
+        stored = {"agreements": {}, "renderer": 1} | stored  # what the first sets do not say
         wanted = _provenance(count, settings)
-        for name in [name for name in wanted if name not in ("made_by", "count")]:
-            if (value := found.get(name, _BEFORE.get(name))) != wanted[name]:
-                raise DatasetError(
-                    f"{directory} holds images made with {name} = {value!r}. "
-                    f"Received: {wanted[name]!r}. Use another folder, or the same settings"
-                )
-        if found.get("count", 0) > count:
+        same = [name for name in wanted if name not in ("made_by", "count")]
+        check_settings(
+            directory,
+            {name: stored.get(name) for name in same},
+            {name: wanted[name] for name in same},
+            DatasetError,
+            "Use the same settings, or choose another folder",
+        )
+        if stored.get("count", 0) > count:
             raise DatasetError(
-                f"{directory} was begun with a count of {found['count']}. Received: {count}. "
+                f"{directory} was started with a count of {stored['count']}. Received: {count}. "
                 "Use another folder, or at least that count"
             )
     elif any((directory / IMAGES).iterdir()):
@@ -170,13 +215,12 @@ def _prepare(directory: Path, count: int, settings: Settings) -> None:
             f"{directory / IMAGES} holds images that were not rendered here (there is no "
             f"{_PROVENANCE}). Use another folder"
         )
-    for folder in (directory, directory / IMAGES, directory / REGION_MAPS):
-        for leftover in folder.glob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
+    for folder in folders:
+        remove_temporary_files(folder)
     _write_provenance(directory, count, settings, complete=False)
 
 
-def _provenance(count: int, settings: Settings) -> dict[str, Any]:
+def _provenance(count: int, settings: _Settings) -> dict[str, Any]:
     return {
         "made_by": "far_keras.synthetic",
         "version": __version__,
@@ -190,112 +234,108 @@ def _provenance(count: int, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _write_provenance(directory: Path, count: int, settings: Settings, complete: bool) -> None:
+def _write_provenance(directory: Path, count: int, settings: _Settings, complete: bool) -> None:
     data = _provenance(count, settings) | {"complete": complete}
-    write_atomically(directory / _PROVENANCE, (json.dumps(data, indent=2) + "\n").encode())
+    write_atomically(directory / _PROVENANCE, json.dumps(data, indent=2) + "\n")
 
 
 def _render_all(
-    directory: Path, count: int, settings: Settings, workers: int, console: Console
-) -> tuple[list[Row], int]:
+    directory: Path, count: int, settings: _Settings, workers: int, console: Console
+) -> tuple[list[LabelRow], int]:
     """All rows in the order of the images, and how many were rendered now."""
-    rows: list[Row] = []
+    rows: list[LabelRow] = []
     rendered = 0
-    jobs = _jobs(count, settings)
-    with (
-        Progress(
-            TextColumn("rendering faces"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _RateColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        ) as progress,
-        _single_threaded_children(),
-    ):
-        task = progress.add_task("", total=count, rate="")
-        pool = ProcessPoolExecutor(
-            workers,
-            mp_context=get_context("spawn"),
-            initializer=start_worker,
-            initargs=(str(directory), settings),
-        )
-        pending: set[Future] = set()
+    pool = WorkerPool(
+        partial(_Worker, directory, settings),
+        workers,
+        DatasetError,
+        in_process=False,
+        environment=_ONE_THREAD,
+    )
+    with progress_bar(console=console) as bar, pool:
+        bar_task = bar.add_task("Rendering faces", total=count)
         try:
-            while True:
-                while len(pending) < 3 * workers and (job := next(jobs, None)):
-                    pending.add(pool.submit(make_pictures, *job))
-                if not pending:
-                    break
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    made, fresh = future.result()
-                    rows += made
-                    rendered += fresh
-                    progress.advance(task, len(made))
+            for made, fresh in pool.map(_Worker.finish, _tasks(count, settings.population())):
+                rows += made
+                rendered += fresh
+                bar.advance(bar_task, len(made))
         except KeyboardInterrupt:
-            progress.stop()
-            console.print("Stopping: finishing the images in hand ...")
-            pool.shutdown(wait=True, cancel_futures=True)
+            bar.stop()
+            console.print("Stopping: finishing the images in progress ...")
+            pool.close()
             whole = len(list((directory / IMAGES).glob("[0-9]*.jpg")))
             console.print(f"{whole} of {count} images are in {directory}.", markup=False)
-            console.print("The same command goes on from there.")
+            console.print("Run the same command again: it resumes.")
             raise
-        except BrokenProcessPool as error:
-            raise DatasetError(
-                f"{directory}: a rendering process was ended from outside, perhaps for want of "
-                "memory; run the same command again to go on, with fewer workers"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    return sorted(rows, key=lambda row: row.number), rendered
+    return rows, rendered
 
 
-def _jobs(count: int, settings: Settings) -> Iterator[tuple[int, int, int]]:
+def _tasks(count: int, population: Population) -> Iterator[tuple[int, int, int]]:
     """Per identity: its number, the number of its first image, how many images."""
-    population, identity, number = settings.population(), 0, 1
-    while number <= count:
+    identity, first = 0, 1
+    while first <= count:
         identity += 1
-        pictures = min(population.subject(identity).num_pictures, count - number + 1)
-        yield identity, number, pictures
-        number += pictures
+        images = min(population.identity(identity).num_images, count - first + 1)
+        yield identity, first, images
+        first += images
 
 
-class _RateColumn(TextColumn):
-    """Images a second."""
+class _Worker:
+    """Renders, labels and stores the images of identities; one per process."""
 
-    def render(self, task: Task):
-        from rich.text import Text
+    def __init__(self, directory: Path, settings: _Settings) -> None:
+        self._directory, self._population = directory, settings.population()
 
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-
-@contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Each process computes on one core, so that sums come out the same on any number of them."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
+    def finish(self, task: tuple[int, int, int]) -> tuple[list[LabelRow], int]:
+        """Renders the images of one identity that are not on disk yet; rows of all of them."""
+        number, first, images = task
+        identity = self._population.identity(number)
+        rows, rendered = [], 0
+        for index in range(images):
+            name = f"{first + index:06d}"
+            regions = self._read(name)
+            if regions is None:
+                regions = self._render(identity, index, name)
+                rendered += 1
+            if identity.person is None:
+                labels = negative_labels()
             else:
-                os.environ[name] = value
+                labels = visible_labels(identity.person, identity.shots[index], regions)
+            rows.append(LabelRow(first + index, number, identity.person is None, labels))
+        return rows, rendered
+
+    def _render(self, identity: Identity, index: int, name: str) -> np.ndarray:
+        if identity.person is None:
+            seed = [self._population.seed, identity.number]
+            image, regions = render_negative(seed, ALIGNED_SIZE)
+            quality = NEGATIVE_QUALITY
+        else:
+            shot = identity.shots[index]
+            rendering = render(identity.person, shot)
+            image, regions = rendering.image, rendering.regions
+            quality = shot.camera.jpeg_quality
+        write_atomically(self._directory / REGION_MAPS / f"{name}.png", _encode(regions, "PNG"))
+        jpeg = _encode(image, "JPEG", quality=quality)
+        write_atomically(self._directory / IMAGES / f"{name}.jpg", jpeg)
+        return regions
+
+    def _read(self, name: str) -> np.ndarray | None:
+        """The region map of an image whose two files are whole, else None."""
+        try:
+            with (
+                Image.open(self._directory / IMAGES / f"{name}.jpg") as image,
+                Image.open(self._directory / REGION_MAPS / f"{name}.png") as regions,
+            ):
+                size = ALIGNED_SIZE[::-1]
+                if image.size != size or regions.size != size or regions.mode != "L":
+                    return None
+                image.load()
+                return np.asarray(regions)
+        except (OSError, SyntaxError):
+            return None
 
 
-@contextmanager
-def _disk_errors(directory: Path) -> Iterator[None]:
-    """Turns what the disk refuses into a message that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DatasetError(
-                f"{directory}: the disk is full. Every image that is there is whole; make room "
-                "and run the same command again to go on"
-            ) from error
-        raise DatasetError(f"{directory}: cannot write the data set: {error}") from error
+def _encode(pixels: np.ndarray, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()

@@ -46,8 +46,8 @@ import numpy as np
 
 from far_keras.schema import CELEBA, MISSING
 from far_keras.synthetic.parameters import RGB, Person, Shot
-from far_keras.synthetic.people.complexion import lip_color, skin_tone
-from far_keras.synthetic.people.margins import MARGINS
+from far_keras.synthetic.people.appearance import lip_color, skin_tone
+from far_keras.synthetic.people.attributes import MARGINS
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.visibility import hidden_attributes
 

@@ -13,8 +13,8 @@ from far_keras.synthetic.hair.beard import draw_beard
 from far_keras.synthetic.hair.brows import draw_brows
 from far_keras.synthetic.hair.hair import draw_hair
 from far_keras.synthetic.head.mesh import Material
+from far_keras.synthetic.occluders import draw_occluder
 from far_keras.synthetic.parameters import Person, Shot
-from far_keras.synthetic.props.occluder import draw_occluder
 from far_keras.synthetic.stage.background import draw_background
 from far_keras.synthetic.stage.border import add_border
 from far_keras.synthetic.stage.film import develop
@@ -22,10 +22,9 @@ from far_keras.synthetic.stage.fragments import Fragments, head_fragments
 from far_keras.synthetic.stage.scene import Scene, build_scene
 from far_keras.synthetic.stage.shading import Surface, ambient_occlusion, shade
 from far_keras.synthetic.worn.clothing import draw_clothing, paint_clothing
-from far_keras.synthetic.worn.earrings import draw_earrings
 from far_keras.synthetic.worn.glasses import draw_glasses
 from far_keras.synthetic.worn.hats import draw_hat
-from far_keras.synthetic.worn.necklaces import draw_necklace
+from far_keras.synthetic.worn.jewellery import draw_earrings, draw_necklace
 
 __all__ = ["SIZE", "Rendering", "render"]
 
@@ -88,7 +87,7 @@ def render(person: Person, shot: Shot, size: tuple[int, int] = SIZE) -> Renderin
         size: (height, width) in pixels, in CelebA's proportions.
 
     Example:
-        >>> subject = Population(seed=0).subject(3)
+        >>> subject = Population(seed=0).identity(3)
         >>> render(subject.person, subject.shots[0]).image.shape
         (218, 178, 3)
     """

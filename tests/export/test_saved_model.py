@@ -43,7 +43,7 @@ def faces():
         (face,) = detector.find(photograph)
     people = [align(photograph, face.landmarks).image]
     for identity in (1, 2):
-        subject = Population(seed=5).subject(identity)
+        subject = Population(seed=5).identity(identity)
         people.append(render(subject.person, subject.shots[0], (218, 178)).image)
     rng = np.random.default_rng(0)
     pictures = []

@@ -29,7 +29,7 @@ def render_face():
     population = Population(seed=77, force=FORCED)
 
     def render_turned(identity, yaw=0.0, roll=0.0, size=(218, 178)):
-        subject = population.subject(identity)
+        subject = population.identity(identity)
         shot = subject.shots[0]
         camera = replace(shot.camera, yaw=yaw, pitch=0.0, roll=roll, blur=0.0)
         return render(subject.person, replace(shot, camera=camera, accessories=Accessories()), size)

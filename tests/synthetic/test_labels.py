@@ -23,7 +23,7 @@ from far_keras.synthetic.parameters import (
     Person,
     Shot,
 )
-from far_keras.synthetic.people.complexion import lip_color, skin_tone
+from far_keras.synthetic.people.appearance import lip_color, skin_tone
 from far_keras.synthetic.regions import Region
 
 BROWN = (0.08, 0.04, 0.02)

@@ -4,11 +4,11 @@ from PIL import Image
 
 from far_keras.errors import DatasetError
 from far_keras.schema import CELEBA
-from far_keras.synthetic.celeba_layout import Row, write_lists
+from far_keras.synthetic.dataset import LabelRow, write_lists
 from far_keras.synthetic.sheet import contact_sheet, draw_sheet
 
 
-def test_pictures_stand_in_rows_with_text_beneath():
+def test_images_stand_in_rows_with_text_beneath():
     images = [np.full((218, 178, 3), 40 * index, np.uint8) for index in range(5)]
     labels = np.zeros((5, 40), np.int8)
     labels[1, :6] = 1
@@ -29,7 +29,7 @@ def test_sheet_of_a_data_set_in_celebas_layout(tmp_path):
     for number in (1, 2, 3):
         picture = Image.new("RGB", (178, 218), (90, 60, 30))
         picture.save(tmp_path / "img_align_celeba" / f"{number:06d}.jpg")
-        rows.append(Row(number, number, True, np.eye(40, dtype=np.int8)[number]))
+        rows.append(LabelRow(number, number, True, np.eye(40, dtype=np.int8)[number]))
     write_lists(tmp_path, rows)
     path = contact_sheet(tmp_path, tmp_path / "sheet.png", columns=2, limit=2)
     width, height = Image.open(path).size

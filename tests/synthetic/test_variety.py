@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from far_keras.errors import DatasetError
-from far_keras.synthetic.variety.parameter import Parameter, along
-from far_keras.synthetic.variety.sheets import PARAMETERS, plain_shots, write_variety
+from far_keras.synthetic.variety import PARAMETERS, Parameter, along, plain_shots, write_variety
 
 
 def test_a_value_changes_what_its_paths_name_and_nothing_else(make_person, make_shot):

@@ -9,7 +9,7 @@ from far_keras.synthetic.head.hairline import scalp_density
 from far_keras.synthetic.head.morphs import old_fraction
 from far_keras.synthetic.head.wrinkles import DetailMap, detail_map
 from far_keras.synthetic.parameters import Person
-from far_keras.synthetic.people.complexion import lip_color, skin_tone
+from far_keras.synthetic.people.appearance import lip_color, skin_tone
 from far_keras.synthetic.stage.fragments import Fragments
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Scene

@@ -1,66 +1,180 @@
-"""Draws who is in the images: attributes that go together as among people, identity by identity.
-
-`Population` is a pure function of its seed: subject 17 is the same whoever asks, in whatever
-order, on however many processes.
-"""
+"""Draws identities and their images; each depends on the seed and its own number only."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from far_keras.errors import DatasetError
-from far_keras.schema import CELEBA
-from far_keras.synthetic.parameters import Person, Shot
-from far_keras.synthetic.people import appearance
-from far_keras.synthetic.people.table import (
-    AGE_BANDS,
-    EXCLUSIONS,
-    HIDERS,
-    MALE,
-    REVERSED_PAIRS,
-    RULES,
-    Rule,
+from far_keras.synthetic.parameters import RGB, Face, Person, Shot
+from far_keras.synthetic.people.appearance import (
+    draw_beard,
+    draw_expression,
+    draw_hair,
+    draw_iris_color,
+    draw_makeup,
+    draw_skin,
 )
+from far_keras.synthetic.people.attributes import (
+    AGE_BANDS,
+    DOUBTFUL,
+    MARGINS,
+    RULES,
+    AttributeSampler,
+    Correlations,
+)
+from far_keras.synthetic.people.staging import draw_staging
+from far_keras.synthetic.people.wardrobe import draw_accessories
 
-__all__ = ["Correlations", "Population", "Subject", "check_force", "draw_attributes"]
+__all__ = ["Identity", "Population"]
 
-Correlations = Literal["people", "independent", "reversed"]
-BEARDS = ("5_o_Clock_Shadow", "Goatee", "Mustache")
 MOST_SHOTS = 5  # images of one identity: 1 .. 5, each equally often
+SKIN_OF_SEX = (-0.04, 0.03)  # women are lighter than men of their ancestry
+# Within what counts as a no, women and men differ: fuller lips, wider eyes, thinner brows, a
+# smaller nose.
+TYPICAL = {
+    "Big_Lips": ((-0.3, 0.2), (-0.8, 0.0)),
+    "Big_Nose": ((-1.0, -0.3), (-0.5, 0.2)),
+    "Arched_Eyebrows": ((0.1, 0.3), (0.0, 0.2)),
+    "Bushy_Eyebrows": ((0.1, 0.38), (0.28, 0.5)),
+    "Narrow_Eyes": ((0.1, 0.6), (-0.2, 0.35)),
+}
+_PERCENT = {rule.name: list(rule.percent) for rule in RULES}
 
-_BANDS = tuple(AGE_BANDS)
-_RULES = {rule.name: rule for rule in RULES}
+
+def _draw_person(
+    rng: np.random.Generator, number: int, drawn: Mapping[str, Any], sure: frozenset[str]
+) -> Person:
+    """The person who has the attributes `drawn`; those in `sure` are never doubtful."""
+
+    def strength(name: str) -> float:
+        margin = MARGINS[name]
+        if name in TYPICAL:
+            margin = replace(margin, no=TYPICAL[name][male])
+        return margin.draw(rng, bool(drawn[name]), _doubt(name, drawn, sure))
+
+    male = bool(drawn["Male"])
+    age = _draw_age(rng, drawn, sure)
+    ancestry: RGB = drawn["ancestry"]
+    melanin = float(np.dot(ancestry, (0.24, 0.70, 0.40)) + SKIN_OF_SEX[male] + rng.normal(0, 0.09))
+    melanin = float(np.clip(melanin, 0.12, 1))
+    if drawn["Pale_Skin"]:
+        melanin = MARGINS["Pale_Skin"].draw(rng, True)
+    outlines = ("square", "round", "rectangular", "diamond", "triangular")
+    outline = "oval" if drawn["Oval_Face"] else str(rng.choice(outlines))
+    high = drawn["High_Cheekbones"]
+    face = Face(
+        masculinity=float(np.clip(rng.normal(0.97 if male else 0.03, 0.05), 0, 1)),
+        ancestry=ancestry,
+        weight=strength("Chubby"),
+        nose_size=strength("Big_Nose"),
+        nose_point=strength("Pointy_Nose"),
+        lip_volume=strength("Big_Lips"),
+        eye_opening=strength("Narrow_Eyes"),
+        cheekbones=float(
+            rng.uniform(0.75, 1.3)
+            if high
+            else rng.uniform(0.1, 0.28)
+            if drawn["Cheeks_Rise"]
+            else rng.uniform(-0.8, -0.4)
+        ),
+        cheek_volume=float(
+            rng.uniform(0.4, 1.0) if drawn["Chubby"] else np.clip(rng.normal(-0.1, 0.3), -0.7, 0.4)
+        ),
+        eye_bags=strength("Bags_Under_Eyes"),
+        double_chin=strength("Double_Chin"),
+        oval=strength("Oval_Face"),
+        outline=outline,  # type: ignore[arg-type]
+        variation_seed=int(rng.integers(2**31)),
+    )
+    hair = draw_hair(rng, drawn, sure, strength, age)
+    return Person(
+        identity=number,
+        male=male,
+        age=age,
+        face=face,
+        melanin=melanin,
+        skin_redness=float(np.clip(rng.normal(0.45, 0.2), 0, 1)),
+        freckles=float(rng.uniform(0.3, 1)) if melanin < 0.3 and rng.random() < 0.15 else 0.0,
+        iris_color=draw_iris_color(rng, melanin, drawn["hair_color"]),
+        hair=hair,
+        beard=draw_beard(rng, drawn, strength, hair.color),
+        skin=draw_skin(rng, male),
+    )
+
+
+def _draw_shot(
+    rng: np.random.Generator, person: Person, drawn: Mapping[str, Any], sure: frozenset[str]
+) -> Shot:
+    """One image of `person` with the attributes `drawn`."""
+
+    def strength(name: str) -> float:
+        return MARGINS[name].draw(rng, bool(drawn[name]), _doubt(name, drawn, sure))
+
+    smile = strength("Smiling")
+    expression = draw_expression(rng, smile, bool(drawn["Mouth_Slightly_Open"]), sure)
+    makeup = draw_makeup(rng, person, drawn, strength)
+    staging = draw_staging(rng, strength("Blurry"), sure)
+    return Shot(
+        seed=int(rng.integers(2**31)),
+        expression=expression,
+        makeup=makeup,
+        accessories=draw_accessories(rng, drawn, sure),
+        light=staging.light,
+        camera=staging.camera,
+        finish=staging.finish,
+        background=staging.background,
+        occluder=staging.occluder,
+        border=staging.border,
+    )
+
+
+def _doubt(name: str, drawn: Mapping[str, Any], sure: frozenset[str]) -> float:
+    """How probably a strength is doubtful: never where forced, nor on men a trace of lipstick."""
+    columns = slice(3, 6) if drawn["Male"] else slice(0, 3)
+    unheard_of = name in _PERCENT and all(percent < 2 for percent in _PERCENT[name][columns])
+    return 0.0 if name in sure or unheard_of else DOUBTFUL
+
+
+def _draw_age(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]) -> float:
+    if "Young" not in sure and rng.random() < DOUBTFUL:
+        return float(rng.uniform(39, 47))
+    bounds = [18.0, *(upper for upper, _, _ in AGE_BANDS.values())]
+    band = list(AGE_BANDS).index(drawn["age_band"])
+    low, high = bounds[band], bounds[band + 1]
+    if drawn["Young"]:
+        return float(rng.uniform(low, MARGINS["Young"].yes[1]))
+    return float(rng.uniform(max(low, MARGINS["Young"].no[0]), high))
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One identity and its images; without a person, one image that is not to be answered."""
+class Identity:
+    """A person and their images; without a person, one image of no face."""
 
-    identity: int
+    number: int
     person: Person | None
     shots: tuple[Shot, ...]
 
     @property
-    def num_pictures(self) -> int:
+    def num_images(self) -> int:
         return max(1, len(self.shots))
 
 
 class Population:
-    """An endless sequence of subjects.
+    """An endless sequence of identities.
+
+    A pure function of the arguments: an identity is the same in every process and order of calls.
 
     Args:
-        seed: Another seed, other people.
+        seed: Another seed gives other people.
         force: Attributes that every image has (1) or lacks (0), such as ``{"Smiling": 1}``.
-        correlations: ``"people"`` draws attributes as `population_table` says;
-            ``"independent"`` draws each by its overall frequency alone; ``"reversed"`` turns the
-            sign of the dependences in `REVERSED_PAIRS`, for experiments on shift.
-        negatives: Share of images that are not to be answered, 0 .. 1.
+        correlations: ``"people"`` draws attributes as `RULES` says; ``"independent"`` draws each by
+            its overall frequency alone; ``"reversed"`` turns the sign of the dependences in
+            `REVERSED_PAIRS`, for experiments on shift.
+        negatives: Share of images that show no face, 0 .. 1.
         agreements: Ties that people do not have, for experiments on shift: by attribute, another
             one and the probability that both have the same value, such as
             ``{"Smiling": ("Wavy_Hair", 0.97)}``. `RULES` must draw the other one earlier. They
@@ -70,8 +184,8 @@ class Population:
         DatasetError: An argument is out of range, or `force` contradicts itself.
 
     Example:
-        >>> subject = Population(seed=0, force={"Eyeglasses": 1}).subject(1)
-        >>> subject.shots[0].accessories.glasses is not None
+        >>> identity = Population(seed=0, force={"Eyeglasses": 1}).identity(1)
+        >>> identity.shots[0].accessories.glasses is not None
         True
     """
 
@@ -85,273 +199,36 @@ class Population:
     ) -> None:
         if not 0 <= negatives <= 1:
             raise DatasetError(f"negatives: expected a share in [0, 1]. Received: {negatives!r}")
-        if correlations not in get_args(Correlations):
-            raise DatasetError(
-                f"correlations: expected one of {get_args(Correlations)}. "
-                f"Received: {correlations!r}"
-            )
         if not isinstance(seed, int) or seed < 0:
             raise DatasetError(f"seed: expected an integer of at least 0. Received: {seed!r}")
         self.seed = seed
-        self.force = MappingProxyType(check_force(force))
-        self.correlations: Correlations = correlations
-        self.agreements = MappingProxyType(_check_agreements(agreements))
+        self._sampler = AttributeSampler(force, correlations, agreements)
         # A negative is one image, the others have three on average.
         shots = (1 + MOST_SHOTS) / 2
         self._negatives = negatives * shots / (1 - negatives + negatives * shots)
 
-    def subject(self, identity: int) -> Subject:
-        """Subject number `identity`, counted from 1."""
-        rng = np.random.default_rng([self.seed, identity])
+    def identity(self, number: int) -> Identity:
+        """Identity `number`, counted from 1."""
+        rng = np.random.default_rng([self.seed, number])
         negative = rng.random() < self._negatives
         num_shots = int(rng.integers(1, MOST_SHOTS, endpoint=True))
         if negative:
-            return Subject(identity, None, ())
-        sure = frozenset(self.force)
-        ties = (self.force, self.correlations, self.agreements)
-        shared = _draw_shared(rng, *ties)
-        person = appearance.draw_person(rng, identity, shared, sure)
+            return Identity(number, None, ())
+        sure = frozenset(self._sampler.force)
+        shared = self._sampler.draw_person(rng)
+        person = _draw_person(rng, number, shared, sure)
         shots = tuple(
-            appearance.draw_shot(rng, person, _draw_shot(rng, shared, *ties), sure)
+            _draw_shot(rng, person, self._sampler.draw_shot(rng, shared), sure)
             for _ in range(num_shots)
         )
-        return Subject(identity, person, shots)
+        return Identity(number, person, shots)
 
-    def pictures(self, count: int) -> Iterator[tuple[Subject, int]]:
-        """The first `count` images as pairs of subject and index of the shot."""
-        identity = 0
+    def images(self, count: int) -> Iterator[tuple[Identity, int]]:
+        """The first `count` images as pairs of identity and index of the shot."""
+        number = 0
         while count > 0:
-            identity += 1
-            subject = self.subject(identity)
-            for shot in range(min(subject.num_pictures, count)):
-                yield subject, shot
-            count -= subject.num_pictures
-
-
-def draw_attributes(
-    rng: np.random.Generator,
-    force: Mapping[str, int] | None = None,
-    correlations: Correlations = "people",
-    agreements: Mapping[str, tuple[str, float]] | None = None,
-) -> dict[str, int]:
-    """The attributes that one image is meant to show, before anything hides them.
-
-    The arguments are those of `Population`.
-
-    Returns:
-        Name to 1 or 0, for all attributes but Attractive, and for those that `RULES` adds.
-    """
-    force = check_force(force)
-    ties = (force, correlations, _check_agreements(agreements))
-    shared = _draw_shared(rng, *ties)
-    drawn = _draw_shot(rng, shared, *ties)
-    for name in appearance.HAIR_COLOR_NAMES:
-        drawn[name] = int(drawn["hair_color"] == name)
-    return {name: drawn[name] for name in (*CELEBA.attributes, *_RULES) if name in drawn}
-
-
-def check_force(force: Mapping[str, int] | None) -> dict[str, int]:
-    """Checks forced attributes and adds what follows from them.
-
-    Raises:
-        DatasetError: An unknown attribute or value, Attractive, or two that exclude each other.
-    """
-    given = dict(force or {})
-    for name, value in given.items():
-        if name not in CELEBA.attributes:
-            raise DatasetError(
-                f"force: unknown attribute {name!r}; known are {', '.join(CELEBA.attributes)}"
-            )
-        if name == "Attractive":
-            raise DatasetError(
-                "force: Attractive has no cause that could be rendered; its label is always missing"
-            )
-        if value not in (0, 1):
-            raise DatasetError(f"force: expected 0 or 1 for {name}. Received: {value!r}")
-    for excluding in EXCLUSIONS:
-        if len(both := sorted(name for name in excluding if given.get(name) == 1)) > 1:
-            raise DatasetError(
-                f"force: {' and '.join(both)} exclude each other; force only one of them to 1"
-            )
-    complete = {name: int(value) for name, value in given.items()}
-    for excluding in EXCLUSIONS:
-        if any(given.get(name) == 1 for name in excluding):
-            for name in excluding:
-                complete.setdefault(name, 0)
-    bald = complete.get("Bald")
-    if not bald and complete.get("Straight_Hair") == 0 and complete.get("Wavy_Hair") == 0:
-        raise DatasetError(
-            "force: Straight_Hair=0 and Wavy_Hair=0 leave only Bald; force Bald=1 instead"
-        )
-    if complete.get("No_Beard") == 0 and all(complete.get(name) == 0 for name in BEARDS):
-        raise DatasetError(f"force: No_Beard=0 needs one of {', '.join(BEARDS)}")
-    if not bald and all(complete.get(name) == 0 for name in appearance.HAIR_COLOR_NAMES):
-        raise DatasetError(
-            f"force: {', '.join(appearance.HAIR_COLOR_NAMES)} all 0 leave only Bald; force Bald=1 "
-            "instead"
-        )
-    if not bald and "Straight_Hair" in complete:
-        complete.setdefault("Wavy_Hair", 1 - complete["Straight_Hair"])
-        complete["Bald"] = 0
-    if any(name in given for name in ("No_Beard", *BEARDS)):
-        # A full beard hides which of the others it consists of.
-        complete["Full_Beard"] = 0
-    for hider, hidden in HIDERS.items():
-        if hidden & set(given):
-            complete.setdefault(hider, 0)
-    if "High_Cheekbones" in given:
-        complete["Cheeks_Rise"] = 0
-    return complete
-
-
-def _check_agreements(
-    agreements: Mapping[str, tuple[str, float]] | None,
-) -> dict[str, tuple[str, float]]:
-    order = [*(rule.name for rule in RULES)]
-    checked = {}
-    for name, (other, share) in (agreements or {}).items():
-        for attribute in (name, other):
-            if attribute not in _RULES:
-                raise DatasetError(
-                    f"agreements: {attribute!r} is not drawn by itself; expected one of "
-                    f"{', '.join(order)}"
-                )
-        if order.index(other) >= order.index(name):
-            raise DatasetError(
-                f"agreements: {other} must be drawn before {name}. Give it as that of {other}"
-            )
-        if not 0 <= share <= 1:
-            raise DatasetError(
-                f"agreements: expected a probability in [0, 1] for {name} and {other}. "
-                f"Received: {share!r}"
-            )
-        checked[name] = (other, float(share))
-    return checked
-
-
-def _draw_shared(
-    rng: np.random.Generator,
-    force: Mapping[str, int],
-    correlations: Correlations,
-    agreements: Mapping[str, tuple[str, float]],
-) -> dict:
-    """Attributes of a person, with `age_band`, `ancestry` and `hair_color` beside them."""
-    shares = _sex_and_age(force, correlations)
-    male, band = divmod(int(rng.choice(6, p=shares)), 3)
-    drawn: dict = {"Male": male, "age_band": _BANDS[band], "Young": int(band == 0)}
-    for rule in RULES:
-        if rule.of == "person":
-            drawn[rule.name] = _draw(rng, rule, drawn, force, correlations, agreements)
-    _settle(rng, drawn, force)
-    appearance.draw_ancestry_and_color(rng, drawn, force, correlations == "independent")
-    return drawn
-
-
-def _sex_and_age(force: Mapping[str, int], correlations: Correlations) -> np.ndarray:
-    """(6,) probabilities of women young, middle, old, men young, middle, old.
-
-    Among people, what is forced tells of both: who must have a goatee is a man.
-    """
-    bands = np.array(list(AGE_BANDS.values()))[:, 1:].T  # (sex, band)
-    sexes = np.array([[1 - MALE], [MALE]])
-    if correlations == "independent":
-        shares = (sexes * (sexes * bands).sum(0)).ravel()
-    else:
-        shares = (sexes * bands).ravel()
-    if "Male" in force:
-        shares *= np.repeat([1 - force["Male"], force["Male"]], 3)
-    if "Young" in force:
-        shares *= np.tile([force["Young"], 1 - force["Young"], 1 - force["Young"]], 2)
-    if correlations == "people":
-        likely = shares * np.prod(
-            [_chances(name) if value else 1 - _chances(name) for name, value in force.items()],
-            axis=0,
-        )
-        # Nobody is likely if a beard is forced on women: then they have it nevertheless.
-        shares = likely if likely.sum() > 0 else shares
-    return shares / shares.sum()
-
-
-def _chances(name: str) -> np.ndarray:
-    """(6,) how many of women young .. men old have an attribute; 1/2 where no table tells."""
-    if name == "No_Beard":
-        return np.prod([1 - _chances(kind) for kind in (*BEARDS, "Full_Beard")], axis=0)
-    if name not in _RULES:
-        return np.full(6, 0.5)
-    return np.array(_RULES[name].percent) / 100
-
-
-def _draw_shot(
-    rng: np.random.Generator,
-    shared: Mapping,
-    force: Mapping[str, int],
-    correlations: Correlations,
-    agreements: Mapping[str, tuple[str, float]],
-) -> dict:
-    drawn = dict(shared)
-    for rule in RULES:
-        if rule.of == "shot":
-            drawn[rule.name] = _draw(rng, rule, drawn, force, correlations, agreements)
-    if drawn["Cheeks_Rise"] and drawn["Smiling"]:
-        drawn["High_Cheekbones"] = 1
-    return drawn
-
-
-def _settle(rng: np.random.Generator, drawn: dict, force: Mapping[str, int]) -> None:
-    """Takes away what cannot be together, and adds what follows."""
-    if drawn["Bald"]:
-        for name in ("Bangs", "Receding_Hairline", "Wavy_Hair", "Gray_Hair"):
-            drawn[name] = force.get(name, 0)
-    if drawn["Bangs"] and drawn["Receding_Hairline"]:
-        drawn["Receding_Hairline" if "Receding_Hairline" not in force else "Bangs"] = 0
-    drawn["Straight_Hair"] = int(not drawn["Bald"] and not drawn["Wavy_Hair"])
-    if drawn["Full_Beard"]:
-        drawn.update({"Mustache": 1, "Goatee": 1, "5_o_Clock_Shadow": 0})
-    if force.get("No_Beard") == 0 and not any(drawn[name] for name in BEARDS):
-        drawn[rng.choice([name for name in BEARDS if force.get(name) != 0])] = 1
-    drawn["No_Beard"] = int(not any(drawn[name] for name in (*BEARDS, "Full_Beard")))
-
-
-def _draw(
-    rng: np.random.Generator,
-    rule: Rule,
-    drawn: Mapping,
-    force: Mapping[str, int],
-    correlations: Correlations,
-    agreements: Mapping[str, tuple[str, float]],
-) -> int:
-    chance = rng.random()  # drawn even when forced: forcing one attribute changes no other
-    if rule.name in force:
-        return force[rule.name]
-    if rule.name in agreements:
-        other, share = agreements[rule.name]
-        return drawn[other] if chance < share else 1 - drawn[other]
-    if correlations == "independent":
-        return int(chance < _overall(rule.name))
-    male, band = drawn["Male"], _BANDS.index(drawn["age_band"])
-    flipped = REVERSED_PAIRS if correlations == "reversed" else ()
-    if ("Male", rule.name) in flipped:
-        male = 1 - male
-    if ("Young", rule.name) in flipped:
-        band = 2 - band
-    odds = _log_odds(rule.percent[3 * male + band] / 100)
-    for parent, ratio in rule.given.items():
-        if (parent, rule.name) in flipped:
-            ratio = -ratio
-        expected = _RULES[parent].percent[3 * male + band] / 100
-        odds += ratio * (drawn[parent] - expected)
-    return int(chance < 1 / (1 + math.exp(-odds)))
-
-
-def _overall(name: str) -> float:
-    shares = [
-        sex * share[column]
-        for column, sex in ((1, 1 - MALE), (2, MALE))
-        for share in AGE_BANDS.values()
-    ]
-    return float(np.dot(shares, _RULES[name].percent)) / 100
-
-
-def _log_odds(probability: float) -> float:
-    probability = min(max(probability, 1e-9), 1 - 1e-9)
-    return math.log(probability / (1 - probability))
+            number += 1
+            identity = self.identity(number)
+            for shot in range(min(identity.num_images, count)):
+                yield identity, shot
+            count -= identity.num_images

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from far_keras.synthetic.parameters import Accessories
-from far_keras.synthetic.people import palette
+from far_keras.synthetic.people.appearance import METALS, draw_cloth_color, pick_tone
 
 __all__ = ["draw_accessories"]
 
@@ -72,10 +72,10 @@ def draw_accessories(
     return Accessories(
         glasses=glasses,  # type: ignore[arg-type]
         glasses_size=float(rng.beta(2, 2)),
-        glasses_color=palette.tone(rng, FRAMES),
+        glasses_color=pick_tone(rng, FRAMES),
         lenses=lenses,  # type: ignore[arg-type]
         hat=hat,  # type: ignore[arg-type]
-        hat_color=palette.any_color(rng),
+        hat_color=draw_cloth_color(rng),
         earrings=earrings,  # type: ignore[arg-type]
         earring_size=float(rng.beta(1.5, 1.7)),
         necklace=(
@@ -83,13 +83,13 @@ def draw_accessories(
             if drawn["Wearing_Necklace"]
             else None
         ),
-        jewellery_color=palette.tone(rng, palette.METALS),
+        jewellery_color=pick_tone(rng, METALS),
         clothing=clothing,  # type: ignore[arg-type]
         pattern=_pick(rng, PATTERNS),  # type: ignore[arg-type]
-        pattern_color=palette.any_color(rng),
+        pattern_color=draw_cloth_color(rng),
         necktie=bool(drawn["Wearing_Necktie"]),
-        clothing_color=palette.any_color(rng),
-        necktie_color=palette.any_color(rng),
+        clothing_color=draw_cloth_color(rng),
+        necktie_color=draw_cloth_color(rng),
     )
 
 

@@ -1,27 +1,319 @@
-"""Clothes: cloth that lies on the body, painted there, and what stands off it (see `collars`)."""
+"""Clothes: cloth on the body, collars, lapels and neckties."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
-from far_keras.synthetic.head.mesh import Material
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
+
+from far_keras.synthetic.face.anatomy import is_neck
+from far_keras.synthetic.head.mesh import Material, SurfaceSamples, surface_samples
+from far_keras.synthetic.head.normals import vertex_normals
 from far_keras.synthetic.parameters import Garment
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.fragments import Fragments
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
-from far_keras.synthetic.stage.scene import Scene
+from far_keras.synthetic.stage.scene import Head, Scene
 from far_keras.synthetic.stage.shading import Surface
-from far_keras.synthetic.worn.collars import (
-    draw_collar,
-    draw_hood_roll,
-    draw_lapels,
-    draw_rib,
-    draw_turtleneck,
-)
-from far_keras.synthetic.worn.drape import AXIS_Z, drape_of
-from far_keras.synthetic.worn.neckties import draw_necktie
 
-__all__ = ["draw_clothing", "neckline", "paint_clothing", "shirt_color"]
+__all__ = ["drape_of", "draw_cloth", "draw_clothing", "neckline", "paint_clothing"]
+
+AXIS_Z = 0.25  # depth of the neck's axis on the rest head
+TOP, STEP = 6.5, 0.025  # height of the tables' first row, and between rows
+TABLE_ROWS, AROUND, ACROSS = 56, 96, 80
+HALF_WIDTH = 1.0  # of the table of the front
+
+
+def _nearest_cells(
+    row: np.ndarray, column: np.ndarray, order: np.ndarray, columns: int, wrap: bool
+) -> np.ndarray:
+    """For each cell of a table, the number of the sample with the largest `order` in or near it."""
+    table = np.full((TABLE_ROWS, columns), -1)
+    ranked = np.argsort(order)
+    table[row[ranked], column[ranked]] = ranked
+    if wrap:
+        table = np.concatenate([table] * 3, 1)
+    nearest = distance_transform_edt(table < 0, return_distances=False, return_indices=True)
+    filled = table[tuple(nearest)]
+    return filled[:, columns : 2 * columns] if wrap else filled
+
+
+@lru_cache(maxsize=1)
+def _tables() -> tuple[SurfaceSamples, SurfaceSamples]:
+    """Surface samples at the cells of the tables around the neck and of the front."""
+    samples = surface_samples(200_000, 4.9)
+    low = samples[is_neck(samples.rest) & (samples.rest[:, 1] < TOP) & ~samples.ear]
+    x, y, z = low.rest.T
+    row = np.clip(((TOP - y) / STEP).astype(int), 0, TABLE_ROWS - 1)
+    angle = np.arctan2(x, z - AXIS_Z)
+    around = ((angle + np.pi) / (2 * np.pi) * AROUND).astype(int) % AROUND
+    near = np.hypot(x, z - AXIS_Z) < 1.3
+    radius = np.where(near, np.hypot(x, z - AXIS_Z), 0)
+    across = np.clip(((x + HALF_WIDTH) / (2 * HALF_WIDTH) * ACROSS).astype(int), 0, ACROSS - 1)
+    # The chin's underside is in front of the neck, but no cloth hangs from it.
+    depth = np.where((np.abs(x) < HALF_WIDTH) & (y < 6.12), z, -9)
+    return (
+        low[_nearest_cells(row, around, radius, AROUND, True).ravel()],
+        low[_nearest_cells(row, across, depth, ACROSS, False).ravel()],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Drape:
+    """The surface of one person's neck and chest in the head frame.
+
+    Attributes:
+        ring: (TABLE_ROWS, AROUND, 3) positions by height and direction around the neck.
+        front: (TABLE_ROWS, ACROSS, 3) positions by height and x.
+    """
+
+    ring: np.ndarray
+    front: np.ndarray
+
+    @staticmethod
+    def _lookup(table: np.ndarray, row: np.ndarray, column: np.ndarray, mode: str) -> np.ndarray:
+        shape = np.broadcast_shapes(row.shape, column.shape)
+        at = [np.broadcast_to(row, shape), np.broadcast_to(column, shape)]
+        parts = [map_coordinates(table[..., k], at, order=1, mode=mode) for k in range(3)]
+        return np.stack(parts, -1)
+
+    def around(self, angle: np.ndarray, y: np.ndarray, offset: np.ndarray | float) -> np.ndarray:
+        """Points (..., 3) around the neck.
+
+        Args:
+            angle: radians around the neck's axis, 0 in front, positive to the image's right.
+            y: heights on the rest head.
+            offset: decimetres away from the skin, outward from the axis.
+        """
+        column = (np.asarray(angle) + np.pi) / (2 * np.pi) * AROUND - 0.5
+        padded = np.concatenate([self.ring[:, -4:], self.ring, self.ring[:, :4]], 1)
+        points = self._lookup(padded, (TOP - y) / STEP - 0.5, column % AROUND + 4, "nearest")
+        outward = np.stack([np.sin(angle), 0 * angle, np.cos(angle)], -1)
+        return points + outward * np.asarray(offset)[..., None]
+
+    def ahead(self, x: np.ndarray, y: np.ndarray, offset: np.ndarray | float) -> np.ndarray:
+        """Points (..., 3) on neck and chest seen from the front, `offset` decimetres nearer."""
+        column = (np.asarray(x) + HALF_WIDTH) / (2 * HALF_WIDTH) * ACROSS - 0.5
+        points = self._lookup(self.front, (TOP - y) / STEP - 0.5, column, "nearest")
+        return points + np.array([0, 0, 1]) * np.asarray(offset)[..., None]
+
+
+def drape_of(head: Head) -> Drape:
+    """Looks up the surface of a head's neck and chest."""
+    ring, front = (head.surface(samples) for samples in _tables())
+    ring = ring.reshape(TABLE_ROWS, AROUND, 3)
+    front = front.reshape(TABLE_ROWS, ACROSS, 3)
+    return Drape(
+        gaussian_filter(ring, (1.2, 1.2, 0), mode=("nearest", "wrap", "nearest")),
+        gaussian_filter(front, (1.2, 1.5, 0), mode="nearest"),
+    )
+
+
+@lru_cache(maxsize=32)
+def _grid_triangles(rows: int, columns: int) -> np.ndarray:
+    number = np.arange(rows * columns).reshape(rows, columns)
+    a, b = number[:-1, :-1].ravel(), number[:-1, 1:].ravel()
+    c, d = number[1:, :-1].ravel(), number[1:, 1:].ravel()
+    return np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)]).astype(np.int32)
+
+
+def draw_cloth(
+    scene: Scene,
+    points: np.ndarray,
+    colors: np.ndarray,
+    region: Region,
+    *,
+    sheen: float = 0.0,
+    bias: float = 0.02,
+) -> None:
+    """Draws a sheet of cloth.
+
+    Args:
+        points: (R, C, 3) in the head frame.
+        colors: linear albedo, broadcast to (R, C, 3).
+        region: what it is.
+        sheen: strength of the highlight: silk 0.15, cotton 0.
+        bias: decimetres by which it is drawn nearer, so that it does not sink into the body.
+    """
+    rows, columns = points.shape[:2]
+    posed = scene.head.pose.apply(points.reshape(-1, 3).astype(np.float32))
+    triangles = _grid_triangles(rows, columns)
+    normals = vertex_normals(posed, triangles)
+    normals *= np.where(normals[:, 2:] < 0, -1, 1)  # both sides of cloth face the viewer
+    albedo = np.broadcast_to(colors, points.shape).reshape(-1, 3)
+    lit = scene.shadows.lit_share(posed)
+    light = scene.light.irradiance(normals, 0.1, lit)
+    shine = sheen * scene.light.highlight(normals, 12) * lit[:, None]
+    scene.framebuffer.draw_triangles(
+        scene.camera.project(posed), triangles, albedo * light + shine, region, bias=bias
+    )
+
+
+def _heights(angle: np.ndarray, front: float, side: float, back: float) -> np.ndarray:
+    """Heights by direction around the neck (radians, 0 in front), smooth in between."""
+    t = np.abs(angle) / np.pi
+    return np.interp(t, (0, 0.5, 1), (front, side, back))
+
+
+def draw_rib(
+    scene: Scene, drape: Drape, color: np.ndarray, shape: Literal["crew", "vneck"]
+) -> None:
+    """The thicker edge of a T-shirt or sweater."""
+    t = np.linspace(0, 1, 5)[:, None]
+    bulge = 0.035 * np.sin(np.pi * np.clip(t, 0.05, 0.95))
+    tint = color * (0.82 + 0.1 * t[..., None])
+    if shape == "crew":
+        angle = np.linspace(-np.pi, np.pi, 96)[None]
+        edge = _heights(angle, 5.80, 5.95, 6.08)
+        points = drape.around(angle + 0 * t, edge + 0.015 - 0.075 * t, bulge + 0 * angle)
+        draw_cloth(scene, points, tint, Region.CLOTHING)
+        return
+    down = np.linspace(0, 1, 24)[None]
+    for side in (-1, 1):
+        x = side * (0.26 * (1 - down) + 0.045 * t)
+        y = 5.48 + 1.5 * 0.26 * (1 - down) - 0.03 * t
+        draw_cloth(scene, drape.ahead(x, y, bulge + 0 * down), tint, Region.CLOTHING)
+
+
+def draw_turtleneck(scene: Scene, drape: Drape, color: np.ndarray) -> None:
+    """A rolled collar around the neck, knitted in vertical ribs."""
+    angle = np.linspace(-np.pi, np.pi, 160)[None]
+    t = np.linspace(0, 1, 14)[:, None]  # from the top edge down
+    top = _heights(angle, 6.06, 6.18, 6.30)
+    roll = 0.035 + 0.06 * np.sin(np.pi * np.clip(t * 1.15, 0, 1)) ** 0.8
+    ribs = 0.5 + 0.5 * np.cos(angle * 44)
+    points = drape.around(angle + 0 * t, top - 0.30 * t, roll + 0.008 * ribs)
+    shades = color * (0.86 + 0.16 * ribs)[..., None] * np.ones_like(t)[..., None]
+    draw_cloth(scene, points, shades, Region.CLOTHING)
+
+
+def draw_hood_roll(scene: Scene, drape: Drape, color: np.ndarray) -> None:
+    """The hood of a sweater that lies around the neck, and its two strings."""
+    gap = 0.16
+    angle = np.linspace(gap, 2 * np.pi - gap, 90)[None]
+    angle = (angle + np.pi) % (2 * np.pi) - np.pi
+    turn = np.abs(angle) / np.pi
+    t = np.linspace(0, 1, 12)[:, None]
+    thick = np.interp(turn, (0, 0.3, 1), (0.07, 0.15, 0.30))
+    top = np.interp(turn, (0, 0.3, 1), (5.86, 6.08, 6.32)) + 0 * t
+    roll = 0.03 + thick * np.sin(np.pi * np.clip(t * 1.1, 0, 1))
+    points = drape.around(angle + 0 * t, top - (0.2 + thick) * t, roll)
+    shades = color * (0.75 + 0.3 * np.sin(np.pi * t))[..., None] * np.ones((1, 90, 1))
+    draw_cloth(scene, points, shades, Region.CLOTHING, bias=0.03)
+    down = np.linspace(0, 1, 16)[:, None]
+    across = np.array([[-0.02, 0.0, 0.02]])
+    for side in (-1, 1):
+        string = drape.ahead(side * (0.16 + 0.02 * down) + across, 5.84 - 0.6 * down, 0.09)
+        draw_cloth(scene, string, np.array([0.75, 0.75, 0.73]), Region.CLOTHING, bias=0.05)
+
+
+def draw_collar(
+    scene: Scene, drape: Drape, color: np.ndarray, *, open_collar: bool, under_jacket: bool
+) -> None:
+    """A shirt's collar: a band around the neck and a flap that folds down to two wings.
+
+    Args:
+        scene, drape: the person.
+        color: of the shirt.
+        open_collar: the top button is open, and the wings lie apart.
+        under_jacket: lapels press the wings flat.
+    """
+    gap = 0.34 if open_collar else 0.06  # radians from the middle to the collar's front edge
+    angle = np.linspace(gap, 2 * np.pi - gap, 100)[None]
+    angle = (angle + np.pi) % (2 * np.pi) - np.pi
+    turn = np.abs(angle) / np.pi  # 0 in front, 1 at the back
+    opened = 0.10 if open_collar else 0.0
+    top = np.interp(turn, (0, 0.2, 0.5, 1), (6.04 - 1.6 * opened, 6.08 - 0.6 * opened, 6.17, 6.32))
+    t = np.linspace(0, 1, 6)[:, None]
+    band = drape.around(angle + 0 * t, top - 0.16 * t, 0.035 + 0 * angle * t)
+    draw_cloth(scene, band, color * 0.72, Region.CLOTHING)
+    # The flap is longest at the wings' tips, a little beside the front edge.
+    tip = np.interp(turn, (0, 0.10, 0.16, 0.3, 0.5, 1), (0.24, 0.38, 0.33, 0.21, 0.2, 0.2))
+    lean = (0.03 + 0.015 * t if under_jacket else 0.045 + 0.06 * t) + 0 * angle
+    swing = np.sign(angle) * np.interp(turn, (0, 0.25, 0.5), (0.35, 0.1, 0.0)) * t
+    flap = drape.around(angle + swing, top + 0.01 - tip * t, lean)
+    edge = 1 - 0.25 * np.clip(1 - np.abs(t - 0.93) / 0.07, 0, 1)  # the seam
+    draw_cloth(scene, flap, color * edge[..., None] * np.ones((1, 100, 1)), Region.CLOTHING)
+
+
+def draw_lapels(scene: Scene, drape: Drape, color: np.ndarray) -> None:
+    """A jacket's collar at the neck and its lapels down to the frame's edge."""
+    t = np.linspace(0, 1, 40)[:, None]  # down the opening
+    s = np.linspace(0, 1, 12)[None]  # from the opening outward
+    for side in (-1, 1):
+        inner = np.interp(t, (0, 1), (0.34, 0.02))
+        y = np.interp(t, (0, 1), (6.02, 5.20))
+        # The notch between collar and lapel.
+        width = np.interp(t, (0, 0.22, 0.30, 0.36, 0.44, 1), (0.12, 0.17, 0.19, 0.10, 0.25, 0.16))
+        x = side * (inner + width * s)
+        lift = 0.14 + 0.03 * np.sin(np.pi * s) + 0 * t
+        points = drape.ahead(x, y - 0.10 * s * np.clip(1 - 2 * t, 0, 1), lift)
+        edge = np.clip(1 - (1 - s) / 0.16, 0, 1) + 0 * t  # the shadow under the lapel's edge
+        tint = color * (1.25 - 0.85 * edge)[..., None]
+        draw_cloth(scene, points, tint, Region.CLOTHING, bias=0.03)
+    angle = np.linspace(0.42 * np.pi, 1.58 * np.pi, 50)[None]
+    angle = (angle + np.pi) % (2 * np.pi) - np.pi
+    t = np.linspace(0, 1, 6)[:, None]
+    top = _heights(angle, 5.95, 6.05, 6.20)
+    collar = drape.around(angle + 0 * t, top - 0.18 * t, 0.13 + 0.06 * t + 0 * angle)
+    draw_cloth(scene, collar, color * 1.05, Region.CLOTHING, bias=0.03)
+
+
+KNOT_TOP, KNOT_BOTTOM = 6.04, 5.85  # heights on the rest head
+KNOT_HALF_WIDTHS = (0.105, 0.065)  # decimetres at its top and bottom
+BLADE_HALF_WIDTHS = (0.06, 0.19)  # below the knot and at the frame's edge
+BLADE_END = 5.0
+SILK_PATTERNS = ("plain", "stripes", "dots", "checks")
+
+
+def _silk_pattern(
+    kind: str, across: np.ndarray, down: np.ndarray, color: np.ndarray, second: np.ndarray
+) -> np.ndarray:
+    """Colours (R, C, 3) at distances across and down the silk, in decimetres."""
+    if kind == "stripes":
+        amount = (np.mod(across + 0.9 * down, 0.14) < 0.045).astype(float)
+    elif kind == "dots":
+        u, v = np.mod(across, 0.07) - 0.035, np.mod(down, 0.07) - 0.035
+        amount = (np.hypot(u, v) < 0.016).astype(float)
+    elif kind == "checks":
+        amount = 0.5 * ((np.mod(across, 0.09) < 0.03) * 1.0 + (np.mod(down, 0.09) < 0.03))
+    else:
+        amount = np.zeros_like(across)
+    return color + amount[..., None] * (second - color)
+
+
+def draw_necktie(scene: Scene, drape: Drape) -> None:
+    """Draws knot and blade as `Region.NECKTIE`."""
+    rng = scene.rng("necktie")
+    kind = str(rng.choice(SILK_PATTERNS))
+    color = np.array(scene.shot.accessories.necktie_color)
+    second = np.clip(color * rng.uniform(0.3, 0.6) if color.mean() > 0.3 else color + 0.35, 0, 1)
+    s = np.linspace(-1, 1, 25)[None]
+
+    t = np.linspace(0, 1, 50)[:, None]
+    half = np.interp(t, (0, 1), BLADE_HALF_WIDTHS)
+    y = KNOT_BOTTOM + 0.02 - t * (KNOT_BOTTOM - BLADE_END)
+    # The dimple under the knot, and the rounded edges.
+    dimple = 0.03 * np.exp(-((s / 0.3) ** 2)) * np.exp(-t / 0.12)
+    lift = 0.085 + 0.02 * (1 - s**2) - dimple
+    blade = drape.ahead(0 * s + 0 * t, y + 0 * s, lift)
+    blade[..., 0] += half * s
+    silk = _silk_pattern(kind, half * s, (KNOT_BOTTOM - BLADE_END) * t + 0 * s, color, second)
+    draw_cloth(scene, blade, silk, Region.NECKTIE, sheen=0.06, bias=0.04)
+
+    t = np.linspace(0, 1, 14)[:, None]
+    half = np.interp(t, (0, 1), KNOT_HALF_WIDTHS)
+    y = KNOT_TOP - t * (KNOT_TOP - KNOT_BOTTOM)
+    bulge = 0.10 + 0.06 * (1 - s**2) * np.sin(np.pi * (0.15 + 0.7 * t))
+    knot = drape.ahead(0 * s + 0 * t, y + 0 * s, bulge)
+    knot[..., 0] += half * s
+    wrap = _silk_pattern(kind, 0.5 * t + 0 * s, half * s + 0.25 * t, color, second)
+    shade = 1 - 0.35 * np.clip(np.abs(s) - 0.8, 0, 1) / 0.2 * np.ones_like(t)
+    draw_cloth(scene, knot, wrap * shade[..., None], Region.NECKTIE, sheen=0.06, bias=0.06)
+
 
 # Height of a neckline on the rest head in front, at the side and at the back of the neck.
 NECKLINES: dict[str, tuple[float, float, float]] = {

@@ -11,12 +11,11 @@ from far_keras.synthetic.face.landmarks import point_on_head
 from far_keras.synthetic.head.form import HeadForm, head_form
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene
-from far_keras.synthetic.worn.solids import Material, Solid, draw_solid, join, tube
+from far_keras.synthetic.worn.solids import Solid, SurfaceMaterial, draw_solid, join, tube
 
 __all__ = ["draw_glasses"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
 
 # Linear colours of lenses; a pair has one of them.
 LENS_TINTS = {
@@ -66,9 +65,11 @@ def draw_glasses(scene: Scene) -> None:
         temples.append(_temple(scene, frame, outline, side, form))
     rims.append(_bridge(frame, outlines, eyes))
     color = np.array(scene.shot.accessories.glasses_color)
-    metal = Material(color + 0.02, gloss=0.5, sharpness=40, metal=0.7 if frame.metal else 0.0)
+    metal = SurfaceMaterial(
+        color + 0.02, gloss=0.5, sharpness=40, metal=0.7 if frame.metal else 0.0
+    )
     if not frame.metal:
-        metal = Material(color, gloss=0.25, sharpness=45)
+        metal = SurfaceMaterial(color, gloss=0.25, sharpness=45)
     tints = LENS_TINTS[worn.lenses]
     tint = np.array(tints[int(rng.integers(len(tints)))])
     for outline, eye in zip(outlines, eyes, strict=True):

@@ -1,4 +1,4 @@
-"""Hats that sit on the head over flattened hair: caps, beanies, brimmed and bucket hats."""
+"""Hats, hoods and headscarves over flattened hair."""
 
 from __future__ import annotations
 
@@ -12,12 +12,77 @@ from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.stage.soft_shadow import cast_shadow
-from far_keras.synthetic.worn.covers import COVERS, HOOD_NORMAL, draw_cover
-from far_keras.synthetic.worn.solids import Material, draw_solid, sheet, sphere
+from far_keras.synthetic.worn.clothing import drape_of
+from far_keras.synthetic.worn.solids import SurfaceMaterial, draw_solid, sheet, sphere
 
-__all__ = ["UNDER_HAT", "Rim", "draw_hat", "hat_rim"]
+__all__ = ["COVERS", "UNDER_HAT", "Rim", "draw_hat", "hat_rim"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+COVERS = ("hood", "headscarf")
+HOOD_NORMAL = np.array([0.0, 0.33, -0.944])  # of the plane behind which hair lies under the cloth
+COVER_ROWS, COVER_COLUMNS = 22, 84
+# The face's opening: angle from straight ahead (degrees) by direction around it, from straight
+# up (0) to straight down (180), seen from the skull's middle.
+AROUND = (0, 40, 75, 110, 140, 165, 180)
+OPENING = {"hood": (41, 52, 76, 92, 88, 78, 75), "headscarf": (25, 36, 57, 63, 63, 63, 64)}
+FARTHEST = 170.0
+
+
+def draw_cover(
+    scene: Scene, form: HeadForm, hood: bool, color: Array, rng: np.random.Generator
+) -> Array:
+    """Draws a hood, which stands off the head, or a headscarf; region HAT.
+
+    Returns:
+        (h, w) bool: where it shows.
+    """
+    turn = np.linspace(-np.pi, np.pi, COVER_COLUMNS, endpoint=False)[None]  # 0 is up
+    t = np.linspace(0, 1, COVER_ROWS)[:, None]
+    kind = "hood" if hood else "headscarf"
+    edge = np.interp(np.degrees(np.abs(turn)), AROUND, OPENING[kind])
+    angle = np.radians(edge + (FARTHEST - edge) * t)
+    directions = np.stack(
+        [np.sin(angle) * np.sin(turn), np.sin(angle) * np.cos(turn), np.cos(angle) + 0 * turn], -1
+    )
+    seed = rng.uniform(0, 50)
+    folds = sample_noise(
+        noise_texture(1.7, 6),
+        (0.35 * turn + 0 * t + seed).ravel().astype(np.float32),
+        (0.12 * t + 0 * turn).ravel().astype(np.float32),
+    ).reshape(COVER_ROWS, COVER_COLUMNS)
+    below = np.clip(-np.cos(turn), 0, 1)
+    off = 0.12 + 0.25 * np.clip(t * 3, 0, 1) if hood else 0.07 + 0.05 * np.clip(t * 6, 0, 1)
+    radius = form.radius(directions)
+    # Cloth bridges the hollow under the jaw, and falls wide over the neck.
+    radius = np.maximum(radius, (0.62 + 0.65 * below) * np.clip(0.6 + t, 0, 1))
+    radius = radius + off + 0.025 * folds + (0.35 if hood else 0.25) * below * t
+    points = form.center + directions * radius[..., None]
+    shade = 1 + 0.10 * folds - 0.35 * np.exp(-((t / 0.06) ** 2)) * (0.5 if hood else 1.0)
+    cloth = np.clip(color * shade[..., None], 0, 1).reshape(-1, 3).astype(np.float32)
+    shown = draw_solid(
+        scene,
+        sheet(points, closed=True),
+        SurfaceMaterial(cloth, 0.015, 8, wrap=0.25),
+        Region.HAT,
+        two_sided=True,
+    )
+    return shown if hood else shown | _wrap(scene, color, rng)
+
+
+def _wrap(scene: Scene, color: Array, rng: np.random.Generator) -> Array:
+    """The end of a headscarf, wound around the neck."""
+    angle = np.linspace(-np.pi, np.pi, 96)[None]
+    t = np.linspace(0, 1, 16)[:, None]  # from the chin down
+    folds = np.sin(9 * t + 1.5 * np.sin(angle + rng.uniform(0, 6)) + rng.uniform(0, 6))
+    off = 0.05 + 0.24 * t**0.7 + 0.03 * folds
+    points = drape_of(scene.head).around(angle + 0 * t, 6.42 - 0.75 * t + 0.06 * np.cos(angle), off)
+    cloth = np.broadcast_to(color * (0.85 + 0.12 * folds)[..., None], points.shape)
+    material = SurfaceMaterial(
+        np.clip(cloth, 0, 1).reshape(-1, 3).astype(np.float32), 0.015, 8, wrap=0.25
+    )
+    return draw_solid(scene, sheet(points), material, Region.HAT, bias=0.02, two_sided=True)
+
 
 UNDER_HAT = 0.045  # decimetres that hair keeps under a hat
 CLEARANCE = 0.085  # of the hat's cloth over the skin
@@ -162,7 +227,7 @@ def _draw_beanie(
     shown = draw_solid(
         scene,
         sheet(points, closed=True),
-        Material(cloth, 0.01, 8, wrap=0.25),
+        SurfaceMaterial(cloth, 0.01, 8, wrap=0.25),
         Region.HAT,
         two_sided=True,
     )
@@ -178,7 +243,7 @@ def _draw_beanie(
         top = points[0, 0] + np.array([0, 0.11, 0])
         ball = sphere(top, 0.17)
         fluff = 1 + 0.25 * rng.normal(size=(len(ball.points), 1))
-        pompom = Material(color * np.clip(fluff, 0.5, 1.5), 0.0, 8, wrap=0.4)
+        pompom = SurfaceMaterial(color * np.clip(fluff, 0.5, 1.5), 0.0, 8, wrap=0.4)
         shown |= draw_solid(scene, ball, pompom, Region.HAT)
     return shown
 
@@ -198,13 +263,13 @@ def _draw_cap(
     if rng.random() < 0.3:
         panel = np.abs(np.broadcast_to(angles, (ROWS, COLUMNS))).reshape(-1) < 0.9
         cloth[panel] = np.clip(0.75 * np.clip(color * 3 + 0.25, 0, 0.85), 0, 1)
-    material = Material(cloth, 0.015, 10, wrap=0.15)
+    material = SurfaceMaterial(cloth, 0.015, 10, wrap=0.15)
     shown = draw_solid(scene, sheet(points, closed=True), material, Region.HAT, two_sided=True)
     visor = _visor(points[-1], angles, form, rng)
     shown |= draw_solid(
         scene,
         sheet(visor),
-        Material(_cloth(visor, color * 0.9, 0.05, 3.0), 0.02, 12, wrap=0.1),
+        SurfaceMaterial(_cloth(visor, color * 0.9, 0.05, 3.0), 0.02, 12, wrap=0.1),
         Region.HAT,
         two_sided=True,
     )
@@ -215,7 +280,7 @@ def _draw_cap(
     seams = points[:, :: COLUMNS // 6].transpose(1, 0, 2)
     _draw_lines(scene, seams, 0.35 * color * light, 0.014, 0.6)
     button = sphere(points[0, 0] + np.array([0, 0.005, 0]), 0.045, (1, 0.5, 1))
-    shown |= draw_solid(scene, button, Material(color, 0.02, 10), Region.HAT)
+    shown |= draw_solid(scene, button, SurfaceMaterial(color, 0.02, 10), Region.HAT)
     return shown
 
 
@@ -262,10 +327,10 @@ def _draw_brimmed(
     if not soft:
         cloth[band] = np.clip(band_color, 0, 0.9)
     shown = draw_solid(
-        scene, solid, Material(cloth, 0.02, 10, wrap=0.15), Region.HAT, two_sided=True
+        scene, solid, SurfaceMaterial(cloth, 0.02, 10, wrap=0.15), Region.HAT, two_sided=True
     )
     brim = _brim(points[-1], angles, rng, soft)
-    brim_cloth = Material(_cloth(brim, color * 0.95, grain, seed), 0.02, 10, wrap=0.15)
+    brim_cloth = SurfaceMaterial(_cloth(brim, color * 0.95, grain, seed), 0.02, 10, wrap=0.15)
     shown |= draw_solid(scene, sheet(brim, closed=True), brim_cloth, Region.HAT, two_sided=True)
     ring = np.concatenate([brim[-1], brim[-1, :1]])[None]
     _draw_lines(scene, ring, 0.45 * color * _ambient(scene), 0.022, 0.9)

@@ -1,4 +1,4 @@
-"""Small solid things in the head's frame: tubes, spheres and sheets, with light on them."""
+"""Small solids in the head's frame: tubes, spheres and sheets, with light on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import numpy as np
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene
 
-__all__ = ["Material", "Solid", "draw_solid", "join", "sheet", "sphere", "tube", "unit_sphere"]
+__all__ = [
+    "Solid",
+    "SurfaceMaterial",
+    "draw_solid",
+    "join",
+    "sheet",
+    "sphere",
+    "tube",
+    "unit_sphere",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -26,7 +35,7 @@ class Solid:
 
 
 @dataclass(frozen=True)
-class Material:
+class SurfaceMaterial:
     """What a solid is made of.
 
     Attributes:
@@ -152,7 +161,7 @@ def join(solids: Sequence[Solid]) -> Solid:
 def draw_solid(
     scene: Scene,
     solid: Solid,
-    material: Material,
+    material: SurfaceMaterial,
     region: Region,
     *,
     alpha: float | Array = 1.0,

@@ -10,7 +10,7 @@ import pytest
 
 from far_keras.synthetic.head.wrinkles import detail_map
 from far_keras.synthetic.parameters import Beard, Expression, Makeup, Skin
-from far_keras.synthetic.people.complexion import skin_tone
+from far_keras.synthetic.people.appearance import skin_tone
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import render
 

@@ -11,7 +11,7 @@ from far_keras.synthetic.head.lids import lid_opening, lid_rims
 from far_keras.synthetic.head.mesh import load_head
 from far_keras.synthetic.head.morphs import expression_weights, morph, shape_weights
 from far_keras.synthetic.parameters import Expression
-from far_keras.synthetic.people.margins import MARGINS
+from far_keras.synthetic.people.attributes import MARGINS
 from far_keras.synthetic.regions import Region
 
 

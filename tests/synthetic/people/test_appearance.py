@@ -29,7 +29,7 @@ FORCED = (
 def test_a_forced_attribute_is_labelled_from_what_is_visible(name, value):
     population = Population(seed=11, force={name: value})
     for identity in (1, 2):
-        subject = population.subject(identity)
+        subject = population.identity(identity)
         rendering = render(subject.person, subject.shots[0])
         labels = visible_labels(subject.person, subject.shots[0], rendering.regions)
         assert labels[CELEBA.index(name)] == value
@@ -37,7 +37,7 @@ def test_a_forced_attribute_is_labelled_from_what_is_visible(name, value):
 
 def test_several_forced_at_once():
     force = {"Male": 0, "Smiling": 1, "Wearing_Hat": 1, "Black_Hair": 1, "Eyeglasses": 0}
-    subject = Population(seed=4, force=force).subject(5)
+    subject = Population(seed=4, force=force).identity(5)
     for shot in subject.shots:
         regions = render(subject.person, shot).regions
         labels = visible_labels(subject.person, shot, regions)
@@ -49,7 +49,7 @@ def test_several_forced_at_once():
 
 def test_parameters_are_within_their_ranges():
     for identity in range(1, 150):
-        subject = Population(seed=9).subject(identity)
+        subject = Population(seed=9).identity(identity)
         person = subject.person
         assert sum(person.face.ancestry) == pytest.approx(1)
         assert 18 <= person.age <= 85
@@ -68,14 +68,14 @@ def test_men_wear_no_trace_of_makeup():
         shot.makeup.lipstick
         for identity in range(1, 200)
         for shot in Population(seed=2, force={"Male": 1, "Wearing_Lipstick": 0})
-        .subject(identity)
+        .identity(identity)
         .shots
     ]
     assert max(traces) <= 0.1
     unforced = [
         shot.makeup.lipstick
         for identity in range(1, 200)
-        for shot in Population(seed=2, force={"Male": 1}).subject(identity).shots
+        for shot in Population(seed=2, force={"Male": 1}).identity(identity).shots
     ]
     assert np.mean(np.array(unforced) > 0.1) < 0.03
 
@@ -84,7 +84,7 @@ def test_eyes_and_lips_of_women_stand_out_more():
     people = {}
     for male in (0, 1):
         population = Population(seed=3, force={"Male": male, "Pale_Skin": 0})
-        people[male] = [population.subject(identity) for identity in range(1, 400)]
+        people[male] = [population.identity(identity) for identity in range(1, 400)]
     women, men = people[0], people[1]
 
     def difference(measure):
@@ -102,6 +102,6 @@ def test_most_strengths_are_clear_and_some_are_doubtful():
     doubtful = [
         0.1 < shot.expression.smile < 0.5
         for identity in range(1, 400)
-        for shot in Population(seed=6).subject(identity).shots
+        for shot in Population(seed=6).identity(identity).shots
     ]
     assert 0.02 < np.mean(doubtful) < 0.06  # 4%, standard error 0.6%

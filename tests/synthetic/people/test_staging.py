@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from far_keras.synthetic.people.lights import (
+from far_keras.synthetic.people.staging import (
+    BACKGROUNDS,
     LIGHT_SHARES,
     NORMAL_LEVEL,
+    TELLING_LIGHTS,
     color_cast,
     draw_light,
+    draw_staging,
     face_level,
 )
-from far_keras.synthetic.people.staging import BACKGROUNDS, TELLING_LIGHTS, draw_staging
 from far_keras.synthetic.stage.surroundings import KINDS
 from far_keras.synthetic.stage.visibility import MOST_CAST
 

@@ -8,8 +8,7 @@ import pytest
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import render
 from far_keras.synthetic.stage.scene import build_scene
-from far_keras.synthetic.worn.clothing import neckline
-from far_keras.synthetic.worn.drape import drape_of
+from far_keras.synthetic.worn.clothing import drape_of, neckline
 
 GARMENTS = ("crew", "vneck", "shirt", "suit", "turtleneck", "hoodie")
 

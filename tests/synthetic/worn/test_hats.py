@@ -5,8 +5,7 @@ import pytest
 
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import build_scene
-from far_keras.synthetic.worn.covers import COVERS
-from far_keras.synthetic.worn.hats import hat_rim
+from far_keras.synthetic.worn.hats import COVERS, hat_rim
 
 KINDS = ("cap", "beanie", "brimmed", "bucket")
 HAIRS = (

@@ -5,8 +5,7 @@ import pytest
 
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import build_scene
-from far_keras.synthetic.worn.earrings import draw_earrings
-from far_keras.synthetic.worn.necklaces import draw_necklace
+from far_keras.synthetic.worn.jewellery import draw_earrings, draw_necklace
 
 EARRINGS = ("stud", "hoop", "drop", "long", "chandelier")
 NECKLACES = ("chain", "pendant", "beads", "choker", "cord", "layered", "statement")

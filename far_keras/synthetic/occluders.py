@@ -1,4 +1,4 @@
-"""Draws what is before the person, or beside them at the image's border."""
+"""Occluders: hands, microphones, other people's heads, face masks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, maximum_filter
 
-from far_keras.synthetic.people.complexion import skin_tone
-from far_keras.synthetic.props.face_mask import draw_face_mask
+from far_keras.synthetic.people.appearance import skin_tone
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.stage.soft_shadow import cast_shadow
 from far_keras.synthetic.worn.solids import (
-    Material,
     Solid,
+    SurfaceMaterial,
     draw_solid,
     join,
     sheet,
@@ -25,6 +25,87 @@ from far_keras.synthetic.worn.solids import (
 __all__ = ["draw_occluder"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+MASK_ROWS, MASK_COLUMNS = 36, 73
+AXIS_Z = 0.35  # depth of the upright axis that the mask is bent around
+LAST_ANGLE = np.radians(72)  # of its side edges, from straight ahead
+# Heights of its edges before the nose and at the sides: below the nose (0), high on it (1).
+TOP = {"middle": (6.80, 7.16), "side": (6.72, 6.98)}
+BOTTOM = {"middle": (6.08, 6.12), "side": (6.44, 6.52)}
+EAR = np.array([0.80, 7.02, 0.22])
+MEDICAL = ((0.33, 0.56, 0.66), (0.72, 0.76, 0.77), (0.42, 0.62, 0.52))
+CLOTH = ((0.015, 0.015, 0.018), (0.03, 0.05, 0.15), (0.30, 0.03, 0.04), (0.16, 0.16, 0.17))
+
+
+def _draw_face_mask(scene: Scene, rng: np.random.Generator, height: float) -> None:
+    """Draws the mask, region OCCLUDER.
+
+    Args:
+        scene: The image.
+        rng: For colour and kind.
+        height: 0 worn below the nose .. 1 high on its bridge.
+    """
+    medical = rng.random() < 0.6
+    colors = MEDICAL if medical else CLOTH
+    color = np.array(colors[int(rng.integers(len(colors)))]) * rng.uniform(0.85, 1.1)
+    angle = np.linspace(-LAST_ANGLE, LAST_ANGLE, MASK_COLUMNS)[None]
+    t = np.linspace(0, 1, MASK_ROWS)[:, None]  # from the upper edge down
+    sideward = (1 - np.cos(angle)) / (1 - np.cos(LAST_ANGLE))
+    top, bottom = (
+        (1 - sideward) * np.interp(height, (0, 1), edge["middle"])
+        + sideward * np.interp(height, (0, 1), edge["side"])
+        for edge in (TOP, BOTTOM)
+    )
+    y = top + (bottom - top) * t
+    radius = _reach(scene.head.vertices, angle[0], y)
+    # It stands off at the middle, lies on the cheeks, and turns in below the chin.
+    off = 0.035 + 0.05 * np.cos(angle) ** 2 * np.sin(np.pi * t) ** 0.5
+    pleats = 0.5 + 0.5 * np.cos(2 * np.pi * 4 * t) if medical else np.zeros_like(t)
+    inner = np.sin(np.pi * np.clip((t - 0.12) / 0.76, 0, 1))
+    radius = radius + off + 0.018 * pleats * inner - 0.22 * np.clip((t - 0.86) / 0.14, 0, 1) ** 2
+    points = np.stack([radius * np.sin(angle), y + 0 * angle, AXIS_Z + radius * np.cos(angle)], -1)
+    shade = 1 - 0.16 * pleats * inner + 0.03 * rng.normal(size=radius.shape)
+    hem = np.minimum(t, 1 - t) < 0.05
+    shade = shade * np.where(hem, 0.9, 1.0)
+    cloth = np.clip(color * shade[..., None], 0, 1).reshape(-1, 3).astype(np.float32)
+    shown = draw_solid(
+        scene,
+        sheet(points),
+        SurfaceMaterial(cloth, 0.01, 8, wrap=0.3),
+        Region.OCCLUDER,
+        bias=0.03,
+        two_sided=True,
+    )
+    loops = SurfaceMaterial(np.clip(color * 1.1, 0, 0.85), 0.01, 8, wrap=0.3)
+    shown = shown | draw_solid(scene, _loops(points), loops, Region.OCCLUDER, two_sided=True)
+    cast_shadow(scene, shown, reach=0.06, strength=0.3)
+
+
+def _reach(vertices: Array, angles: Array, heights: Array) -> Array:
+    """Distance (R, C) from the axis to a cloth drawn over the face at angles (C,), heights."""
+    x, y, z = vertices.T
+    front = (y > 5.9) & (y < 7.4) & (z > AXIS_Z) & (np.abs(x) < 0.95)
+    cells_y = ((y[front] - 5.9) / 0.05).astype(int)
+    around = np.arctan2(x[front], z[front] - AXIS_Z)
+    cells_x = np.clip(((around + np.pi / 2) / np.pi * 60).astype(int), 0, 59)
+    table = np.zeros((31, 60))
+    np.maximum.at(table, (cells_y, cells_x), np.hypot(x[front], z[front] - AXIS_Z))
+    # Cloth bridges hollows; what is missing between vertices is filled from beside.
+    table = gaussian_filter(maximum_filter(table, size=(5, 5)), 1.2, mode="nearest")
+    row = np.clip(np.rint((heights - 5.9) / 0.05).astype(int), 0, 30)
+    column = np.clip(np.rint((angles + np.pi / 2) / np.pi * 60).astype(int), 0, 59)
+    return gaussian_filter(table[row, column[None]], 1.0, mode="nearest")
+
+
+def _loops(points: Array) -> Solid:
+    """Bands from the side edges behind the ears."""
+    bands = []
+    for side, column in ((-1.0, 0), (1.0, -1)):
+        for row in (1, -3):
+            course = np.linspace(0, 1, 8)[:, None] * (EAR * (side, 1, 1) - points[row, column])
+            bands.append(tube(points[row, column] + course, np.full(8, 0.012), sides=6))
+    return join(bands)
+
 
 HAIRS = ((0.012, 0.010, 0.009), (0.05, 0.027, 0.014), (0.11, 0.055, 0.025), (0.36, 0.22, 0.10))
 STRANDS = 1400
@@ -37,7 +118,7 @@ def draw_occluder(scene: Scene) -> None:
         return
     rng = scene.rng("occluder")
     if occluder.kind == "mask":
-        draw_face_mask(scene, rng, occluder.nearness)
+        _draw_face_mask(scene, rng, occluder.nearness)
         return
     draw = {"hand": _draw_hand, "microphone": _draw_microphone, "head": _draw_other_head}
     draw[occluder.kind](scene, rng, occluder.side, occluder.nearness)
@@ -102,7 +183,7 @@ def _draw_hand(scene: Scene, rng: np.random.Generator, side: float, nearness: fl
     hand = join(parts)
     # Grooves and knuckles: redder and darker where fingers meet.
     mottled = 1 + 0.05 * rng.normal(size=(len(hand.points), 1))
-    material = Material(skin * mottled, gloss=0.05, sharpness=18, wrap=0.25)
+    material = SurfaceMaterial(skin * mottled, gloss=0.05, sharpness=18, wrap=0.25)
     _draw_before(scene, hand, material, reach=0.25)
     if rng.random() < 0.4:
         _draw_sleeve(scene, rng, wrist, elbow)
@@ -113,7 +194,7 @@ def _draw_sleeve(scene: Scene, rng: np.random.Generator, wrist: Array, elbow: Ar
     course = np.linspace(0, 1, 8)[:, None] * (elbow - start) + start
     color = np.array(scene.shot.accessories.clothing_color)
     sleeve = tube(course, np.linspace(0.33, 0.5, 8), sides=16)
-    _draw_before(scene, sleeve, Material(color, gloss=0.02, wrap=0.3), reach=0.1)
+    _draw_before(scene, sleeve, SurfaceMaterial(color, gloss=0.02, wrap=0.3), reach=0.1)
 
 
 def _draw_microphone(scene: Scene, rng: np.random.Generator, side: float, nearness: float) -> None:
@@ -128,14 +209,14 @@ def _draw_microphone(scene: Scene, rng: np.random.Generator, side: float, nearne
     handle = tube(
         np.linspace(0, 1, 9)[:, None] * (foot - head) + head, np.linspace(0.19, 0.13, 9), sides=14
     )
-    black = Material(np.full(3, 0.02), gloss=0.25, sharpness=40)
+    black = SurfaceMaterial(np.full(3, 0.02), gloss=0.25, sharpness=40)
     _draw_before(scene, handle, black, reach=0.15)
     ball = _ball(head, np.full(3, radius))
     pattern = rng.uniform(0.5, 1.6, (len(ball.points), 1))
     if foam:
-        material = Material(color * (0.85 + 0.1 * pattern), gloss=0.0, wrap=0.4)
+        material = SurfaceMaterial(color * (0.85 + 0.1 * pattern), gloss=0.0, wrap=0.4)
     else:  # wire
-        material = Material(np.array([0.35, 0.35, 0.36]) * pattern, gloss=0.5, sharpness=30)
+        material = SurfaceMaterial(np.array([0.35, 0.35, 0.36]) * pattern, gloss=0.5, sharpness=30)
     _draw_before(scene, ball, material, reach=0.2)
 
 
@@ -150,14 +231,14 @@ def _draw_other_head(scene: Scene, rng: np.random.Generator, side: float, nearne
     neck = np.linspace(0, 1, 6)[:, None] * np.array([0.0, -1.5, -0.1]) + center
     body = tube(neck, np.array([0.5, 0.5, 0.52, 0.6, 0.9, 1.3]), sides=18)
     face = _ball(center + np.array([0, -0.1, 0.2]), np.array([0.72, 0.98, 0.85]))
-    _draw_before(scene, join([body, face]), Material(skin, 0.06, 16, wrap=0.25), reach=0.1)
+    _draw_before(scene, join([body, face]), SurfaceMaterial(skin, 0.06, 16, wrap=0.25), reach=0.1)
     shoulder = _ball(center + np.array([side * 0.4, -2.6, -0.1]), np.array([1.9, 1.15, 0.9]))
-    cloth = Material(rng.uniform(0.01, 0.5, 3), gloss=0.02, wrap=0.3)
+    cloth = SurfaceMaterial(rng.uniform(0.01, 0.5, 3), gloss=0.02, wrap=0.3)
     _draw_before(scene, shoulder, cloth, reach=0.1)
     # They look away: a strip of cheek shows at most.
     middle = center + np.array([0.12 * rng.uniform(-1, 1), 0.1, 0.15])
     radii = np.array([0.92, 1.05, 1.0])
-    _draw_before(scene, _ball(middle, radii), Material(0.6 * hair, wrap=0.35), reach=0.1)
+    _draw_before(scene, _ball(middle, radii), SurfaceMaterial(0.6 * hair, wrap=0.35), reach=0.1)
     _draw_hair(scene, rng, middle, radii, hair, 1.9 if long else 0.45)
 
 
@@ -197,6 +278,6 @@ def _draw_hair(
     )
 
 
-def _draw_before(scene: Scene, solid: Solid, material: Material, reach: float) -> None:
+def _draw_before(scene: Scene, solid: Solid, material: SurfaceMaterial, reach: float) -> None:
     shown = draw_solid(scene, solid, material, Region.OCCLUDER, two_sided=True)
     cast_shadow(scene, shown, reach=reach, strength=0.4)

@@ -1,1 +1,0 @@
-"""Things that are in the way: hands, microphones, other people's heads."""
