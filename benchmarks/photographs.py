@@ -37,10 +37,9 @@ from far_keras.errors import AssetError, FarError
 from far_keras.faces.alignment import LEFT_EYE, RIGHT_EYE, align
 from far_keras.faces.landmarks import NUM_LANDMARKS
 from far_keras.files import atomic_path
-from far_keras.geometry import ALIGNED_SIZE
 from far_keras.images import read_image, write_image
 from far_keras.schema import CELEBA
-from far_keras.synthetic.sheet import draw_rows, save_sheet
+from far_keras.synthetic.sheet import draw_sheet, save_sheet
 
 CATALOGUE = Path(__file__).with_suffix(".json")
 SETS = ("shared", "added")
@@ -64,7 +63,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     print(f"{len(crops)} crops and labels.csv in {options.directory}")
     if options.sheet:
-        print(save_sheet(draw_crops(crops), options.sheet))
+        print(save_sheet(draw_sheet(list(crops.values()), list(crops), COLUMNS), options.sheet))
 
 
 def write_crops(
@@ -210,18 +209,6 @@ def landmarks_at(eyes: list[list[float]]) -> np.ndarray:
     for lids, centre in zip((LEFT_EYE, RIGHT_EYE), eyes, strict=True):
         landmarks[list(lids)] = centre
     return landmarks
-
-
-def draw_crops(crops: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The crops in rows, above each row its first and last name."""
-    names = list(crops)
-    blank = np.full((*ALIGNED_SIZE, 3), 255, np.uint8)
-    rows = {}
-    for start in range(0, len(names), COLUMNS):
-        row = names[start : start + COLUMNS]
-        missing = [blank] * (COLUMNS - len(row))
-        rows[f"{row[0]} to {row[-1]}"] = [crops[name] for name in row] + missing
-    return draw_rows(rows)
 
 
 if __name__ == "__main__":

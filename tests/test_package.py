@@ -31,16 +31,14 @@ LAYERS = [
 
 # The same within the renderer.
 RENDERER = [
-    {"parameters", "regions", "celeba_layout"},
+    {"parameters", "regions"},
     {"head", "people"},
     {"stage"},
     {"face"},
     {"worn"},
-    {"hair", "props"},
+    {"hair", "occluders"},
     {"renderer", "labels", "sheet"},
-    {"children", "likenesses"},
-    {"negatives"},
-    {"dataset_worker", "variety"},
+    {"children", "negatives"},
     {"dataset"},
 ]
 

@@ -20,12 +20,12 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="same seed, same images (default: %(default)s)"
     )
-    parser.add_argument("--workers", type=int, help="processes; default: one a core")
+    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     parser.add_argument(
         "--negatives",
         type=float,
         default=0.03,
-        help="share of images not to be answered: things, statues, drawings (default: %(default)s)",
+        help="share of images without a face: things, statues, drawings (default: %(default)s)",
     )
     parser.add_argument(
         "--correlations",
@@ -51,22 +51,9 @@ def add_command(commands) -> None:
         "this probability; repeatable",
     )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="also write a contact sheet")
-    parser.add_argument(
-        "--variety",
-        metavar="NAME",
-        nargs="*",
-        help="instead of a set, write a contact sheet of each thing that the renderer varies, or "
-        "of those named: a row for each value, the same people in each",
-    )
 
 
 def run(options: argparse.Namespace) -> None:
-    if options.variety is not None:
-        from far_keras.synthetic.variety import write_variety
-
-        for path in write_variety(options.directory, options.variety, seed=options.seed):
-            print(path)
-        return
     from far_keras.synthetic.dataset import synthesize
     from far_keras.synthetic.sheet import contact_sheet
 
@@ -83,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
     )
     print(
         f"{done.count} images of {done.identities} persons in {done.directory} "
-        f"({done.negatives} not to be answered); {done.rendered} rendered in {done.seconds:.0f} s"
+        f"({done.negatives} without a face); {done.rendered} rendered in {done.seconds:.0f} s"
     )
     if options.sheet is not None:
         print(f"contact sheet: {contact_sheet(done.directory, options.sheet)}")

@@ -1,9 +1,9 @@
-"""A contact sheet: images side by side, with their labels beneath."""
+"""Contact sheets: images in rows with captions beneath, such as their labels."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,10 @@ from far_keras.errors import DatasetError
 from far_keras.files import write_atomically
 from far_keras.schema import CELEBA, MISSING
 
-__all__ = ["contact_sheet", "draw_rows", "draw_sheet", "save_sheet"]
+__all__ = ["contact_sheet", "draw_sheet", "save_sheet"]
 
-LINES = 9
-FONT_SIZE = 10
-MARGIN = 4  # pixels around a cell
-# Labels that every image, or nearly, has missing say nothing beneath it.
-SILENT = ("Attractive",)
+FONT_SIZE, LINE_HEIGHT, MARGIN = 10, 12, 4  # pixels
+UNNAMED = ("Attractive",)  # missing in nearly every image
 
 
 def contact_sheet(
@@ -27,10 +24,12 @@ def contact_sheet(
 ) -> Path:
     """Writes a contact sheet of a set in CelebA's layout, of images evenly spread over it.
 
+    Beneath each image stand the attributes that are a yes, then with ? the missing ones.
+
     Args:
         directory: Holds `img_align_celeba/` and `list_attr_celeba.txt`.
         path: The image to write; its suffix names the format.
-        columns: Images in a row.
+        columns: Images per row.
         limit: Most images that are shown.
 
     Raises:
@@ -43,25 +42,25 @@ def contact_sheet(
     except OSError as error:
         raise DatasetError(f"{table}: cannot read the labels: {error}") from error
     if len(lines) < 3 or lines[1].split() != list(CELEBA.attributes):
-        raise DatasetError(f"{table}: expected a count, CelebA's 40 names, and a row an image")
-    images, labels = [], []
+        raise DatasetError(f"{table}: expected a count, CelebA's 40 names, and one row per image")
+    images, captions = [], []
     rows = lines[2:]
-    shown = np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int)
-    for row in shown:
+    for row in np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int):
         name, *signs = rows[row].split()
         images.append(np.asarray(Image.open(directory / "img_align_celeba" / name).convert("RGB")))
-        labels.append([{1: 1, -1: 0, 0: MISSING}[int(sign)] for sign in signs])
-    sheet = draw_sheet(images, np.array(labels, np.int8), columns)
-    return save_sheet(sheet, path)
+        captions.append(_caption([{1: 1, -1: 0, 0: MISSING}[int(sign)] for sign in signs]))
+    return save_sheet(draw_sheet(images, captions, columns), path)
 
 
-def draw_sheet(images: Sequence[np.ndarray], labels: np.ndarray, columns: int = 8) -> np.ndarray:
-    """Images in rows, beneath each the attributes that are a yes, then with ? the missing ones.
+def draw_sheet(
+    images: Sequence[np.ndarray], captions: Sequence[str], columns: int = 8
+) -> np.ndarray:
+    """Images in rows, each with its caption beneath.
 
     Args:
         images: N images (H, W, 3) uint8 of one size.
-        labels: (N, 40) in CelebA's order: 1, 0 or -1 for missing.
-        columns: Images in a row, at least 1.
+        captions: N texts, folded at ", " to the width of an image.
+        columns: Images per row, at least 1.
 
     Returns:
         (H', W', 3) uint8.
@@ -74,55 +73,44 @@ def draw_sheet(images: Sequence[np.ndarray], labels: np.ndarray, columns: int = 
     height, width = images[0].shape[:2]
     columns = min(columns, len(images))
     font = ImageFont.load_default(FONT_SIZE)
-    line = FONT_SIZE + 2
-    captions = [_wrap(_caption(row), font, width) for row in labels]
-    text_height = line * max(LINES, *(len(caption) for caption in captions))
-    cell_width, cell_height = width + 2 * MARGIN, height + text_height + 2 * MARGIN
+    texts = [_fold(caption.split(", "), font, width) for caption in captions]
+    cell_width = width + 2 * MARGIN
+    cell_height = height + LINE_HEIGHT * max(map(len, texts)) + 2 * MARGIN
     rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * cell_width, rows * cell_height), "white")
     draw = ImageDraw.Draw(sheet)
-    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+    for index, (image, text) in enumerate(zip(images, texts, strict=True)):
         left = index % columns * cell_width + MARGIN
         top = index // columns * cell_height + MARGIN
         sheet.paste(Image.fromarray(image), (left, top))
-        for row, text in enumerate(caption):
-            draw.text((left, top + height + row * line), text, fill="black", font=font)
+        for row, line in enumerate(text):
+            draw.text((left, top + height + row * LINE_HEIGHT), line, fill="black", font=font)
     return np.asarray(sheet)
 
 
-def draw_rows(rows: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
-    """Rows of images, each with its caption above.
-
-    Args:
-        rows: By caption, images (H, W, 3) uint8; all of one size, in every row equally many.
-
-    Returns:
-        (H', W', 3) uint8.
-    """
-    first = next(iter(rows.values()))
-    height, width = first[0].shape[:2]
-    font, line = ImageFont.load_default(FONT_SIZE), FONT_SIZE + 2
-    cell = height + line + MARGIN
-    sheet = Image.new("RGB", (len(first) * (width + MARGIN), len(rows) * cell), "white")
-    draw = ImageDraw.Draw(sheet)
-    for row, (caption, images) in enumerate(rows.items()):
-        draw.text((MARGIN, row * cell), caption, fill="black", font=font)
-        for column, image in enumerate(images):
-            sheet.paste(Image.fromarray(image), (column * (width + MARGIN), row * cell + line))
-    return np.asarray(sheet)
+def save_sheet(sheet: np.ndarray, path: str | Path) -> Path:
+    """Writes a sheet (H, W, 3) uint8 as a whole file; its suffix names the format."""
+    path = Path(path)
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind is None:
+        raise DatasetError(f"{path}: expected a name that ends in .png or .jpg")
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, kind)
+    write_atomically(path, buffer.getvalue())
+    return path
 
 
-def _caption(labels: np.ndarray) -> list[str]:
-    if (labels == MISSING).all():
-        return ["no face"]
+def _caption(labels: Sequence[int]) -> str:
+    if all(label == MISSING for label in labels):
+        return "no face"
     named = list(zip(CELEBA.attributes, labels, strict=True))
     yes = [name for name, label in named if label == 1]
-    missing = [f"{name}?" for name, label in named if label == MISSING and name not in SILENT]
-    return [name.replace("_", " ") for name in (*yes, *missing)]
+    missing = [f"{name}?" for name, label in named if label == MISSING and name not in UNNAMED]
+    return ", ".join([*yes, *missing]).replace("_", " ")
 
 
-def _wrap(words: Sequence[str], font, width: int) -> list[str]:
-    """Joins words with commas into lines that are at most `width` pixels long."""
+def _fold(words: Sequence[str], font, width: int) -> list[str]:
+    """Joins words with commas into lines of at most `width` pixels."""
     lines: list[str] = []
     for index, word in enumerate(words):
         word = word if index == len(words) - 1 else word + ","
@@ -131,15 +119,3 @@ def _wrap(words: Sequence[str], font, width: int) -> list[str]:
         else:
             lines.append(word)
     return lines
-
-
-def save_sheet(sheet: np.ndarray, path: str | Path) -> Path:
-    """Writes a sheet (H, W, 3) uint8 as a whole file; its suffix names the format."""
-    path = Path(path)
-    buffer = io.BytesIO()
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind is None:
-        raise DatasetError(f"{path}: expected a name that ends in .png or .jpg")
-    Image.fromarray(sheet).save(buffer, kind)
-    write_atomically(path, buffer.getvalue())
-    return path

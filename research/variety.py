@@ -1,7 +1,12 @@
-"""Contact sheets of what the renderer varies: one row per value, one column per person."""
+"""Contact sheets of what the renderer varies: one row per value, one column per person.
+
+python -m research.variety DIR            # every parameter
+python -m research.variety DIR yaw hat    # some
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +31,7 @@ from far_keras.synthetic.parameters import (
 from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.people.staging import BACKGROUNDS, LIGHT_SHARES, draw_light
 from far_keras.synthetic.renderer import render
-from far_keras.synthetic.sheet import draw_rows, save_sheet
+from far_keras.synthetic.sheet import draw_sheet, save_sheet
 
 __all__ = ["PARAMETERS", "Parameter", "along", "plain_shots", "write_variety"]
 
@@ -77,7 +82,7 @@ def _light(kind: str, example: int) -> dict[str, Any]:
     return {"shot.light": draw_light(np.random.default_rng(example), kind)}
 
 
-KINDS = sorted({kind for shares in BACKGROUNDS.values() for kind in shares})
+BACKGROUND_KINDS = sorted({kind for shares in BACKGROUNDS.values() for kind in shares})
 
 STAGE: tuple[Parameter, ...] = (
     Parameter("light", {f"{kind}, {n}": _light(kind, n) for kind in LIGHT_SHARES for n in (1, 2)}),
@@ -94,7 +99,7 @@ STAGE: tuple[Parameter, ...] = (
     ),
     Parameter(
         "background",
-        {kind: {"shot.background": Background(kind)} for kind in KINDS},  # type: ignore[arg-type]
+        {kind: {"shot.background": Background(kind)} for kind in BACKGROUND_KINDS},  # type: ignore[arg-type]
     ),
     Parameter(
         "background_blur",
@@ -354,11 +359,11 @@ def plain_shots(parameter: Parameter, people: int, seed: int) -> list[tuple[Pers
     """People with a shot in plain light, seen by a plain camera from the front."""
     population = Population(seed, {"Wearing_Hat": 0, "Eyeglasses": 0, **parameter.force})
     pairs = []
-    for identity in range(1, people + 1):
-        subject = population.identity(identity)
-        assert subject.person is not None
+    for number in range(1, people + 1):
+        identity = population.identity(number)
+        assert identity.person is not None
         shot = replace(
-            subject.shots[0],
+            identity.shots[0],
             camera=Camera(),
             light=Light(),
             background=Background(),
@@ -366,20 +371,20 @@ def plain_shots(parameter: Parameter, people: int, seed: int) -> list[tuple[Pers
             occluder=None,
             border=None,
         )
-        pairs.append((subject.person, shot))
+        pairs.append((identity.person, shot))
     return pairs
 
 
 def write_variety(
     directory: str | Path, names: Sequence[str] = (), *, people: int = 6, seed: int = 0
 ) -> list[Path]:
-    """Writes `NAME.png` for each parameter: a row for each value, the same people in each.
+    """Writes `NAME.png` for each parameter: one row per value, the same people in each.
 
     Args:
-        directory: Made if it does not exist.
+        directory: Created if it does not exist.
         names: Keys of `PARAMETERS`; all of them if empty.
         people: Columns of a sheet, at least 1.
-        seed: Another seed, other people.
+        seed: Another seed gives other people.
 
     Returns:
         The files, in the order of the parameters.
@@ -399,9 +404,26 @@ def write_variety(
     for name in names or PARAMETERS:
         parameter = PARAMETERS[name]
         pairs = plain_shots(parameter, people, seed)
-        rows: dict[str, list[np.ndarray]] = {
-            caption: [render(*parameter.applied(caption, *pair)).image for pair in pairs]
-            for caption in parameter.values
-        }
-        files.append(save_sheet(draw_rows(rows), directory / f"{name}.png"))
+        images, captions = [], []
+        for value in parameter.values:
+            images += [render(*parameter.applied(value, *pair)).image for pair in pairs]
+            captions += [value, *[""] * (people - 1)]
+        files.append(save_sheet(draw_sheet(images, captions, people), directory / f"{name}.png"))
     return files
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("names", nargs="*", help=f"all by default; {', '.join(PARAMETERS)}")
+    parser.add_argument("--people", type=int, default=6, help="columns (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    try:
+        print(*write_variety(**vars(options)), sep="\n")
+    except DatasetError as error:
+        parser.exit(1, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

