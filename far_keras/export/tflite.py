@@ -301,7 +301,7 @@ def rendered_images(image_size: int, count: int, seed: int = 0) -> Iterator[np.n
     from far_keras.synthetic.renderer import render
 
     population = Population(seed)
-    subjects = (population.subject(identity) for identity in counting())
+    subjects = (population.identity(identity) for identity in counting())
     for _ in range(count):
         subject = next(subject for subject in subjects if subject.person is not None)
         assert subject.person is not None
