@@ -10,8 +10,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 
 from far_keras.synthetic.people.appearance import skin_tone
 from far_keras.synthetic.regions import Region
-from far_keras.synthetic.stage.scene import Scene
-from far_keras.synthetic.stage.soft_shadow import cast_shadow
+from far_keras.synthetic.stage.scene import Scene, cast_shadow
 from far_keras.synthetic.worn.solids import (
     Solid,
     SurfaceMaterial,

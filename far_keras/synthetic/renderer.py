@@ -9,18 +9,15 @@ import numpy as np
 from far_keras.synthetic.face.anatomy import head_regions
 from far_keras.synthetic.face.eyes import draw_lashes, paint_eyes, paint_mouth
 from far_keras.synthetic.face.skin import paint_skin
-from far_keras.synthetic.hair.beard import draw_beard
-from far_keras.synthetic.hair.brows import draw_brows
+from far_keras.synthetic.hair.facial_hair import draw_beard, draw_brows
 from far_keras.synthetic.hair.hair import draw_hair
-from far_keras.synthetic.head.mesh import Material
+from far_keras.synthetic.head.mesh import MeshMaterial
 from far_keras.synthetic.occluders import draw_occluder
 from far_keras.synthetic.parameters import Person, Shot
 from far_keras.synthetic.stage.background import draw_background
-from far_keras.synthetic.stage.border import add_border
-from far_keras.synthetic.stage.film import develop
-from far_keras.synthetic.stage.fragments import Fragments, head_fragments
-from far_keras.synthetic.stage.scene import Scene, build_scene
-from far_keras.synthetic.stage.shading import Surface, ambient_occlusion, shade
+from far_keras.synthetic.stage.film import add_border, develop
+from far_keras.synthetic.stage.lighting import Surface, ambient_occlusion, shade
+from far_keras.synthetic.stage.scene import Fragments, Scene, build_scene, head_fragments
 from far_keras.synthetic.worn.clothing import draw_clothing, paint_clothing
 from far_keras.synthetic.worn.glasses import draw_glasses
 from far_keras.synthetic.worn.hats import draw_hat
@@ -46,12 +43,12 @@ class Rendering:
 
 def _paint(scene: Scene, fragments: Fragments) -> tuple[Surface, np.ndarray]:
     """Materials and regions of everything that the head mesh shows."""
-    surface, regions = Surface.matt(fragments), head_regions(fragments)
+    surface, regions = Surface.matt(fragments.normal), head_regions(fragments)
     for chosen, painted in (
-        (Material.SKIN, lambda part: paint_skin(scene, part)),
-        (Material.EYE, lambda part: paint_eyes(scene, part)),
-        (Material.TEETH, lambda part: paint_mouth(scene, part)),
-        (Material.TONGUE, lambda part: paint_mouth(scene, part)),
+        (MeshMaterial.SKIN, lambda part: paint_skin(scene, part)),
+        (MeshMaterial.EYE, lambda part: paint_eyes(scene, part)),
+        (MeshMaterial.TEETH, lambda part: paint_mouth(scene, part)),
+        (MeshMaterial.TONGUE, lambda part: paint_mouth(scene, part)),
     ):
         here = np.flatnonzero(fragments.material == chosen)
         if len(here):
@@ -69,7 +66,7 @@ def draw_head(scene: Scene) -> None:
     openness = ambient_occlusion(scene.framebuffer.depth)[fragments.row, fragments.column]
     lit = scene.shadows.lit_share(fragments.posed)
     # Lips are thin and let light through to the teeth right behind them.
-    teeth = fragments.of(Material.TEETH)
+    teeth = fragments.of(MeshMaterial.TEETH)
     openness = np.where(teeth, 0.75 + 0.25 * openness, openness)
     lit = np.where(teeth, 0.8 + 0.2 * lit, lit).astype(np.float32)
     color = shade(surface, lit, np.ascontiguousarray(openness), scene.light)

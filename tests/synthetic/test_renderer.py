@@ -10,7 +10,7 @@ import pytest
 from far_keras.synthetic.parameters import Background, Camera, Expression, Light
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import SIZE, render
-from far_keras.synthetic.stage.surroundings import KINDS
+from far_keras.synthetic.stage.background import KINDS
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from far_keras.synthetic.head.lids import lid_rims
-from far_keras.synthetic.head.mesh import Material
+from far_keras.synthetic.head.mesh import MeshMaterial
+from far_keras.synthetic.head.morphs import lid_rims
 from far_keras.synthetic.regions import Region
-from far_keras.synthetic.stage.fragments import Fragments
+from far_keras.synthetic.stage.lighting import Surface
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
-from far_keras.synthetic.stage.scene import Scene
-from far_keras.synthetic.stage.shading import Surface
+from far_keras.synthetic.stage.scene import Fragments, Scene
 
 __all__ = ["draw_lashes", "paint_eyes", "paint_mouth"]
 
@@ -36,7 +35,7 @@ def _fade(low: float, high: float, values: np.ndarray) -> np.ndarray:
 def paint_eyes(scene: Scene, fragments: Fragments) -> Surface:
     """Sclera, iris and pupil of the fragments that are eyeball; the gaze turns them."""
     mesh = scene.head.mesh
-    surface = Surface.matt(fragments)
+    surface = Surface.matt(fragments.normal)
     centers = np.stack([mesh.vertices[eye].mean(0) for eye in mesh.eye_vertices])
     right = fragments.rest[:, :1] > 0
     offset = fragments.rest - np.where(right, centers[1], centers[0])
@@ -81,9 +80,9 @@ def paint_eyes(scene: Scene, fragments: Fragments) -> Surface:
 
 def paint_mouth(scene: Scene, fragments: Fragments) -> Surface:
     """Teeth, gums and tongue; all darken towards the throat."""
-    surface = Surface.matt(fragments)
+    surface = Surface.matt(fragments.normal)
     x, y, z = np.abs(fragments.rest[:, 0]), fragments.rest[:, 1], fragments.rest[:, 2]
-    teeth = fragments.of(Material.TEETH)[:, None]
+    teeth = fragments.of(MeshMaterial.TEETH)[:, None]
     depth = np.where(teeth[:, 0], _fade(0.95, 1.32, z), _fade(1.05, 1.46, z))[:, None]
     side = 1 - 0.2 * _fade(0.16, 0.30, x)[:, None]
     gap = np.abs(x[:, None] - TOOTH_EDGES).min(1)

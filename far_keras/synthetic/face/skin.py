@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from far_keras.synthetic.face.anatomy import beard_zone, is_neck, spot
-from far_keras.synthetic.head.hairline import scalp_density
+from far_keras.synthetic.face.anatomy import beard_zone, is_neck, scalp_density, spot
 from far_keras.synthetic.head.morphs import old_fraction
 from far_keras.synthetic.head.wrinkles import DetailMap, detail_map
 from far_keras.synthetic.parameters import Person
 from far_keras.synthetic.people.appearance import lip_color, skin_tone
-from far_keras.synthetic.stage.fragments import Fragments
+from far_keras.synthetic.stage.lighting import Surface, tilt_normals
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
-from far_keras.synthetic.stage.scene import Scene
-from far_keras.synthetic.stage.shading import Surface, tilt_normals
+from far_keras.synthetic.stage.scene import Fragments, Scene
 
 __all__ = ["paint_skin"]
 
@@ -188,7 +186,7 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     person, rest = scene.person, fragments.rest
     old = old_fraction(person.age)
     makeup = scene.shot.makeup
-    surface = Surface.matt(fragments)
+    surface = Surface.matt(fragments.normal)
     tone = skin_tone(person.melanin, person.skin_redness)
     clouds, mottles, fine = _noises(person, rest)
     rough = (0.6 + 0.4 * person.face.masculinity + 1.6 * old) * (1 - 0.7 * makeup.foundation)

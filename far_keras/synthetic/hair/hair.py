@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from far_keras.synthetic.hair.haircut import PARTING, Combing, Look, draw_look, unit
-from far_keras.synthetic.hair.hairstyles import comb_fringe, comb_loose, comb_scalp, comb_tail
-from far_keras.synthetic.hair.locks import clump, nearest_guide, wave
-from far_keras.synthetic.hair.projection import project_hairs
-from far_keras.synthetic.hair.roots import choose, scalp_samples
-from far_keras.synthetic.hair.shading import shade_hairs, strand_colors
-from far_keras.synthetic.hair.strands import grow, press
+from far_keras.synthetic.face.anatomy import scalp_density
+from far_keras.synthetic.hair.strands import (
+    choose,
+    clump,
+    grow,
+    nearest_guide,
+    press,
+    project_hairs,
+    scalp_samples,
+    shade_hairs,
+    strand_colors,
+    wave,
+)
+from far_keras.synthetic.hair.styles import (
+    PARTING,
+    Combing,
+    Look,
+    comb_fringe,
+    comb_loose,
+    comb_scalp,
+    comb_tail,
+    draw_look,
+    unit,
+)
 from far_keras.synthetic.head.form import SKULL_CENTER, HeadForm, head_form
-from far_keras.synthetic.head.hairline import scalp_density
 from far_keras.synthetic.head.mesh import SurfaceSamples
 from far_keras.synthetic.parameters import Hair
 from far_keras.synthetic.regions import Region
-from far_keras.synthetic.stage.scene import Scene
-from far_keras.synthetic.stage.soft_shadow import cast_shadow
+from far_keras.synthetic.stage.scene import Scene, cast_shadow
 from far_keras.synthetic.worn.hats import UNDER_HAT, hat_rim
 
 __all__ = ["draw_hair", "grow_hair"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _COUNTS = {
     "buzzed": 9000,
@@ -100,7 +113,9 @@ def draw_hair(scene: Scene) -> None:
     cast_shadow(scene, scene.framebuffer.region == Region.HAIR, reach=0.22, strength=0.5)
 
 
-def _out_of_the_throat(grown: tuple[Array, Combing, Array]) -> tuple[Array, Combing, Array]:
+def _out_of_the_throat(
+    grown: tuple[np.ndarray, Combing, np.ndarray],
+) -> tuple[np.ndarray, Combing, np.ndarray]:
     """Leaves out hairs that fell through the head and come out below the chin."""
     points, combing, owner = grown
     below = (points[..., 1] < 6.9) & (np.abs(points[..., 0]) < 0.28) & (points[..., 2] > 0.45)
@@ -112,8 +127,8 @@ def _out_of_the_throat(grown: tuple[Array, Combing, Array]) -> tuple[Array, Comb
 
 
 def _strand_colors(
-    hair: Hair, lengths: Array, owner: Array, rng: np.random.Generator
-) -> tuple[Array, Array]:
+    hair: Hair, lengths: np.ndarray, owner: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Colours (N, 3) of the hairs' roots and tips; streaks have the tips' colour throughout."""
     roots = strand_colors(np.array(hair.color), owner, rng)
     if hair.tips is None:
@@ -128,7 +143,7 @@ def _strand_colors(
     return roots, roots + np.clip(lengths / 1.2, 0, 1)[:, None] * (tips - roots)
 
 
-def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
+def grow_hair(scene: Scene) -> list[tuple[np.ndarray, Combing, np.ndarray]]:
     """The hairs of the head in the head frame: list of (N, K, 3) points, combing, locks (N,)."""
     person = scene.person
     hair = person.hair
@@ -179,14 +194,16 @@ def grow_hair(scene: Scene) -> list[tuple[Array, Combing, Array]]:
     return grown
 
 
-def _may_show(scene: Scene, roots: SurfaceSamples, style: str, rng: np.random.Generator) -> Array:
+def _may_show(
+    scene: Scene, roots: SurfaceSamples, style: str, rng: np.random.Generator
+) -> np.ndarray:
     """(N,) bool: roots whose hairs the camera can see; of hanging hair behind the head, some."""
     facing = scene.head.pose.rotation[2] @ roots.rest_normal.T
     keep = 0.5 if style in ("medium", "long") else 0.0
     return np.asarray((facing > -0.4) | (rng.random(len(roots)) < keep))
 
 
-def _locks(rest: Array, count: int, parting: float | None) -> Array:
+def _locks(rest: np.ndarray, count: int, parting: float | None) -> np.ndarray:
     """(N,) the lock of each root (N, 3); no lock has hairs on both sides of a parting."""
     keys = rest.astype(float)
     if parting is not None:
@@ -197,12 +214,12 @@ def _locks(rest: Array, count: int, parting: float | None) -> Array:
 def _grow(
     scene: Scene,
     skull: HeadForm,
-    roots: Array,
+    roots: np.ndarray,
     combing: Combing,
-    locks: Array,
+    locks: np.ndarray,
     steps: int,
     rng: np.random.Generator,
-) -> tuple[Array, Combing, Array]:
+) -> tuple[np.ndarray, Combing, np.ndarray]:
     points = grow(
         np.asarray(roots - skull.shift, float),
         combing.directions,
@@ -231,7 +248,7 @@ def _grow(
     return points + skull.shift, combing, locks
 
 
-def _knot(look: Look, skull: HeadForm) -> Array:
+def _knot(look: Look, skull: HeadForm) -> np.ndarray:
     """Where the hair is tied, on this person's head."""
     direction = unit(look.knot - SKULL_CENTER)
     return np.asarray(skull.center + direction * (skull.radius(direction) + 0.06))
@@ -239,7 +256,7 @@ def _knot(look: Look, skull: HeadForm) -> Array:
 
 def _bun(
     scene: Scene, look: Look, skull: HeadForm, volume: float, rng: np.random.Generator
-) -> tuple[Array, Combing, Array]:
+) -> tuple[np.ndarray, Combing, np.ndarray]:
     """Hairs wound around a ball on the knot."""
     count, steps = 1300, 14
     axis = unit(_knot(look, skull) - skull.center)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
 
-from far_keras.synthetic.head.mesh import Material, load_head
+from far_keras.synthetic.head.mesh import MeshMaterial, load_head
 
 __all__ = ["BODY_CELL", "BODY_X", "BODY_Z", "SKULL_CENTER", "HeadForm", "head_form"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
 
 SKULL_CENTER = np.array([0.0, 7.6, 0.55])  # of the rest head
 ROWS, COLUMNS = 48, 96
@@ -38,17 +36,17 @@ class HeadForm:
         shoulders: (24, 45) height of the body's surface over a grid of z (rows) and x.
     """
 
-    shift: Array
-    radii: Array
-    neck: Array
-    shoulders: Array
+    shift: np.ndarray
+    radii: np.ndarray
+    neck: np.ndarray
+    shoulders: np.ndarray
 
     @property
-    def center(self) -> Array:
+    def center(self) -> np.ndarray:
         """(3,) the skull's middle in the head's frame."""
         return np.asarray(SKULL_CENTER + self.shift)
 
-    def radius(self, directions: Array) -> Array:
+    def radius(self, directions: np.ndarray) -> np.ndarray:
         """Distance of the skin from `center` along unit vectors (..., 3)."""
         i = np.arccos(np.clip(directions[..., 1], -1, 1)) / np.pi * (ROWS - 1)
         j = (np.arctan2(directions[..., 0], directions[..., 2]) + np.pi) / (2 * np.pi)
@@ -62,10 +60,10 @@ class HeadForm:
 
 
 @lru_cache(maxsize=1)
-def _vertex_sets() -> dict[str, Array]:
+def _vertex_sets() -> dict[str, np.ndarray]:
     """Vertices of the skull and neck, of the ears, of the neck, of the body, of the skull's top."""
     mesh = load_head()
-    skin = mesh.vertices_of(Material.SKIN)
+    skin = mesh.vertices_of(MeshMaterial.SKIN)
     x, y, z = np.abs(mesh.vertices[skin, 0]), mesh.vertices[skin, 1], mesh.vertices[skin, 2]
     ear = (y > 6.78) & (y < 7.42) & (z > 0.3) & (z < 0.72) & (x > 0.66)
     # The mouth's and the eye sockets' insides.
@@ -79,7 +77,7 @@ def _vertex_sets() -> dict[str, Array]:
     }
 
 
-def head_form(vertices: Array, ears: bool = False) -> HeadForm:
+def head_form(vertices: np.ndarray, ears: bool = False) -> HeadForm:
     """The form of a head whose `vertices` (V, 3) are in the head frame.
 
     With `ears`, what lies on the head lies on the ears too instead of passing through them.
@@ -106,7 +104,7 @@ def head_form(vertices: Array, ears: bool = False) -> HeadForm:
     )
 
 
-def _radii(offsets: Array) -> Array:
+def _radii(offsets: np.ndarray) -> np.ndarray:
     distance = np.linalg.norm(offsets, axis=1)
     polar = np.arccos(np.clip(offsets[:, 1] / distance, -1, 1))
     around = np.arctan2(offsets[:, 0], offsets[:, 2])
@@ -118,7 +116,7 @@ def _radii(offsets: Array) -> Array:
     return np.maximum(farthest, smooth)
 
 
-def _relief(points: Array) -> Array:
+def _relief(points: np.ndarray) -> np.ndarray:
     row = np.rint((points[:, 2] - BODY_Z) / BODY_CELL).astype(np.int64)
     column = np.rint((points[:, 0] - BODY_X) / BODY_CELL).astype(np.int64)
     row, column = np.clip(row, 0, BODY_SHAPE[0] - 1), np.clip(column, 0, BODY_SHAPE[1] - 1)
@@ -129,7 +127,9 @@ def _relief(points: Array) -> Array:
     return np.where(covered, np.maximum(filled, height), 3.0)
 
 
-def _largest(cells: Array, values: Array, empty: float, shape: tuple[int, int]) -> Array:
+def _largest(
+    cells: np.ndarray, values: np.ndarray, empty: float, shape: tuple[int, int]
+) -> np.ndarray:
     """The largest of the values that fall into each cell of a flattened grid."""
     order = np.argsort(values)
     grid = np.full(shape[0] * shape[1], empty)
@@ -137,10 +137,12 @@ def _largest(cells: Array, values: Array, empty: float, shape: tuple[int, int]) 
     return grid.reshape(shape)
 
 
-def _fill(grid: Array, known: Array, narrow: float, wide: float, mode: list[str]) -> Array:
+def _fill(
+    grid: np.ndarray, known: np.ndarray, narrow: float, wide: float, mode: list[str]
+) -> np.ndarray:
     """Smooths the known cells; the others take the mean of the known ones around."""
 
-    def smooth(sigma: float) -> tuple[Array, Array]:
+    def smooth(sigma: float) -> tuple[np.ndarray, np.ndarray]:
         weight = gaussian_filter(known.astype(float), sigma, mode=mode)
         return gaussian_filter(grid * known, sigma, mode=mode) / np.maximum(weight, 1e-6), weight
 

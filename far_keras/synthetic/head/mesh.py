@@ -6,24 +6,53 @@ y up, z towards the viewer. The eyes are near y = 7.28, the chin near 6.2, the c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+import numba
 import numpy as np
 from PIL import Image
 
 from far_keras.errors import AssetError
-from far_keras.synthetic.head.normals import vertex_normals
 
-__all__ = ["UV_MASKS", "HeadMesh", "Material", "SurfaceSamples", "load_head", "surface_samples"]
+__all__ = [
+    "UV_MASKS",
+    "HeadMesh",
+    "MeshMaterial",
+    "SurfaceSamples",
+    "load_head",
+    "surface_samples",
+    "vertex_normals",
+]
+
+
+@numba.njit(cache=True)
+def vertex_normals(points, triangles):  # pragma: no cover
+    """Unit normals (N, 3) float32 of a mesh, weighted by the triangles' areas."""
+    normals = np.zeros_like(points)
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ux, uy, uz = points[b] - points[a]
+        vx, vy, vz = points[c] - points[a]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for v in (a, b, c):
+            normals[v, 0] += nx
+            normals[v, 1] += ny
+            normals[v, 2] += nz
+    for v in range(normals.shape[0]):
+        length = math.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2)
+        normals[v] /= max(length, 1e-12)
+    return normals
+
 
 ASSETS = Path(__file__).parents[1] / "assets"
 UV_MASKS = ("lips", "ears", "inside_mouth")
 
 
-class Material(IntEnum):
+class MeshMaterial(IntEnum):
     """What a triangle of the head is made of."""
 
     SKIN = 0
@@ -41,7 +70,7 @@ class HeadMesh:
         vertices: (N, 3) float32.
         triangles: (T, 3) int32, counterclockwise seen from outside.
         triangle_uv: (T, 3, 2) float32 texture coordinates in [0, 1], v up.
-        material: (T,) int8, `Material` ids.
+        material: (T,) int8, `MeshMaterial` ids.
         target_names: names of the morph targets.
         target_deltas: (targets, N, 3) float32 displacements at full strength.
         uv_masks: (len(UV_MASKS), size, size) float32 in [0, 1], row 0 is v = 1.
@@ -65,14 +94,14 @@ class HeadMesh:
         """(N, 3) unit normals of the rest pose."""
         return vertex_normals(self.vertices, self.triangles)
 
-    def vertices_of(self, material: Material) -> np.ndarray:
+    def vertices_of(self, material: MeshMaterial) -> np.ndarray:
         """Numbers of the vertices that triangles of `material` use, sorted."""
         return np.unique(self.triangles[self.material == material])
 
     @cached_property
     def eye_vertices(self) -> tuple[np.ndarray, np.ndarray]:
         """Vertex numbers of the eyeball at the image's left (x < 0) and right."""
-        eyes = self.vertices_of(Material.EYE)
+        eyes = self.vertices_of(MeshMaterial.EYE)
         left = self.vertices[eyes, 0] < 0
         return eyes[left], eyes[~left]
 
@@ -152,7 +181,7 @@ def surface_samples(count: int = 300_000, lowest: float = 5.9) -> SurfaceSamples
     """Draws points uniformly by area on the skin above `lowest`, the same ones in every process."""
     mesh, rng = load_head(), np.random.default_rng(0)
     corners = mesh.vertices[mesh.triangles]  # (T, 3, 3)
-    usable = (mesh.material == Material.SKIN) & (corners[:, :, 1].mean(1) > lowest)
+    usable = (mesh.material == MeshMaterial.SKIN) & (corners[:, :, 1].mean(1) > lowest)
     numbers = np.flatnonzero(usable)
     edges = corners[numbers, 1:] - corners[numbers, :1]
     area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)

@@ -15,7 +15,7 @@ import numpy as np
 
 from far_keras.geometry import ALIGNED_EYES, ALIGNED_SIZE
 from far_keras.synthetic.parameters import Camera
-from far_keras.synthetic.stage.framebuffer import SUPERSAMPLING
+from far_keras.synthetic.stage.rasterizer import SUPERSAMPLING
 
 __all__ = ["PinholeCamera", "Pose", "aligned_camera"]
 

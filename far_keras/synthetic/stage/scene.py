@@ -19,19 +19,26 @@ import zlib
 from dataclasses import dataclass
 from functools import cached_property
 
+import numba
 import numpy as np
+from scipy.ndimage import gaussian_filter, shift
 
-from far_keras.synthetic.head.lids import lid_opening
-from far_keras.synthetic.head.mesh import HeadMesh, Material, SurfaceSamples, load_head
-from far_keras.synthetic.head.morphs import expression_weights, morph, shape_weights
-from far_keras.synthetic.head.normals import vertex_normals
+from far_keras.synthetic.head.mesh import (
+    UV_MASKS,
+    HeadMesh,
+    MeshMaterial,
+    SurfaceSamples,
+    load_head,
+    vertex_normals,
+)
+from far_keras.synthetic.head.morphs import expression_weights, lid_opening, morph, shape_weights
 from far_keras.synthetic.parameters import Person, Shot
+from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.camera import PinholeCamera, Pose, aligned_camera
-from far_keras.synthetic.stage.framebuffer import Framebuffer
-from far_keras.synthetic.stage.lighting import Lighting, lighting_of
-from far_keras.synthetic.stage.shadow_map import ShadowMap
+from far_keras.synthetic.stage.lighting import Lighting, ShadowMap, lighting_of
+from far_keras.synthetic.stage.rasterizer import SUPERSAMPLING, Framebuffer
 
-__all__ = ["Head", "Scene", "build_scene"]
+__all__ = ["Fragments", "Head", "Scene", "build_scene", "cast_shadow", "head_fragments"]
 
 # Lips and chins can be shaped flatter than the teeth behind them.
 TEETH_SHIFT = np.array([0, 0, -0.05], np.float32)
@@ -139,10 +146,158 @@ def build_scene(person: Person, shot: Shot, size: tuple[int, int]) -> Scene:
     # The targets for sex and ancestry also change how tall the body is: bring the eyes back.
     eyes = np.concatenate(mesh.eye_vertices)
     vertices += mesh.vertices[eyes].mean(0) - vertices[eyes].mean(0)
-    vertices[np.union1d(*map(mesh.vertices_of, (Material.TEETH, Material.TONGUE)))] += TEETH_SHIFT
+    vertices[np.union1d(*map(mesh.vertices_of, (MeshMaterial.TEETH, MeshMaterial.TONGUE)))] += (
+        TEETH_SHIFT
+    )
     head = Head(mesh, vertices, pose)
     pupils = head.eye_centers + np.array([0, 0, CORNEA], np.float32)
     eye_distance = float(np.linalg.norm(pupils[1] - pupils[0]))
     rng = np.random.default_rng([shot.seed, zlib.crc32(b"camera")])
     camera = aligned_camera(shot.camera, pose.apply(pupils), eye_distance, size, rng)
     return Scene(person, shot, head, camera, lighting_of(shot.light), Framebuffer(size))
+
+
+@dataclass(frozen=True, eq=False)
+class Fragments:
+    """The F supersampled pixels that show the head.
+
+    Attributes:
+        row, column: (F,) int32 pixel coordinates.
+        material: (F,) int8 `MeshMaterial` ids.
+        rest: (F, 3) float32 where on the rest head this is: says what part of a face it is.
+        posed: (F, 3) float32 where it is before the camera.
+        normal: (F, 3) float32 unit normals in the camera's frame, facing the viewer.
+        masks: (F, len(UV_MASKS)) float32 values of the texture masks.
+    """
+
+    row: np.ndarray
+    column: np.ndarray
+    material: np.ndarray
+    rest: np.ndarray
+    posed: np.ndarray
+    normal: np.ndarray
+    masks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, chosen: np.ndarray) -> Fragments:
+        """The fragments that a mask or an index array chooses."""
+        return Fragments(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    def of(self, *materials: MeshMaterial) -> np.ndarray:
+        """(F,) bool: which fragments are made of one of `materials`."""
+        return np.isin(self.material, materials)
+
+    def mask(self, name: str) -> np.ndarray:
+        """(F,) values of one of `UV_MASKS`."""
+        return self.masks[:, UV_MASKS.index(name)]
+
+
+@numba.njit(cache=True, fastmath=True)
+def _interpolate(
+    index, barycentric, triangles, rest, posed, normals, triangle_uv, textures, out, masks
+):  # pragma: no cover
+    size = textures.shape[1]
+    f = 0
+    for y in range(index.shape[0]):
+        for x in range(index.shape[1]):
+            t = index[y, x]
+            if t < 0:
+                continue
+            w0, w1 = barycentric[y, x, 0], barycentric[y, x, 1]
+            w2 = np.float32(1.0) - w0 - w1
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            square = np.float32(0.0)
+            for k in range(3):
+                out[f, k] = w0 * rest[a, k] + w1 * rest[b, k] + w2 * rest[c, k]
+                out[f, 3 + k] = w0 * posed[a, k] + w1 * posed[b, k] + w2 * posed[c, k]
+                n = w0 * normals[a, k] + w1 * normals[b, k] + w2 * normals[c, k]
+                out[f, 6 + k] = n
+                square += n * n
+            scale = np.float32(1.0) / np.sqrt(max(square, np.float32(1e-12)))
+            if out[f, 8] < 0.0:  # seen from behind, as the inside of the mouth is
+                scale = -scale
+            for k in range(3):
+                out[f, 6 + k] *= scale
+            u = w0 * triangle_uv[t, 0, 0] + w1 * triangle_uv[t, 1, 0] + w2 * triangle_uv[t, 2, 0]
+            v = w0 * triangle_uv[t, 0, 1] + w1 * triangle_uv[t, 1, 1] + w2 * triangle_uv[t, 2, 1]
+            column = min(max(int(u * size), 0), size - 1)
+            line = min(max(int((np.float32(1.0) - v) * size), 0), size - 1)
+            for m in range(textures.shape[0]):
+                masks[f, m] = textures[m, line, column]
+            f += 1
+
+
+def head_fragments(scene: Scene) -> Fragments:
+    """Rasterises the head, without its lashes, into the scene's depth buffer."""
+    head, mesh = scene.head, scene.head.mesh
+    solid = mesh.material != MeshMaterial.LASH
+    triangles = mesh.triangles[solid]
+    points = scene.camera.project(head.posed_vertices)
+    index, barycentric = scene.framebuffer.geometry_buffer(points, triangles)
+    row, column = (axis.astype(np.int32) for axis in np.nonzero(index >= 0))
+    values = np.empty((len(row), 9), np.float32)
+    masks = np.empty((len(row), len(UV_MASKS)), np.float32)
+    _interpolate(
+        index,
+        barycentric,
+        triangles,
+        mesh.vertices,
+        head.posed_vertices,
+        head.posed_normals,
+        mesh.triangle_uv[solid],
+        mesh.uv_masks,
+        values,
+        masks,
+    )
+    material = mesh.material[solid][index[row, column]]
+    rest, posed, normal = (np.ascontiguousarray(part) for part in np.split(values, 3, axis=1))
+    return Fragments(row, column, material, rest, posed, normal, masks)
+
+
+RECEIVERS = np.zeros(256, bool)
+RECEIVERS[
+    [
+        Region.SKIN,
+        Region.CLOTHING,
+        Region.LIPS,
+        Region.EYE,
+        Region.EAR,
+        Region.NECK,
+        Region.NOSE,
+        Region.BROW,
+        Region.BEARD,
+    ]
+] = True
+_COARSE = 2 * SUPERSAMPLING
+
+
+def cast_shadow(scene: Scene, shown: np.ndarray, *, reach: float, strength: float) -> None:
+    """Darkens skin and cloth beside something that has just been drawn, away from the key light.
+
+    Args:
+        scene: The image so far.
+        shown: (h, w) bool: where the thing shows; it does not shade itself.
+        reach: Decimetres that the shadow falls.
+        strength: 0 .. 1 of the light is taken away at most.
+    """
+    buffer = scene.framebuffer
+    height, width = buffer.depth.shape
+    mask = shown[::_COARSE, ::_COARSE].astype(np.float32)
+    direction = scene.light.key[0]
+    length = reach * scene.pixels_per_unit / _COARSE
+    fall = np.array([0.35 + direction[1], -direction[0]]) * length * 0.55
+    cast = gaussian_filter(shift(mask, fall, order=1, mode="nearest"), 0.28 * length)
+    near = gaussian_filter(mask, 0.5 * length)
+    dark = np.clip(0.75 * cast + 0.5 * near, 0, 1)
+    rows = (np.arange(height) / _COARSE).clip(0, dark.shape[0] - 1.001)
+    columns = (np.arange(width) / _COARSE).clip(0, dark.shape[1] - 1.001)
+    i, j = rows.astype(int), columns.astype(int)
+    fi, fj = (rows - i)[:, None].astype(np.float32), (columns - j)[None].astype(np.float32)
+    across = dark[:, j] * (1 - fj) + dark[:, j + 1] * fj
+    full = across[i] * (1 - fi) + across[i + 1] * fi
+    full *= RECEIVERS[buffer.region] & ~shown
+    # Light that skin scatters keeps shadows on it a little red.
+    tint = np.array([0.9, 1.0, 1.03], np.float32) * strength
+    buffer.color *= 1 - full[..., None] * tint

@@ -10,14 +10,17 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
 from far_keras.synthetic.face.anatomy import is_neck
-from far_keras.synthetic.head.mesh import Material, SurfaceSamples, surface_samples
-from far_keras.synthetic.head.normals import vertex_normals
+from far_keras.synthetic.head.mesh import (
+    MeshMaterial,
+    SurfaceSamples,
+    surface_samples,
+    vertex_normals,
+)
 from far_keras.synthetic.parameters import Garment
 from far_keras.synthetic.regions import Region
-from far_keras.synthetic.stage.fragments import Fragments
+from far_keras.synthetic.stage.lighting import Surface
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
-from far_keras.synthetic.stage.scene import Head, Scene
-from far_keras.synthetic.stage.shading import Surface
+from far_keras.synthetic.stage.scene import Fragments, Head, Scene
 
 __all__ = ["drape_of", "draw_cloth", "draw_clothing", "neckline", "paint_clothing"]
 
@@ -396,7 +399,7 @@ def paint_clothing(
 ) -> None:
     """Turns the fragments below the neckline into cloth, in place."""
     worn, rest = scene.shot.accessories, fragments.rest
-    low = np.flatnonzero((rest[:, 1] < 6.35) & (fragments.material == Material.SKIN))
+    low = np.flatnonzero((rest[:, 1] < 6.35) & (fragments.material == MeshMaterial.SKIN))
     edge = neckline(worn.clothing, rest[low], open_collar=not worn.necktie)
     here = low[(rest[low, 1] < edge)]
     if not len(here):

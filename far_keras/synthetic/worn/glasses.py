@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from far_keras.synthetic.face.landmarks import point_on_head
+from far_keras.synthetic.face.anatomy import point_on_head
 from far_keras.synthetic.head.form import HeadForm, head_form
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene

@@ -10,8 +10,7 @@ import numpy as np
 from far_keras.synthetic.head.form import HeadForm, head_form
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
-from far_keras.synthetic.stage.scene import Scene
-from far_keras.synthetic.stage.soft_shadow import cast_shadow
+from far_keras.synthetic.stage.scene import Scene, cast_shadow
 from far_keras.synthetic.worn.clothing import drape_of
 from far_keras.synthetic.worn.solids import SurfaceMaterial, draw_solid, sheet, sphere
 

@@ -9,9 +9,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from far_keras.synthetic.face.landmarks import point_on_head
-from far_keras.synthetic.head.mesh import Material as Part
-from far_keras.synthetic.head.mesh import load_head
+from far_keras.synthetic.face.anatomy import point_on_head
+from far_keras.synthetic.head.mesh import MeshMaterial, load_head
 from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.worn.clothing import drape_of, draw_cloth
@@ -234,7 +233,7 @@ def _course(scene: Scene, low: float, count: int) -> Array:
 def _neck() -> tuple[Array, cKDTree]:
     """Vertices of the neck and the upper chest, and where they are on the rest head."""
     mesh = load_head()
-    skin = mesh.vertices_of(Part.SKIN)
+    skin = mesh.vertices_of(MeshMaterial.SKIN)
     x, y, z = np.abs(mesh.vertices[skin, 0]), mesh.vertices[skin, 1], mesh.vertices[skin, 2]
     below_jaw = (y > 5.1) & (y < 6.6) & (x < 1.1) & (z < 1.0 + 0.3 * (5.9 - y))
     chosen = skin[below_jaw & ((y < 6.15) | (z < 0.8))]

@@ -7,7 +7,7 @@ import pytest
 
 from far_keras.errors import AssetError
 from far_keras.synthetic.head import mesh as mesh_module
-from far_keras.synthetic.head.mesh import ASSETS, UV_MASKS, Material, load_head, surface_samples
+from far_keras.synthetic.head.mesh import ASSETS, UV_MASKS, MeshMaterial, load_head, surface_samples
 
 
 def test_asset_is_small_and_licensed():
@@ -51,7 +51,7 @@ def test_masks_cover_the_parts_that_they_name():
 
 def test_samples_lie_on_the_skin_and_interpolate_it():
     mesh, samples = load_head(), surface_samples(20_000)
-    assert (mesh.material[samples.triangle] == Material.SKIN).all()
+    assert (mesh.material[samples.triangle] == MeshMaterial.SKIN).all()
     np.testing.assert_allclose(samples.barycentric.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(samples.interpolate(mesh.vertices), samples.rest, atol=1e-5)
     assert len(samples[samples.ear]) == samples.ear.sum()

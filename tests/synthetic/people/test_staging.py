@@ -15,7 +15,7 @@ from far_keras.synthetic.people.staging import (
     draw_staging,
     face_level,
 )
-from far_keras.synthetic.stage.surroundings import KINDS
+from far_keras.synthetic.stage.background import KINDS
 from far_keras.synthetic.stage.visibility import MOST_CAST
 
 

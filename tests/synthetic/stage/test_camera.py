@@ -10,7 +10,7 @@ import pytest
 from far_keras.geometry import ALIGNED_EYES as EYES
 from far_keras.synthetic.parameters import Camera
 from far_keras.synthetic.stage.camera import Pose
-from far_keras.synthetic.stage.framebuffer import SUPERSAMPLING
+from far_keras.synthetic.stage.rasterizer import SUPERSAMPLING
 from far_keras.synthetic.stage.scene import CORNEA, build_scene
 
 NOSE_TIP = np.array([0.0, 6.91, 1.68], np.float32)

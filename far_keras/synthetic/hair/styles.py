@@ -2,21 +2,122 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from far_keras.synthetic.hair.haircut import PARTING, Combing, Look, unit
 from far_keras.synthetic.parameters import Hair
 
-__all__ = ["comb_fringe", "comb_loose", "comb_scalp", "comb_tail"]
+__all__ = [
+    "PARTING",
+    "Combing",
+    "Look",
+    "comb_fringe",
+    "comb_loose",
+    "comb_scalp",
+    "comb_tail",
+    "draw_look",
+    "unit",
+]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+PARTING = 0.3  # decimetres from the middle at `Hair.parting` 1
+
+
+@dataclass(frozen=True)
+class Look:
+    """Traits of a person's haircut that `Hair` leaves open; drawn once for a person.
+
+    Attributes:
+        end: Height (y, decimetres) at which long and medium hair ends.
+        face_edge: z behind which hair is kept beside the face, (image left, image right).
+        shoulders: Positive: hair falls before the shoulders, (image left, image right).
+        sweep: Sideways direction of a fringe, -1 .. 1.
+        knot: (3,) where a bun or ponytail is tied, on the rest head.
+        frequency: Radians a decimetre of waves.
+        top_length: Decimetres of short hair on top.
+        fringe_trim: Decimetres by which a fringe ends above the brows.
+    """
+
+    end: float
+    face_edge: tuple[float, float]
+    shoulders: tuple[float, float]
+    sweep: float
+    knot: np.ndarray
+    frequency: float
+    top_length: float
+    fringe_trim: float
+
+    @property
+    def fringe_parting(self) -> float:
+        """x from which a fringe is swept aside: over the eye that it leaves free."""
+        return -0.32 * float(np.sign(self.sweep)) * min(1.0, 2 * abs(self.sweep))
+
+
+@dataclass(frozen=True)
+class Combing:
+    """Per hair (N,), arguments of `strands.grow` and `strands.wave`; directions (N, 3)."""
+
+    directions: np.ndarray
+    lengths: np.ndarray
+    lifts: np.ndarray
+    cling: np.ndarray
+    weight: np.ndarray
+    face_edge: np.ndarray
+    sideways: np.ndarray
+    amplitude: np.ndarray
+    frequency: np.ndarray
+    cling_until: float = 7.4
+    flat: float = 0.8
+    clump: float = 0.45
+    width: float = 0.022
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (..., 3) at length 1."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-9))
+
+
+def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
+    """The open traits of a haircut; the same `rng` state gives the same haircut."""
+    if hair.style == "long":
+        end = rng.uniform(5.0, 6.1)
+    elif hair.style == "short":
+        end = rng.uniform(6.75, 7.05)  # a woman's: over the ears
+    else:
+        end = rng.uniform(6.75, 7.0) if male else rng.uniform(6.1, 6.7)
+    tucked = rng.random(2) < 0.22
+    open_face = 0.72 + 0.42 * hair.fall + rng.uniform(0.0, 0.15, 2)
+    edges = np.where(tucked, 0.5, open_face)
+    before = np.where(rng.random() < 0.6, 1.0, -1.0) * np.where(rng.random(2) < 0.85, 1, -1)
+    shoulders = before * rng.uniform(0.8, 2.0, 2)
+    sweep = rng.choice((-1, 1)) * rng.choice((0.1, 0.3, 0.8))
+    if hair.style == "updo":
+        knot = np.array([0, 8.45, rng.uniform(0.0, 0.4)])
+    elif hair.style == "bun":
+        high = rng.random() < 0.55
+        knot = np.array([0, 8.42, 0.1]) if high else np.array([0, 7.75, -0.36])
+    else:
+        knot = np.array([0, rng.uniform(7.6, 8.2), -0.33])
+    return Look(
+        end=float(end),
+        face_edge=(float(edges[0]), float(edges[1])),
+        shoulders=(float(shoulders[0]), float(shoulders[1])),
+        sweep=float(sweep),
+        knot=knot,
+        frequency=float(rng.uniform(8.5, 11.5)),
+        top_length=float(rng.uniform(0.3, 0.55)),
+        fringe_trim=float(rng.uniform(0.0, 0.2) if male else rng.uniform(-0.04, 0.1)),
+    )
 
 
 def comb_scalp(
-    rest: Array, hair: Hair, look: Look, male: bool, owner: Array, rng: np.random.Generator
+    rest: np.ndarray,
+    hair: Hair,
+    look: Look,
+    male: bool,
+    owner: np.ndarray,
+    rng: np.random.Generator,
 ) -> Combing:
     """Combs the hairs of the whole scalp.
 
@@ -41,23 +142,23 @@ def comb_scalp(
     return combing
 
 
-def _skull_normals(rest: Array) -> Array:
+def _skull_normals(rest: np.ndarray) -> np.ndarray:
     return unit(rest - np.array([0.0, 7.6, 0.55]))
 
 
-def _per_side(rest: Array, values: tuple[float, float]) -> Array:
+def _per_side(rest: np.ndarray, values: tuple[float, float]) -> np.ndarray:
     share = np.clip(rest[:, 0] / 0.1, -1, 1) * 0.5 + 0.5
     return values[0] * (1 - share) + values[1] * share
 
 
-def _jitter(owner: Array, lock: float, strand: float, rng: np.random.Generator) -> Array:
+def _jitter(owner: np.ndarray, lock: float, strand: float, rng: np.random.Generator) -> np.ndarray:
     shared = rng.normal(0, lock, (owner.max() + 1, 3))
     return np.asarray(shared[owner] + rng.normal(0, strand, (len(owner), 3)))
 
 
 def _waves(
-    hair: Hair, look: Look, owner: Array, size: float, rng: np.random.Generator
-) -> tuple[Array, Array, float]:
+    hair: Hair, look: Look, owner: np.ndarray, size: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Amplitude (N,), frequency (N,) and flatness of waves and curls."""
     curl = np.clip((hair.wave - 0.45) / 0.4, 0, 1)
     amplitude = size * (0.004 + 0.28 * min(hair.wave, 0.5)) * (1 - 0.35 * curl)
@@ -68,7 +169,7 @@ def _waves(
     return amplitude * strength, frequency * own, float(0.45 - 0.3 * curl)
 
 
-def _buzzed(rest: Array, rng: np.random.Generator) -> Combing:
+def _buzzed(rest: np.ndarray, rng: np.random.Generator) -> Combing:
     count = len(rest)
     forward = np.array([0.0, 0.0, 0.9]) * (rest[:, 1:2] > 7.7) + np.array([0, -0.6, -0.1])
     directions = unit(_skull_normals(rest) * 0.6 + forward + rng.normal(0, 0.25, (count, 3)))
@@ -88,7 +189,9 @@ def _buzzed(rest: Array, rng: np.random.Generator) -> Combing:
     )
 
 
-def _short(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator) -> Combing:
+def _short(
+    rest: np.ndarray, hair: Hair, look: Look, owner: np.ndarray, rng: np.random.Generator
+) -> Combing:
     x, y, z = rest.T
     count = len(rest)
     part = PARTING * hair.parting
@@ -142,7 +245,12 @@ def _short(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Gen
 
 
 def _hanging(
-    rest: Array, hair: Hair, look: Look, male: bool, owner: Array, rng: np.random.Generator
+    rest: np.ndarray,
+    hair: Hair,
+    look: Look,
+    male: bool,
+    owner: np.ndarray,
+    rng: np.random.Generator,
 ) -> Combing:
     x, y, z = rest.T
     count = len(rest)
@@ -190,7 +298,9 @@ def _hanging(
     )
 
 
-def _afro(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator) -> Combing:
+def _afro(
+    rest: np.ndarray, hair: Hair, look: Look, owner: np.ndarray, rng: np.random.Generator
+) -> Combing:
     """Curls that stand off the head in all directions."""
     count = len(rest)
     zero = np.zeros(count)
@@ -215,7 +325,7 @@ def _afro(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Gene
 
 
 def comb_loose(
-    rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator
+    rest: np.ndarray, hair: Hair, look: Look, owner: np.ndarray, rng: np.random.Generator
 ) -> Combing:
     """Strands that the comb has missed: short ones stand off, long ones hang before the ears."""
     count = len(rest)
@@ -242,7 +352,9 @@ def comb_loose(
     )
 
 
-def _tied(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Generator) -> Combing:
+def _tied(
+    rest: np.ndarray, hair: Hair, look: Look, owner: np.ndarray, rng: np.random.Generator
+) -> Combing:
     count = len(rest)
     normals = _skull_normals(rest)
     knot = look.knot - np.array([0.0, 7.6, 0.55])
@@ -269,7 +381,7 @@ def _tied(rest: Array, hair: Hair, look: Look, owner: Array, rng: np.random.Gene
 
 
 def comb_tail(
-    count: int, hair: Hair, look: Look, owner: Array, rng: np.random.Generator
+    count: int, hair: Hair, look: Look, owner: np.ndarray, rng: np.random.Generator
 ) -> Combing:
     """The free end of a ponytail: `count` hairs from its knot."""
     zero = np.zeros(count)
@@ -291,11 +403,11 @@ def comb_tail(
 
 
 def comb_fringe(
-    rest: Array,
+    rest: np.ndarray,
     hair: Hair,
     look: Look,
     eye_height: float,
-    owner: Array,
+    owner: np.ndarray,
     rng: np.random.Generator,
 ) -> Combing:
     """Bangs: hairs from above the forehead that fall over it, shorter at the outer ends.
