@@ -33,30 +33,45 @@ def box_iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         (N,) in [0, 1]; 0 where the union is empty.
     """
     box, boxes = np.asarray(box, float), np.asarray(boxes, float).reshape(-1, 4)
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
-    union = np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - shared
+    shared = _shared_areas(box, boxes)
+    union = _areas(box) + _areas(boxes) - shared
     return np.divide(shared, union, out=np.zeros(len(boxes)), where=union > 0)
 
 
-def suppress_overlaps(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[int]:
+def suppress_overlaps(
+    boxes: np.ndarray, scores: np.ndarray, threshold: float, contained: float = 1.0
+) -> list[int]:
     """Non-maximum suppression.
 
     Args:
         boxes: (N, 4) left, top, right, bottom.
         scores: (N,) confidences.
         threshold: A box whose IoU with a kept box of higher score exceeds this is dropped.
+        contained: So is a box if more than this share of the smaller of the two lies in the
+            larger one; 1 checks the IoU only.
 
     Returns:
         Indices of the kept boxes, by falling score.
     """
+    boxes = np.asarray(boxes, float).reshape(-1, 4)
     kept: list[int] = []
     rest = np.argsort(-np.asarray(scores), kind="stable")
     while len(rest):
         best, rest = int(rest[0]), rest[1:]
         kept.append(best)
-        rest = rest[box_iou(boxes[best], np.asarray(boxes)[rest]) <= threshold]
+        box, others = boxes[best], boxes[rest]
+        inside = _shared_areas(box, others) > contained * np.minimum(_areas(box), _areas(others))
+        rest = rest[~inside & (box_iou(box, others) <= threshold)]
     return kept
+
+
+def _shared_areas(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    return np.prod(np.clip(high - low, 0, None), axis=1)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1)
 
 
 def coverage_weights(source: int, target: int) -> np.ndarray:

@@ -1,13 +1,15 @@
-"""Images in and out: whatever kind of file, as upright uint8 RGB arrays."""
+"""Reads, writes, lists and resizes images; every image is an upright uint8 RGB array."""
 
 from __future__ import annotations
 
 import io
+import os
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -15,15 +17,32 @@ from PIL import Image, UnidentifiedImageError
 from far_keras.errors import ImageError
 from far_keras.files import atomic_path
 
-__all__ = ["IMAGE_SUFFIXES", "ImageSource", "list_images", "read_image", "write_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "ImageInput",
+    "ImageSource",
+    "expand_folders",
+    "image_name",
+    "is_single_image",
+    "is_video",
+    "list_images",
+    "read_image",
+    "resize_image",
+    "write_image",
+]
 
 ImageSource = str | Path | bytes | np.ndarray | Image.Image
+"""One image: a path, a file's content, a uint8 array, or a Pillow image."""
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Files of a folder that `list_images` takes for images; `read_image` looks at the content."""
 
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+"""Files that are taken for videos; which of them can be read depends on OpenCV's FFmpeg."""
+
 # Pillow itself refuses twice its MAX_IMAGE_PIXELS (179 MP); it warns from 89 MP on. Below 179 MP
-# a decoded image takes at most 0.7 GB, which is borne, so the warning is of no use here.
+# a decoded image takes at most 0.7 GB, which is acceptable, so the warning is not useful here.
 _open_lock = threading.Lock()  # warnings.catch_warnings changes the whole process
 
 _EXIF_ORIENTATION = 0x0112
@@ -42,7 +61,7 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
     """Reads an image as RGB.
 
     Grey, palette, CMYK and 16-bit images are converted; transparent parts are laid over white,
-    as viewers and web pages show them; a rotation noted in EXIF is applied; of an animation the
+    as viewers and web pages show them; a rotation in EXIF is applied; of an animation the
     first frame is taken. Colour profiles are not applied.
 
     Args:
@@ -86,11 +105,11 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
 
 
 def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
-    """The images in a folder by their endings (`IMAGE_SUFFIXES`), sorted; hidden ones left out.
+    """The images in a folder by suffix (`IMAGE_SUFFIXES`), sorted; without hidden files.
 
     Args:
         folder: Where to look.
-        recursive: Also look into the folders below.
+        recursive: Also search subfolders.
 
     Raises:
         ImageError: There is no such folder, or no image in it.
@@ -107,7 +126,7 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
         and path.is_file()
     )
     if not found:
-        below = "" if recursive else " (folders below it are not looked into)"
+        below = "" if recursive else " (subfolders are not searched)"
         raise ImageError(
             f"{folder}: expected images ({', '.join(IMAGE_SUFFIXES)}){below}. "
             f"Received: a folder with {sum(1 for _ in folder.iterdir())} other entries"
@@ -115,16 +134,105 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     return found
 
 
-def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
-    """Writes an image; the file is whole or not there.
+def expand_folders(paths: Iterable[str | Path]) -> list[Path]:
+    """The paths, with each folder replaced by the images in it (`list_images`).
+
+    Raises:
+        ImageError: A folder holds no images, or cannot be read.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        files += list_images(path) if os.path.isdir(path) else [path]
+    return files
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a path has the suffix of a video."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def is_single_image(source: Any) -> bool:
+    """Whether `source` is one image; text, bytes and arrays are iterable too, but are one."""
+    if isinstance(source, str | Path):
+        return not (os.path.isdir(source) or is_video(source))
+    return isinstance(source, bytes | bytearray | memoryview | np.ndarray | Image.Image)
+
+
+def image_name(source: Any, index: int) -> str:
+    """What results call an image: its path, or ``"image 3"`` for index 3 without a path."""
+    return str(source) if isinstance(source, str | Path) else f"image {index}"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageInput:
+    """What a caller passed to a recognizer: one image, several images, or a video.
 
     Args:
-        path: The ending chooses the format. Missing folders are made.
+        images: Name and source of each image; empty for a video.
+        single: Whether the caller passed one image, and so expects one result.
+        video: The path of the video, else None.
+    """
+
+    images: Iterable[tuple[str, ImageSource]]
+    single: bool = False
+    video: Path | None = None
+
+    @classmethod
+    def resolve(cls, source: ImageSource | Iterable[ImageSource]) -> ImageInput:
+        """Finds out what `source` is.
+
+        Args:
+            source: An image (see `read_image`), the path of a folder of images or of a video, or
+                an iterable of images, which may be endless.
+
+        Raises:
+            ImageError: A folder holds no images, or `source` is something else.
+        """
+        if isinstance(source, str | Path) and os.path.isdir(source):
+            return cls(_named(list_images(source)))
+        if is_single_image(source):
+            return cls(_named([cast(ImageSource, source)]), single=True)
+        if isinstance(source, str | Path):
+            return cls((), video=Path(source))
+        is_file = hasattr(source, "read")  # and an iterable of its lines
+        if is_file or not hasattr(source, "__iter__"):
+            advice = "; give its path, or what read() returns" if is_file else ""
+            raise ImageError(
+                "images: expected an image, a folder or an iterable of images. "
+                f"Received: an object of type {type(source).__name__}{advice}"
+            )
+        return cls(_named(cast(Iterable[ImageSource], source)))
+
+
+def _named(images: Iterable[ImageSource]) -> Iterator[tuple[str, ImageSource]]:
+    return ((image_name(image, index), image) for index, image in enumerate(images))
+
+
+def resize_image(image: np.ndarray, size: int) -> np.ndarray:
+    """Resizes an aligned face to the square input of a network, as training does.
+
+    Bilinear with antialiasing (Pillow), rounded to whole levels.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        size: Height and width of the result, pixels.
+
+    Returns:
+        uint8 RGB (size, size, 3).
+    """
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
+    """Writes an image; the file is never incomplete.
+
+    Args:
+        path: The suffix chooses the format. Missing folders are created.
         image: uint8 (H, W) or (H, W, 3).
         quality: Of JPEG and WebP, 1 to 100.
 
     Raises:
-        ImageError: The ending is not that of a format that can be written.
+        ImageError: The suffix is not that of a format that can be written.
         OSError: The file cannot be written, for instance because the disk is full.
     """
     path = Path(path)
@@ -167,7 +275,7 @@ def _decode(name: str, file: IO[bytes], max_side: int | None) -> np.ndarray:
 
 
 def _guarded(name: str, read: Callable[[], np.ndarray]) -> np.ndarray:
-    """What `read` gives; what goes wrong with the image becomes an `ImageError`."""
+    """Calls `read`; any error of the image becomes an `ImageError`."""
     try:
         return read()
     except UnidentifiedImageError:

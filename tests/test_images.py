@@ -5,7 +5,15 @@ import pytest
 from PIL import Image
 
 from far_keras.errors import ImageError
-from far_keras.images import list_images, read_image, write_image
+from far_keras.images import (
+    ImageInput,
+    expand_folders,
+    is_video,
+    list_images,
+    read_image,
+    resize_image,
+    write_image,
+)
 
 
 def gradient(width=60, height=40):
@@ -99,7 +107,7 @@ def test_one_pixel(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(5000, 1000), (1000, 5000), (5000, 1)])
-def test_large_pictures_shrink_to_max_side_and_keep_their_shape(tmp_path, size):
+def test_large_images_shrink_to_max_side_and_keep_their_shape(tmp_path, size):
     path = saved(tmp_path / "a.jpg", Image.new("RGB", size, (200, 100, 50)))
     image = read_image(path, max_side=1000)
     assert image.shape == (max(1, size[1] // 5), max(1, size[0] // 5), 3)
@@ -114,7 +122,7 @@ def test_12000_by_9000_jpeg(tmp_path):
     assert abs(image.mean() - 77) <= 1  # JPEG rounds
 
 
-def test_small_pictures_are_not_enlarged(tmp_path):
+def test_small_images_are_not_enlarged(tmp_path):
     assert read_image(gradient(), max_side=100).shape == (40, 60, 3)
 
 
@@ -202,7 +210,7 @@ def test_sources_of_other_types_are_named():
         read_image([1, 2])  # type: ignore[arg-type]
 
 
-def test_list_images_is_sorted_and_leaves_out_what_is_no_picture(tmp_path):
+def test_list_images_is_sorted_and_leaves_out_other_files(tmp_path):
     for name in ("b.JPG", "a.png", ".hidden.jpg", "notes.txt", "below/c.webp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -210,14 +218,14 @@ def test_list_images_is_sorted_and_leaves_out_what_is_no_picture(tmp_path):
     assert [p.name for p in list_images(tmp_path, recursive=True)] == ["a.png", "b.JPG", "c.webp"]
 
 
-def test_list_images_without_pictures(tmp_path):
+def test_list_images_without_images(tmp_path):
     with pytest.raises(ImageError, match="0 other entries"):
         list_images(tmp_path)
     with pytest.raises(ImageError, match="nothing of that name"):
         list_images(tmp_path / "gone")
 
 
-def test_write_image_is_whole_or_not_there(tmp_path):
+def test_write_image_never_leaves_an_incomplete_file(tmp_path):
     path = tmp_path / "new" / "a.png"
     write_image(path, gradient())
     np.testing.assert_array_equal(read_image(path), gradient())
@@ -227,3 +235,52 @@ def test_write_image_is_whole_or_not_there(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["a.png"]
     with pytest.raises(ImageError, match=r"\.jpg"):
         write_image(tmp_path / "a.doc", gradient())
+
+
+def test_folders_are_expanded_and_empty_ones_refused(tmp_path):
+    for name in ("b.png", "a.jpg"):
+        saved(tmp_path / name, gradient())
+    (tmp_path / "notes.txt").write_text("no image")
+    other = tmp_path / "elsewhere" / "c.png"
+    assert expand_folders([tmp_path, other]) == [tmp_path / "a.jpg", tmp_path / "b.png", other]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageError, match="empty"):
+        expand_folders([tmp_path / "empty"])
+
+
+def test_an_input_is_one_image_several_or_a_video(tmp_path):
+    path = saved(tmp_path / "a.png", gradient())
+    for source in (path, str(path), path.read_bytes(), gradient(), Image.open(path), "none.png"):
+        given = ImageInput.resolve(source)
+        assert given.single and given.video is None
+        ((name, image),) = given.images
+        assert image is source
+        assert name == (str(source) if isinstance(source, type(path) | str) else "image 0")
+    several = ImageInput.resolve(tmp_path)
+    assert (several.single, several.video) == (False, None)
+    assert list(several.images) == [(str(path), path)]
+    names = [name for name, _ in ImageInput.resolve(iter([gradient(), path, None])).images]
+    assert names == ["image 0", str(path), "image 2"]
+    clip = ImageInput.resolve(str(tmp_path / "clip.MP4"))
+    assert (clip.single, clip.video, list(clip.images)) == (False, tmp_path / "clip.MP4", [])
+    assert not is_video("clip.jpg") and not is_video("mp4")
+
+
+def test_other_inputs_are_refused(tmp_path):
+    with pytest.raises(ImageError, match="images: expected an image, a folder or an iterable"):
+        ImageInput.resolve(7)
+    with (
+        (tmp_path / "photo.jpg").open("w+b") as file,
+        pytest.raises(ImageError, match="type BufferedRandom; give its path"),
+    ):
+        ImageInput.resolve(file)
+
+
+def test_resize_image_is_antialiased_bilinear():
+    image = gradient(120, 80)
+    expected = Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR)
+    resized = resize_image(image, 32)
+    assert resized.shape == (32, 32, 3) and resized.dtype == np.uint8
+    np.testing.assert_array_equal(resized, np.asarray(expected))
+    checkers = np.repeat((np.indices((320, 320)).sum(0) % 2 * 255)[..., None], 3, -1)
+    assert np.ptp(resize_image(checkers.astype(np.uint8), 32)) < 10  # no aliasing

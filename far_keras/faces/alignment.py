@@ -1,4 +1,4 @@
-"""Any photograph of a face, turned and scaled into the frame of CelebA's aligned images."""
+"""Aligns a face to the frame of CelebA's aligned images: rotates, scales and shifts it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from far_keras.geometry import ALIGNED_EYES, ALIGNED_SIZE
 
 __all__ = ["AlignedFace", "align", "eye_centers", "eye_similarity"]
 
-# The mesh's points along the lids. Their mean stays where it is when the gaze moves; the iris's
-# centre does not.
+# The mesh's points along the lids. Gaze does not move their mean, unlike the iris's centre.
 LEFT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 RIGHT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 
 
 @dataclass(frozen=True, eq=False)
 class AlignedFace:
-    """A face in CelebA's frame, and the way back to its photograph.
+    """A face in CelebA's frame, and its place in the photograph.
 
     Args:
         image: uint8 RGB (218, 178, 3).
@@ -34,51 +33,19 @@ class AlignedFace:
     landmarks: np.ndarray
     matrix: np.ndarray
 
-    @property
-    def inverse(self) -> np.ndarray:
-        """The way from `image` to the photograph, float64 (2, 3)."""
-        return _inverse(self.matrix)
-
-    def to_photograph(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Lays a map of the aligned frame, such as a mask, over the photograph.
-
-        Args:
-            values: (h, w) of any resolution that covers the aligned frame; bool, uint8 or
-                float32.
-            shape: Height and width of the photograph.
-
-        Returns:
-            `shape`, dtype of `values` (bool is thresholded at a half), 0 outside the frame.
-        """
-        is_mask = values.dtype == bool
-        scale = np.array(ALIGNED_SIZE[::-1]) / values.shape[::-1]  # aligned pixels per value
-        # From the edges of pixels to the edges of values, which is how Pillow counts.
-        to_values = _from_edges(self.matrix) / scale[:, None]
-        image = Image.fromarray(values.astype(np.uint8) * 255 if is_mask else values)
-        height, width = shape
-        warped = np.asarray(
-            image.transform(
-                (width, height),
-                Image.Transform.AFFINE,
-                tuple(to_values.ravel()),
-                Image.Resampling.BILINEAR,
-            )
-        )
-        return warped >= 128 if is_mask else warped
-
 
 def align(image: np.ndarray, landmarks: np.ndarray) -> AlignedFace:
-    """Rotates, scales and shifts a photograph so that the eyes come to lie at `ALIGNED_EYES`.
+    """Rotates, scales and shifts a photograph so that the eyes lie at `ALIGNED_EYES`.
 
-    Beyond the photograph its border is repeated. Scaling down averages the pixels, so that fine
-    structures do not turn into patterns.
+    Beyond the photograph its border is repeated. Scaling down averages pixels, which avoids
+    aliasing.
 
     Args:
         image: uint8 RGB (H, W, 3).
         landmarks: (478, 2 or 3) in pixels of `image`, as `FaceLandmarker.detect` gives them.
 
     Raises:
-        ValueError: `landmarks` has another shape, or both eyes are in one place.
+        ValueError: `landmarks` has another shape, or both eyes are at one place.
     """
     matrix = eye_similarity(landmarks)
     scale = math.hypot(matrix[0, 0], matrix[1, 0])

@@ -1,10 +1,9 @@
-"""Whether a face has a child's proportions, from its landmarks alone.
+"""Estimates from landmarks whether a face has a child's proportions.
 
-Children are not to be answered like adults. The network does not tell them apart in photographs,
-their proportions do (docs/transfer.md). What is compared is the shape that is left of the 468
-points of the skin once position, size and rotation in space are taken out (Procrustes analysis;
-Kabsch 1976, https://doi.org/10.1107/S0567739476001873), so that neither light, skin nor image
-count. `far_keras.pretraining.child_shape` fits it on rendered faces.
+No attributes are decided for children. The network does not separate them from adults in
+photographs, their proportions do (docs/transfer.md). Compared are the 468 points of the skin
+after position, size and rotation in space are removed (Procrustes analysis; Kabsch 1976,
+https://doi.org/10.1107/S0567739476001873), independent of light and skin.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
+from far_keras.calibration import sigmoid
 from far_keras.files import atomic_path
 
 __all__ = ["CHILD_SHAPE", "SKIN", "ChildShape", "align_shapes"]
 
 CHILD_SHAPE = Path(__file__).with_suffix(".npz")
-"""The one that comes with the package."""
+"""The file that comes with the package."""
 
 SKIN = 468
-"""Landmarks that count; those after them are of the irises, which gaze moves."""
+"""Number of landmarks used; the ones after them are of the irises, which gaze moves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,8 @@ class ChildShape:
     """A linear discriminant between the shapes of children's and adults' faces.
 
     Args:
-        mean: float64 (468, 3), what shapes are turned to, see `align_shapes`.
-        weights: float64 (468, 3), by how much each coordinate speaks for a child.
+        mean: float64 (468, 3), the reference of `align_shapes`.
+        weights: float64 (468, 3), log odds of a child per unit of each coordinate.
         bias: Log odds of a child where the weighted sum is 0.
     """
 
@@ -43,7 +43,7 @@ class ChildShape:
     @classmethod
     @cache
     def load(cls, path: Path = CHILD_SHAPE) -> ChildShape:
-        """The one that comes with the package, or another."""
+        """Reads a file; by default the one that comes with the package."""
         with np.load(path) as file:
             return cls(
                 file["mean"].astype(np.float64),
@@ -62,22 +62,22 @@ class ChildShape:
             )
 
     def log_odds(self, landmarks: np.ndarray) -> np.ndarray:
-        """Of children, (N,), for (N, 478, 3) landmarks, see `FaceLandmarker.detect`."""
+        """Log odds of a child (N,) for landmarks (N, 478, 3), see `FaceLandmarker.detect`."""
         return np.tensordot(align_shapes(landmarks, self.mean), self.weights, 2) + self.bias
 
     def __call__(self, landmarks: np.ndarray) -> float:
         """Probability, 0 to 1, that this face is a child's.
 
-        That of rendered faces a tenth of which are children's: it is not calibrated on photographs.
+        It holds for rendered faces with 10% children; it is not calibrated on photographs.
 
         Args:
             landmarks: (478, 3) in pixels, depth included, see `FaceLandmarker.detect`.
         """
-        return float(1 / (1 + np.exp(-self.log_odds(landmarks[None])[0])))
+        return float(sigmoid(self.log_odds(landmarks[None])[0]))
 
 
 def align_shapes(landmarks: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The shapes of faces: centred, of unit size, turned in space to lie on `reference`.
+    """Shapes of faces: centred, scaled to unit size, rotated in space onto `reference`.
 
     Args:
         landmarks: (N, 478, 3).

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import compress
 
 import numpy as np
-from PIL import Image
 
 from far_keras.export.description import ModelDescription
 from far_keras.faces.alignment import AlignedFace
 from far_keras.faces.child_shape import ChildShape
 from far_keras.faces.detector import DetectedFace
+from far_keras.images import resize_image
 from far_keras.recognition.engines.engine import Answers, Engine
 from far_keras.recognition.results import FaceResult
 from far_keras.recognition.visibility import decide, unseen_groups
@@ -57,13 +57,7 @@ class FaceAnswerer:
     def answer(self, found: Sequence[FoundFace]) -> list[FaceResult]:
         """Answers faces, in one batch."""
         size = self._engine.description.image_size
-        # Antialiased and rounded as the training images are.
-        images = [
-            np.asarray(
-                Image.fromarray(aligned.image).resize((size, size), Image.Resampling.BILINEAR)
-            )
-            for _, aligned in found
-        ]
+        images = [resize_image(aligned.image, size) for _, aligned in found]
         answers = self._engine(np.stack(images))
         thresholds = self._engine.description.thresholds  # a server may have changed its version
         self._thresholds = {name: thresholds[name] for name in self.attributes}

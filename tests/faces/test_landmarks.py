@@ -8,9 +8,8 @@ from PIL import Image
 
 from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.errors import AssetError, ImageError, SystemLibraryError
-from far_keras.faces import mediapipe_tasks
 from far_keras.faces.alignment import eye_centers
-from far_keras.faces.landmarks import NUM_LANDMARKS, FaceLandmarker
+from far_keras.faces.landmarks import NUM_LANDMARKS, FaceLandmarker, create_task
 from far_keras.synthetic.regions import Region
 
 
@@ -90,7 +89,7 @@ def test_cannot_be_pickled(landmarker):
         pickle.dumps(landmarker)
 
 
-def test_another_process_prints_nothing_and_spares_tensorflow():
+def test_another_process_prints_nothing_and_does_not_import_tensorflow():
     code = (
         "import sys, numpy as np\n"
         "from far_keras.faces.detector import FaceDetector\n"
@@ -104,17 +103,17 @@ def test_another_process_prints_nothing_and_spares_tensorflow():
 
 @pytest.mark.parametrize("library", ["libGL.so.1", "libEGL.so.1"])
 def test_a_missing_system_library_is_named(monkeypatch, library):
-    # The words of the dynamic linker, as Python passes them on.
-    said = f"{library}: cannot open shared object file: No such file or directory"
+    # The message of the dynamic linker, as Python passes it on.
+    message = f"{library}: cannot open shared object file: No such file or directory"
 
     def fail(*arguments, **options):
-        raise OSError(said)
+        raise OSError(message)
 
     from mediapipe.tasks.python import vision
 
     monkeypatch.setattr(vision.FaceLandmarker, "create_from_options", fail)
     with pytest.raises(SystemLibraryError) as caught:
-        mediapipe_tasks.create_task("FaceLandmarker", find_asset(FACE_LANDMARKER))
+        create_task("FaceLandmarker", find_asset(FACE_LANDMARKER))
     assert "apt-get install libegl1 libgles2 libgl1" in str(caught.value)
     assert str(caught.value).endswith(f"Missing here: {library}")
     assert isinstance(caught.value, ImportError)

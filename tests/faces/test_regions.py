@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from far_keras.faces.alignment import LEFT_EYE, RIGHT_EYE
-from far_keras.faces.head_frame import HeadFrame
-from far_keras.faces.regions import pack_masks, region_masks, unpack_masks
+from far_keras.faces.regions import HeadFrame, pack_masks, region_masks, unpack_masks
 from far_keras.geometry import convex_hull, fill_polygons
 from far_keras.schema import REGIONS
 from far_keras.synthetic.regions import Region, true_masks
@@ -119,7 +118,7 @@ def test_wrong_arguments(faces):
         region_masks(landmarks, image=np.zeros((100, 100, 3), np.uint8))
 
 
-def test_landmarks_outside_the_picture(faces):
+def test_landmarks_outside_the_image(faces):
     _, landmarks = faces[0]
     shifted = landmarks + np.float32([1000, 0, 0])
     masks = region_masks(shifted, image=np.zeros((218, 178, 3), np.uint8))
@@ -150,6 +149,12 @@ def test_pack_and_unpack():
         pack_masks(masks[..., :7])
     with pytest.raises(ValueError, match="expected uint8"):
         unpack_masks(masks)
+
+
+def test_a_ninth_region_is_refused_instead_of_dropped(monkeypatch):
+    monkeypatch.setattr("far_keras.faces.regions.REGIONS", (*REGIONS, "neck"))
+    with pytest.raises(ValueError, match=r"at most 8 regions.*Received: 9\. Widen"):
+        pack_masks(np.zeros((7, 5, 9), bool))
 
 
 def test_head_frame_of_a_known_pose(faces):
