@@ -1,4 +1,4 @@
-"""What recognition costs beyond its parts, for groups, in two processes, and in memory.
+"""Measures recognition: time relative to its parts, groups, two processes, memory.
 
     python benchmarks/recognition.py                     # times, with an untrained network
     python benchmarks/recognition.py --model models/mgmtn
@@ -8,8 +8,8 @@
 
 Times are processor time on one core, medians of alternating rounds: other work on the machine
 hardly changes them. Folders are timed by the clock, alternating too, so they need calm cores, and
-so are fresh starts of `far-keras predict` (`--start`), with the model's folder as it is and without
-its ``network.tflite``. The photographs are made of scikit-image's astronaut.
+so are new processes of `far-keras predict` (`--start`), with the model's folder as it is and
+without its ``network.tflite``. The photographs are made of scikit-image's astronaut.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from rich.table import Table
 from skimage.data import astronaut
 
 from far_keras.faces.alignment import align
-from far_keras.images import read_image
+from far_keras.images import read_image, resize_image
 from far_keras.models.storage import WEIGHTLESS, save_model
 from far_keras.models.variants import ModelConfig, build_model
-from far_keras.recognition.batch.job import predict_to_file
+from far_keras.recognition.batch import predict_to_file
 from far_keras.recognition.recognizer import Recognizer
 from far_keras.schema import CELEBA
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, help="a trained model's folder")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--folder", type=int, default=0, metavar="PICTURES")
+    parser.add_argument("--folder", type=int, default=0, metavar="IMAGES")
     parser.add_argument("--calls", type=int, default=0)
     parser.add_argument("--start", type=int, default=0, metavar="ROUNDS")
     options = parser.parse_args()
@@ -104,8 +104,8 @@ def medians(rounds: int, tasks: dict[str, Callable[[], object]]) -> dict[str, fl
 
 def parts(recognizer: Recognizer, rounds: int) -> None:
     table = Table(title="a photograph: ms on one core", title_justify="left")
-    names = ("decode", "find the face", "model", "align (beyond the sum)", "photograph to answer")
-    for column in ("picture", "face, pixels", *names, "ratio to the sum"):
+    names = ("decode", "find the face", "model", "align (beyond the sum)", "photograph to result")
+    for column in ("image", "face, pixels", *names, "ratio to the sum"):
         table.add_column(column, justify="right")
     size = recognizer.engine.description.image_size
     ratios = []
@@ -113,8 +113,7 @@ def parts(recognizer: Recognizer, rounds: int) -> None:
         content = photograph(1, width, side)
         image = read_image(content)
         (face,) = recognizer.detector.find(image)
-        small = Image.fromarray(align(image, face.landmarks).image).resize((size, size))
-        batch = np.asarray(small)[None]
+        batch = resize_image(align(image, face.landmarks).image, size)[None]
         ms = medians(
             rounds,
             {
@@ -122,10 +121,10 @@ def parts(recognizer: Recognizer, rounds: int) -> None:
                 "find the face": lambda image=image: recognizer.detector.find(image),
                 "model": lambda batch=batch: recognizer.engine(batch),
                 "align (beyond the sum)": lambda image=image, f=face: align(image, f.landmarks),
-                "photograph to answer": lambda content=content: recognizer(content),
+                "photograph to result": lambda content=content: recognizer(content),
             },
         )
-        ratios.append(ms["photograph to answer"] / sum(ms[name] for name in names[:3]))
+        ratios.append(ms["photograph to result"] / sum(ms[name] for name in names[:3]))
         cells = (f"{ms[name]:.1f}" for name in names)
         table.add_row("{} x {}".format(*side), str(width), *cells, f"{ratios[-1]:.3f}")
     Console(width=140).print(table)
@@ -155,14 +154,14 @@ def groups(recognizer: Recognizer, rounds: int) -> None:
 
 
 def starts(model: Path, work: Path, rounds: int) -> None:
-    """By the clock: a fresh process that answers one photograph and ends."""
+    """By the clock: a new process that predicts one photograph and ends."""
     shutil.copytree(model, work / "keras").joinpath(WEIGHTLESS).unlink(missing_ok=True)
-    picture = work / "one.jpg"
-    picture.write_bytes(photograph(1, 400))
+    image = work / "one.jpg"
+    image.write_bytes(photograph(1, 400))
     measured: dict[str, list[tuple[float, float]]] = {str(model): [], str(work / "keras"): []}
     for turn in range(rounds + 1):
         for folder, runs in measured.items():
-            command = [sys.executable, "-m", "far_keras.cli", "predict", str(picture)]
+            command = [sys.executable, "-m", "far_keras.cli", "predict", str(image)]
             started = time.perf_counter()
             process = subprocess.Popen([*command, "--model", folder], stdout=subprocess.DEVNULL)
             _, status, used = os.wait4(process.pid, 0)
@@ -177,18 +176,18 @@ def starts(model: Path, work: Path, rounds: int) -> None:
 
 def folders(model: Path, work: Path, count: int, rounds: int) -> None:
     """By the clock: loading the models is not counted, as `predict_to_file` reports it."""
-    pictures = work / "pictures"
-    pictures.mkdir()
+    folder = work / "images"
+    folder.mkdir()
     content = photograph(1, 300)
     for number in range(count):
-        (pictures / f"{number:05d}.jpg").write_bytes(content)
-    files = sorted(pictures.iterdir())
+        (folder / f"{number:05d}.jpg").write_bytes(content)
+    files = sorted(folder.iterdir())
     speeds: dict[int, list[float]] = {1: [], 2: []}
     for turn in range(rounds):
         for workers in speeds:
             out = work / f"{turn}-{workers}.jsonl"
             summary = predict_to_file(model, files, out, workers=workers, progress=False)
-            speeds[workers].append(summary.answered / summary.seconds)
+            speeds[workers].append(summary.predicted / summary.seconds)
     one, two = (statistics.median(values) for values in speeds.values())
     print(
         f"{count} photographs in a folder: {one:.1f} images/s in one process, {two:.1f} in two: "
@@ -204,8 +203,8 @@ def memory(recognizer: Recognizer, calls: int) -> None:
     started = time.monotonic()
     for call in range(calls):
         size = tuple(rng.integers(100, 260, 2))
-        picture = np.asarray(head.resize(size)) if call % 3 else np.full((*size, 3), 90, np.uint8)
-        recognizer(b"no image" if call % 10 == 9 else picture)
+        image = np.asarray(head.resize(size)) if call % 3 else np.full((*size, 3), 90, np.uint8)
+        recognizer(b"no image" if call % 10 == 9 else image)
         if call + 1 in (calls // 100, calls // 10, calls // 2, calls):
             marks.append(f"{resident():.0f} MB after {call + 1:,}")
     seconds = time.monotonic() - started

@@ -35,9 +35,9 @@ def add_command(commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from far_keras.recognition.pictures import list_photographs
+    from far_keras.images import expand_folders
 
-    files = list_photographs(options.pictures)
+    files = expand_folders(options.pictures)
     answered = 0
     # Masks are shown as areas, which only JSON has.
     console = table_console()

@@ -1,19 +1,21 @@
-"""`far-keras predict`: answers photographs and videos."""
+"""`far-keras predict`: predicts images and videos."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from far_keras.cli.command import command
 from far_keras.console import message_console, table_console
 from far_keras.errors import ImageError, VideoError
-from far_keras.quiet import load_tensorflow
 
 if TYPE_CHECKING:
-    from far_keras.recognition.recognizer import Recognizer
+    from rich.console import RenderableType
+
+    from far_keras.recognition.results import FaceResult, ImageResult
 
 __all__ = ["add_command", "run"]
 
@@ -23,11 +25,11 @@ def add_command(commands) -> None:
         commands,
         "predict",
         run,
-        "answer photographs or a video: every face, its attributes and masks",
+        "predict every face, its attributes and masks in images or a video",
         when_interrupted="begins anew",
     )
     parser.add_argument(
-        "photographs", nargs="+", type=Path, help="images or folders of them, or one video"
+        "images", nargs="+", type=Path, help="images or folders of them, or one video"
     )
     parser.add_argument(
         "--model",
@@ -38,7 +40,7 @@ def add_command(commands) -> None:
         "--out",
         type=Path,
         metavar="TABLE",
-        help="write a table instead of printing: .parquet, .jsonl or .csv; continues after a stop",
+        help="write a table instead of printing: .parquet, .jsonl or .csv; resumes after a stop",
     )
     parser.add_argument(
         "--annotated", type=Path, metavar="DIR", help="folder for annotated copies of the images"
@@ -50,7 +52,7 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--sensitive",
         action="store_true",
-        help="answer sensitive attributes too, such as Male, Young and Attractive",
+        help="include sensitive attributes, such as Male, Young and Attractive",
     )
     parser.add_argument(
         "--children",
@@ -66,91 +68,115 @@ def add_command(commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from far_keras.images import expand_folders, is_video
     from far_keras.models.variants import pretrained_folder
-    from far_keras.recognition.pictures import list_photographs
-    from far_keras.recognition.video.reader import is_video
 
     if options.model is None:
         options.model = pretrained_folder()
-    if any(map(is_video, options.photographs)):
-        _answer_video(options)
+    if any(map(is_video, options.images)):
+        _predict_video(options)
         return
     if options.video is not None:
         raise VideoError("--video: expected one video to annotate. Received: images or folders")
-    files = list_photographs(options.photographs)
+    files = expand_folders(options.images)
     if options.out is not None:
         options.when_interrupted = "continues"
         _write_table(options, files)
     else:
-        _print(options, files)
+        _print_results(options, files)
 
 
 def _write_table(options: argparse.Namespace, files: list[Path]) -> None:
-    from far_keras.recognition.batch.job import predict_to_file
+    from far_keras.recognition.batch import predict_to_file
 
     summary = predict_to_file(
         options.model,
         files,
         options.out,
         annotated=options.annotated,
-        sensitive=options.sensitive,
-        children=options.children,
         workers=options.workers,
+        **_settings(options),
     )
     print(summary)
-    _print_foot(summary.untrained, summary.left_out)
+    _print_left_out(summary.untrained, summary.left_out)
 
 
-def _print(options: argparse.Namespace, files: list[Path]) -> None:
-    from far_keras.recognition.annotated import predict_files
-    from far_keras.recognition.tables import tables
+def _print_results(options: argparse.Namespace, files: list[Path]) -> None:
+    from far_keras.recognition.batch import load_recognizer, predict_images
 
     console, readable = table_console(), 0
-    with _load(options) as recognizer:
-        for prediction in predict_files(recognizer, files, options.annotated):
-            readable += prediction.readable
+    with load_recognizer(options.model, **_settings(options)) as recognizer:
+        for result, copy in predict_images(recognizer, files, options.annotated):
+            readable += result.size is not None
             if options.json:
-                print(json.dumps(prediction.to_dict()), flush=True)
+                data = {**result.to_dict(), "annotated": None if copy is None else str(copy)}
+                print(json.dumps(data), flush=True)
             else:
-                console.print(*tables(prediction), sep="\n")
-        _print_foot(recognizer.untrained, recognizer.left_out)
+                console.print(*result_tables(result, copy), sep="\n")
+        _print_left_out(recognizer.untrained, recognizer.left_out)
     if not readable:
-        raise ImageError("none of the photographs could be read; the lines above say why")
+        raise ImageError("none of the images could be read; the lines above say why")
 
 
-def _answer_video(options: argparse.Namespace) -> None:
-    if len(options.photographs) > 1 or options.annotated or options.workers != 1:
+def _predict_video(options: argparse.Namespace) -> None:
+    if len(options.images) > 1 or options.annotated or options.workers != 1:
         raise VideoError(
-            "a video is answered by itself: expected one video, without --annotated and --workers"
+            "videos are predicted one at a time: expected one video, without --annotated and "
+            "--workers"
         )
+    (path,) = options.images
     if not (options.video or options.out or options.json):
         raise VideoError(
-            f"{options.photographs[0]}: say what to make of the video: --video FILE for an "
-            "annotated copy, --out TABLE for a table, or --json"
+            f"{path}: choose what to make of the video: --video FILE for an annotated copy, "
+            "--out TABLE for a table, or --json"
         )
-    from far_keras.recognition.video.job import predict_video
+    from far_keras.recognition.batch import load_recognizer, predict_video
 
-    (path,) = options.photographs
-    with _load(options) as recognizer:
+    with load_recognizer(options.model, **_settings(options)) as recognizer:
         if options.json and not (options.video or options.out):
             for result in recognizer.stream(path):
                 print(json.dumps(result.to_dict()), flush=True)
         else:
             print(predict_video(recognizer, path, options.video, options.out))
-        _print_foot(recognizer.untrained, recognizer.left_out)
+        _print_left_out(recognizer.untrained, recognizer.left_out)
 
 
-def _load(options: argparse.Namespace) -> Recognizer:
-    from far_keras.recognition.engines.opening import needs_tensorflow
-    from far_keras.recognition.recognizer import Recognizer
-
-    if needs_tensorflow(options.model):
-        load_tensorflow()
-    return Recognizer.load(options.model, sensitive=options.sensitive, children=options.children)
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {"sensitive": options.sensitive, "children": options.children}
 
 
-def _print_foot(untrained: tuple[str, ...], left_out: tuple[str, ...]) -> None:
-    from far_keras.recognition.tables import foot_lines
+def result_tables(result: ImageResult, copy: Path | None = None) -> list[RenderableType]:
+    """For `rich`: a line about the image and its annotated copy, then a table per face."""
+    from rich.text import Text
 
-    for line in foot_lines(untrained, left_out):
-        message_console().print(line, style="dim", highlight=False)
+    line = Text(result.printable_file, style="bold")
+    if result.ok:
+        count = len(result.faces)
+        line.append(f": {count} face" + ("s" if count > 1 else ""), style="not bold")
+    else:
+        line.append(f": {result.status}", style="not bold red")
+    if copy is not None:
+        line.append(f" -> {copy}", style="not bold")
+    return [line, *(_face_table(i, face) for i, face in enumerate(result.faces, 1))]
+
+
+def _face_table(number: int, face: FaceResult) -> RenderableType:
+    from rich.text import Text
+
+    from far_keras.results import attribute_table
+
+    left, top, right, bottom = (round(float(side)) for side in face.box)
+    title = f"face {number} at x {left}-{right}, y {top}-{bottom}"
+    if face.is_child:
+        return Text(f"{title}: a child's proportions, nothing decided (unless --children is given)")
+    return attribute_table(face, title)
+
+
+def _print_left_out(untrained: Sequence[str], left_out: Sequence[str]) -> None:
+    for reason, names in (
+        ("left out, since the model was not trained on them", untrained),
+        ("sensitive, left out unless --sensitive is given", left_out),
+    ):
+        if names:
+            line = f"{reason}: {', '.join(names)}"
+            message_console().print(line, style="dim", highlight=False)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from far_keras.evaluation.mask_scores import group_masks, unpack_regions
-from far_keras.recognition.overlay import overlay_masks
+from far_keras.recognition.drawing import overlay_masks
 from far_keras.schema import MISSING
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from far_keras.evaluation.figures import MAJORITY
 from far_keras.files import atomic_path
-from far_keras.recognition.overlay import group_colors
+from far_keras.recognition.drawing import group_colors
 
 __all__ = ["Picture", "Report", "Step", "write_html_report"]
 

@@ -1,62 +1,56 @@
-"""Photographs in, faces with attributes out."""
+"""The recognizer: photographs and videos in, faces with attributes out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import numpy as np
 
 from far_keras.errors import ImageError
 from far_keras.faces.alignment import align
+from far_keras.faces.child_shape import ChildShape
 from far_keras.faces.detector import FaceDetector
-from far_keras.images import ImageSource, read_image
+from far_keras.images import ImageInput, ImageSource, read_image, resize_image
 from far_keras.models.variants import pretrained_folder
-from far_keras.recognition.answering import FaceAnswerer, FoundFace
-from far_keras.recognition.engines.engine import Engine
-from far_keras.recognition.engines.opening import open_engine
-from far_keras.recognition.pictures import Pictures, is_one_picture, named_pictures
-from far_keras.recognition.results import FaceResult, PictureResult
-from far_keras.recognition.video.reader import is_video
+from far_keras.recognition.drawing import draw_faces
+from far_keras.recognition.engines import Engine, ModelSource, Predictions, open_engine
+from far_keras.recognition.results import FaceResult, ImageResult, decide, unseen_groups
+from far_keras.recognition.video import FaceTracker, FoundFace, VideoReader, predict_frames
 from far_keras.schema import AttributeSchema
-
-if TYPE_CHECKING:
-    from far_keras.recognition.engines.opening import ModelSource
 
 __all__ = ["Recognizer"]
 
 
 class Recognizer:
-    """Finds every face in a photograph and answers its attributes.
+    """Finds every face in a photograph and predicts its attributes.
 
-    Faces are detected, aligned to CelebA's frame, and answered by the model in batches that may
-    hold faces of several photographs. Keep one: building it loads the models. It is not made for
-    several threads at once; give each thread or process its own.
+    Faces are detected, aligned to CelebA's frame, and predicted in batches that may hold faces of
+    several photographs. Keep one: building it loads the models. It is not safe to share between
+    threads; give each thread or process its own.
 
-    Not answered are attributes that the model's training could not teach, since its labels held
-    one class only or none, and, unless `sensitive` is set, those that the schema calls sensitive,
-    such as *Attractive* or *Male*. Unless `children` is set, nothing is decided about faces with a
-    child's proportions.
+    Left out are untrained attributes (their training labels held one class only, or none) and,
+    unless `sensitive` is set, those that the schema calls sensitive, such as *Attractive* or
+    *Male*. Unless `children` is set, nothing is decided about faces with a child's proportions.
 
     Args:
-        engine: What answers aligned faces, see `load`; the model that comes with the package if
-            None.
-        detector: What finds the faces; its own if None.
-        batch_size: Faces answered at once.
-        sensitive: Whether sensitive attributes are answered.
-        children: Whether faces with a child's proportions are decided like others: the models
-            know no children.
+        engine: Runs the model, see `load`; the model that comes with the package if None.
+        detector: Finds the faces; a new one if None.
+        batch_size: Number of faces in a batch.
+        sensitive: Whether to include sensitive attributes.
+        children: Whether to decide attributes of faces with a child's proportions: the models
+            were not trained on children.
 
     Attributes:
-        attributes: Names of the answered attributes.
-        engine: What answers aligned faces.
-        detector: What finds faces.
-        untrained: Names of those that the model's training could not teach.
-        left_out: Names of the sensitive ones that are left out.
+        attributes: Names of the predicted attributes, in the schema's order.
+        engine: Runs the model.
+        detector: Finds faces.
+        untrained: Names of the attributes that were not trained.
+        left_out: Names of the sensitive attributes that are left out.
 
     Example:
         >>> with Recognizer() as recognizer:  # doctest: +SKIP
@@ -77,10 +71,20 @@ class Recognizer:
             raise ValueError(f"batch_size: expected at least 1. Received: {batch_size}")
         self.engine = open_engine(pretrained_folder()) if engine is None else engine
         self.batch_size = batch_size
-        self._answerer = FaceAnswerer(self.engine, sensitive, children)
-        self.attributes = self._answerer.attributes
-        self.untrained = self._answerer.untrained
-        self.left_out = self._answerer.left_out
+        description = self.engine.description
+        schema = description.schema
+        self.untrained = tuple(n for n in schema.attributes if n in description.untrained)
+        hidden = () if sensitive else schema.sensitive or ()
+        self.left_out = tuple(
+            n for n in schema.attributes if n in hidden and n not in self.untrained
+        )
+        excluded = {*self.untrained, *hidden}
+        self._included = [name not in excluded for name in schema.attributes]
+        self.attributes = tuple(compress(schema.attributes, self._included))
+        self._groups = schema.group_names
+        self._mouth_groups = {group.name for group in schema.groups if "mouth" in group.regions}
+        self._group_of = {name: schema.group_of(name).name for name in schema.attributes}
+        self._child_shape = None if children else ChildShape.load()
         self.detector = FaceDetector() if detector is None else detector
 
     @classmethod
@@ -93,93 +97,92 @@ class Recognizer:
         sensitive: bool = False,
         children: bool = False,
     ) -> Recognizer:
-        """A recogniser for whatever holds or runs a model.
+        """Creates a recognizer from a model or a server.
 
         Args:
             model: The folder of a trained model, the folder of an exported one, a ``.tflite``
                 file, a `FarClient` or ``"grpc://host:8500/model"``, see `open_engine`; the model
                 that comes with the package if None.
-            schema: The schema that is wanted; None takes whatever the model has.
-            batch_size: Faces answered at once.
-            sensitive: Whether sensitive attributes are answered.
-            children: Whether faces with a child's proportions are decided like others.
+            schema: The required schema; None accepts any.
+            batch_size: Number of faces in a batch.
+            sensitive: Whether to include sensitive attributes.
+            children: Whether to decide attributes of faces with a child's proportions.
 
         Raises:
-            ModelError: There is no model, an incomplete one, one of another schema than `schema`,
-                or one that does not answer attributes from images alone.
+            ModelError: The model is missing, incomplete, has another schema than `schema`, or
+                does not predict attributes from images alone.
             ServingError: A server is not reached, or its model does not describe itself.
-            AssetError: The face detector's model is not to be had.
+            AssetError: The face detector's model is not available.
             SystemLibraryError: A system library that MediaPipe needs is missing.
         """
-        source = pretrained_folder() if model is None else model
-        engine = open_engine(source, schema)
+        engine = open_engine(pretrained_folder() if model is None else model, schema)
         return cls(engine, batch_size=batch_size, sensitive=sensitive, children=children)
 
-    # Text, bytes and arrays are iterable too, but stand for one image: the first match counts.
+    # Text, bytes and arrays are iterable too, but are one image: the first match counts.
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, pictures: ImageSource, *, strict: bool = False
-    ) -> PictureResult: ...
+        self, images: ImageSource, *, strict: bool = False
+    ) -> ImageResult: ...
 
     @overload
     def __call__(
-        self, pictures: Iterable[ImageSource], *, strict: bool = False
-    ) -> list[PictureResult]: ...
+        self, images: Iterable[ImageSource], *, strict: bool = False
+    ) -> list[ImageResult]: ...
 
     def __call__(
-        self, pictures: Pictures, *, strict: bool = False
-    ) -> PictureResult | list[PictureResult]:
-        """Answers one image, or each of several.
+        self, images: ImageSource | Iterable[ImageSource], *, strict: bool = False
+    ) -> ImageResult | list[ImageResult]:
+        """Predicts images or a video.
 
         Args:
-            images: A path, a file's content as bytes, a Pillow image, or a uint8 RGB array
-                (H, W, 3); or an iterable of these, or the path of a folder with images or of a
-                video, whose frames are answered as `answer_video` does.
-            strict: Raise on the first unreadable image instead of noting it in its status.
+            images: One image: a path, a file's content as bytes, a Pillow image or a uint8 array
+                (see `read_image`); or an iterable of such; or the path of a folder of images or
+                of a video.
+            strict: Whether an image that cannot be read raises an error.
 
         Returns:
-            A result for one image; a list of results, in order, for several. Their masks take
-            some 150 kB a face: use `stream` for thousands.
+            A result for one image; a list for anything else, for a video with one result per
+            frame. An image that cannot be read gets a status that says why. Masks take about
+            150 kB per face: use `stream` for thousands.
 
         Raises:
             ImageError: With `strict`, an image that cannot be read. In any case, a folder
                 without images.
             VideoError: A video in which no frame can be read.
         """
-        results = list(self.stream(pictures, strict=strict))
-        return results[0] if is_one_picture(pictures) else results
+        given = ImageInput.resolve(images)
+        results = list(self._stream(given, strict))
+        return results[0] if given.single else results
 
-    def stream(self, pictures: Pictures, *, strict: bool = False) -> Iterator[PictureResult]:
-        """Answers images one after another, without holding them all; see `__call__`.
+    def stream(
+        self, images: ImageSource | Iterable[ImageSource], *, strict: bool = False
+    ) -> Iterator[ImageResult]:
+        """Yields the results of `__call__` one by one, without holding all of them.
 
-        Some `batch_size` faces are gathered before the model runs, so results come in bursts.
+        Up to `batch_size` faces are gathered before the model runs, so results come in bursts.
         """
-        if isinstance(pictures, str | Path) and is_video(pictures):
-            yield from self._stream_video(pictures)
-            return
-        waiting: list[tuple[PictureResult, list[FoundFace]]] = []
-        count = 0
-        for name, picture in named_pictures(pictures):
-            waiting.append(self._find(name, picture, strict))
-            count += len(waiting[-1][1])
-            # Faceless images too must not pile up.
-            if count >= self.batch_size or len(waiting) >= self.batch_size:
-                yield from self._answer(waiting)
-                waiting, count = [], 0
-        yield from self._answer(waiting)
+        yield from self._stream(ImageInput.resolve(images), strict)
 
-    def answer(self, found: Sequence[FoundFace]) -> list[FaceResult]:
-        """Answers faces that are detected and aligned already, in batches.
+    def predict_faces(self, found: Sequence[FoundFace]) -> list[FaceResult]:
+        """Predicts faces that are detected and aligned already, in batches.
 
         Args:
             found: Pairs of a face that `detector` found and its aligned copy.
         """
-        answered: list[FaceResult] = []
+        results: list[FaceResult] = []
+        size = self.engine.description.image_size
         for start in range(0, len(found), self.batch_size):
-            answered += self._answerer.answer(found[start : start + self.batch_size])
-        return answered
+            batch = found[start : start + self.batch_size]
+            images = np.stack([resize_image(aligned.image, size) for _, aligned in batch])
+            predictions = self.engine(images)
+            stored = self.engine.description.thresholds  # a server may have changed its version
+            thresholds = {name: stored[name] for name in self.attributes}
+            results += [
+                self._result(face, predictions, row, thresholds) for row, face in enumerate(batch)
+            ]
+        return results
 
-    def annotate(self, picture: ImageSource, *, masks: bool = True) -> np.ndarray:
+    def annotate(self, image: ImageSource, *, masks: bool = True) -> np.ndarray:
         """The image with its faces, their attributes and group masks drawn: uint8 RGB.
 
         Args:
@@ -189,11 +192,9 @@ class Recognizer:
         Raises:
             ImageError: The image cannot be read.
         """
-        from far_keras.recognition.drawing import draw_faces
-
-        image = read_image(picture)
-        (result,) = self.stream([image], strict=True)
-        return draw_faces(image, result.faces, masks=masks)
+        pixels = read_image(image)
+        (result,) = self.stream([pixels], strict=True)
+        return draw_faces(pixels, result.faces, masks=masks)
 
     def close(self) -> None:
         """Frees the detector and the engine; also at the end of a ``with`` block."""
@@ -211,36 +212,77 @@ class Recognizer:
     ) -> None:
         self.close()
 
+    def _stream(self, given: ImageInput, strict: bool) -> Iterator[ImageResult]:
+        if given.video is not None:
+            yield from self._stream_video(given.video)
+            return
+        waiting: list[tuple[ImageResult, list[FoundFace]]] = []
+        count = 0
+        for name, image in given.images:
+            waiting.append(self._find(name, image, strict))
+            count += len(waiting[-1][1])
+            # Images without faces must not accumulate either.
+            if count >= self.batch_size or len(waiting) >= self.batch_size:
+                yield from self._complete(waiting)
+                waiting, count = [], 0
+        yield from self._complete(waiting)
+
+    def _stream_video(self, path: Path) -> Iterator[ImageResult]:
+        with VideoReader(path) as video:
+            for frame in predict_frames(video, self.detector, self.predict_faces, FaceTracker()):
+                yield frame.result
+
     def _find(
-        self, name: str, picture: ImageSource, strict: bool
-    ) -> tuple[PictureResult, list[FoundFace]]:
-        """A result without faces, and the faces yet to be answered."""
+        self, name: str, source: ImageSource, strict: bool
+    ) -> tuple[ImageResult, list[FoundFace]]:
+        """A result without faces, and the faces to predict."""
         try:
-            image = read_image(picture)
+            image = read_image(source)
             faces = [(face, align(image, face.landmarks)) for face in self.detector.find(image)]
         except Exception as error:  # one image in ten thousand must not end the job
             if strict or self.detector.closed:
                 raise
-            kind = "unreadable" if isinstance(error, ImageError) else "failed"
-            said = (
-                str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
-            )
-            return PictureResult(name, f"{kind}: {said}"), []
+            if isinstance(error, ImageError):
+                return ImageResult(name, f"unreadable: {error}"), []
+            return ImageResult(name, f"failed: {type(error).__name__}: {error}"), []
         status = "ok" if faces else "no face"
-        return PictureResult(name, status, size=(image.shape[1], image.shape[0])), faces
+        return ImageResult(name, status, size=(image.shape[1], image.shape[0])), faces
 
-    def _stream_video(self, path: str | Path) -> Iterator[PictureResult]:
-        from far_keras.recognition.video.answers import answer_video
-        from far_keras.recognition.video.reader import VideoReader
-
-        with VideoReader(path) as video:
-            for frame in answer_video(self, video):
-                yield frame.result
-
-    def _answer(
-        self, waiting: list[tuple[PictureResult, list[FoundFace]]]
-    ) -> Iterator[PictureResult]:
-        found = [pair for _, faces in waiting for pair in faces]
-        results = iter(self.answer(found))
+    def _complete(
+        self, waiting: list[tuple[ImageResult, list[FoundFace]]]
+    ) -> Iterator[ImageResult]:
+        results = iter(self.predict_faces([face for _, faces in waiting for face in faces]))
         for result, faces in waiting:
             yield replace(result, faces=list(islice(results, len(faces))))
+
+    def _result(
+        self, found: FoundFace, predictions: Predictions, row: int, thresholds: dict[str, float]
+    ) -> FaceResult:
+        detected, aligned = found
+        # A copy: a view would keep the whole batch in memory.
+        masks = predictions.masks
+        masks = None if masks is None else np.moveaxis(masks[row], -1, 0).copy()  # (G, h, w)
+        unseen = () if masks is None else unseen_groups(masks, self._groups)
+        values = compress(predictions.probabilities[row].tolist(), self._included)
+        probabilities = dict(zip(self.attributes, values, strict=True))
+        childlike = None
+        # Landmarks behind a mask are guesses.
+        if self._child_shape is not None and self._mouth_groups.isdisjoint(unseen):
+            childlike = self._child_shape(detected.landmarks)
+        return FaceResult(
+            box=np.asarray(detected.box, np.float64),
+            confidence=float(detected.confidence),
+            landmarks=np.asarray(detected.landmarks[:, :2], np.float32),
+            probabilities=probabilities,
+            thresholds=thresholds,
+            decisions=decide(
+                probabilities, thresholds, self._group_of, unseen, self._groups, childlike
+            ),
+            childlike=childlike,
+            masks=masks,
+            groups=() if masks is None else self._groups,
+            group_of=self._group_of,
+            not_visible=unseen,
+            matrix=aligned.matrix,
+            aligned=aligned.image,
+        )

@@ -1,55 +1,56 @@
-"""What recognition hands back: per image a status, per face a box, answers and masks."""
+"""Results of recognition per face and per image, and the rules by which attributes are decided."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from far_keras.recognition.visibility import is_child
-from far_keras.results import certainty
+from far_keras.results import FacePrediction
 
-__all__ = ["FaceResult", "PictureResult"]
+__all__ = [
+    "DECIDED_UNSEEN",
+    "SMALLEST_SHARE",
+    "FaceResult",
+    "ImageResult",
+    "decide",
+    "is_child",
+    "unseen_groups",
+]
+
+SMALLEST_SHARE = 1 / 400
+"""Share of the aligned frame that a group's mask must cover: 3 cells of a mask of 32 x 32."""
+
+DECIDED_UNSEEN = frozenset({"Bald", "Eyeglasses", "Wearing_Hat"})
+"""Attributes that mean that their region is absent or covered."""
 
 
-@dataclass(frozen=True)
-class FaceResult:
+@dataclass(frozen=True, kw_only=True)
+class FaceResult(FacePrediction):
     """One face of a photograph.
+
+    `FacePrediction` describes the predicted fields. All decisions are None where `is_child`;
+    decisions of a group that is `not_visible` are None except `DECIDED_UNSEEN`.
 
     Args:
         box: (4,) left, top, right, bottom in pixels of the photograph.
         confidence: The detector's, in [0, 1].
         landmarks: (478, 2) x and y in pixels of the photograph.
-        probabilities: By attribute, in [0, 1], calibrated, in the schema's order. Attributes that
-            the model was never taught, and sensitive ones unless they were asked for, are left
-            out, here and in the next two.
-        thresholds: By attribute, the probability from which on the model decides "yes".
-        decisions: By attribute: whether the probability reaches the threshold; None where that
-            cannot be seen, see `not_visible`, and all None where `is_child`.
-        masks: (G, h, w) float32 probabilities of the group masks over the aligned face, or None
-            if the model has no masks.
-        groups: The G group names, in the order of `masks`.
-        group_of: By attribute, the name of its group.
-        not_visible: Groups whose mask is empty, see `far_keras.recognition.visibility`.
         matrix: (2, 3) maps pixels of the photograph to pixels of the aligned 178x218 face.
-        aligned: (218, 178, 3) uint8 RGB, the aligned face that the network saw.
+        aligned: (218, 178, 3) uint8 RGB, the aligned face that the network received.
+        not_visible: Groups whose mask is empty, see `unseen_groups`.
         childlike: Probability that this is a child's face, by its proportions alone and not
             calibrated on photographs, see `far_keras.faces.child_shape`; None if children are
-            decided about like adults, or the mouth is not visible.
+            treated like adults, or the mouth is not visible.
         track: In a video, the number of the person's track; else None.
     """
 
     box: NDArray[np.float64]
     confidence: float
     landmarks: NDArray[np.float32]
-    probabilities: dict[str, float]
-    thresholds: dict[str, float]
-    decisions: dict[str, bool | None]
-    masks: NDArray[np.float32] | None
-    groups: tuple[str, ...]
-    group_of: dict[str, str]
     matrix: NDArray[np.float64]
     aligned: NDArray[np.uint8]
     not_visible: tuple[str, ...] = ()
@@ -58,52 +59,29 @@ class FaceResult:
 
     @property
     def is_child(self) -> bool:
-        """Whether nothing is decided since the face has a child's proportions."""
+        """Whether nothing is decided because the face has a child's proportions."""
         return is_child(self.childlike)
-
-    def certainty(self, attribute: str) -> float:
-        """The probability of "yes", moved so that the threshold lies at one half.
-
-        See `far_keras.results.certainty`.
-
-        Raises:
-            KeyError: The model does not answer `attribute`.
-        """
-        return certainty(self.probabilities[attribute], self.thresholds[attribute])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without landmarks, images and masks but with the masks' areas."""
-        data: dict[str, Any] = {
+        return {
             "box": [round(float(side), 1) for side in self.box],
             "confidence": round(float(self.confidence), 4),
             **({} if self.track is None else {"track": self.track}),
             "not_visible": list(self.not_visible),
             **({} if self.childlike is None else {"childlike": round(self.childlike, 4)}),
-            "attributes": {
-                name: {
-                    "probability": round(float(value), 4),
-                    "threshold": round(float(self.thresholds[name]), 4),
-                    "decision": self.decisions[name],
-                }
-                for name, value in self.probabilities.items()
-            },
+            "attributes": self._attributes_to_dict(),
             "matrix": [[round(float(cell), 6) for cell in row] for row in self.matrix],
+            **self._mask_areas_to_dict(),
         }
-        if self.masks is not None:
-            shares = (self.masks >= 0.5).mean(axis=(1, 2))
-            data["mask_areas"] = {
-                name: round(float(share), 4)
-                for name, share in zip(self.groups, shares, strict=True)
-            }
-        return data
 
 
 @dataclass(frozen=True)
-class PictureResult:
+class ImageResult:
     """One photograph.
 
     Args:
-        file: Its path, or ``"picture 3"`` for what had the index 3 and no path.
+        file: Its path, or ``"image 3"`` for an image with index 3 and no path.
         status: ``"ok"``, ``"no face"``, ``"unreadable: "`` and why, or ``"failed: "`` and why.
         faces: From the largest to the smallest; empty unless the status is ``"ok"``.
         size: (width, height) that boxes and landmarks refer to: the image's own size, or that
@@ -121,12 +99,12 @@ class PictureResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the image was read and holds a face."""
+        """Whether the image was read and shows a face."""
         return self.status == "ok"
 
     @property
     def printable_file(self) -> str:
-        """`file`, with a sign in place of what is no text: names of files may hold any bytes."""
+        """`file`, with replacement characters: file names may contain bytes that are no text."""
         return self.file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,3 +118,59 @@ class PictureResult:
         if self.frame is not None:
             data |= {"frame": self.frame, "seconds": self.seconds}
         return data
+
+
+def unseen_groups(masks: NDArray, groups: Sequence[str]) -> tuple[str, ...]:
+    """The groups whose mask is empty: less than `SMALLEST_SHARE` of it reaches one half.
+
+    Args:
+        masks: (G, h, w) probabilities.
+        groups: The G names.
+    """
+    seen = (masks >= 0.5).mean(axis=(1, 2)) >= SMALLEST_SHARE
+    return tuple(name for name, is_seen in zip(groups, seen, strict=True) if not is_seen)
+
+
+def is_child(childlike: float | None) -> bool:
+    """Whether nothing is decided because of a child's proportions.
+
+    Args:
+        childlike: Probability of a child's face; None if it is unknown or not wanted.
+    """
+    return childlike is not None and childlike >= 0.5
+
+
+def decide(
+    probabilities: Mapping[str, float],
+    thresholds: Mapping[str, float],
+    group_of: Mapping[str, str],
+    unseen: Sequence[str],
+    groups: Sequence[str],
+    childlike: float | None = None,
+) -> dict[str, bool | None]:
+    """By attribute, whether its probability reaches its threshold; None where it is not decided.
+
+    Nothing is decided about a child. An attribute of an unseen group is not decided, unless it is
+    one of `DECIDED_UNSEEN`. If all groups are unseen, as in a statue, there is no person and
+    nothing is decided.
+
+    Args:
+        probabilities: By attribute.
+        thresholds: By attribute.
+        group_of: By attribute, its group.
+        unseen: From `unseen_groups`.
+        groups: Names of all groups; none for a model without masks.
+        childlike: See `is_child`.
+    """
+
+    def can_decide(name: str) -> bool:
+        if is_child(childlike):
+            return False
+        return group_of[name] not in unseen or (
+            name in DECIDED_UNSEEN and len(unseen) < len(groups)
+        )
+
+    return {
+        name: value >= thresholds[name] if can_decide(name) else None
+        for name, value in probabilities.items()
+    }

@@ -17,9 +17,7 @@ from far_keras.export.tflite_file import read_metadata, with_metadata, write_fla
 from far_keras.export.weightless_tflite import load_weightless_tflite, write_weightless_tflite
 from far_keras.models.storage import WEIGHTLESS, load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model, pretrained_folder
-from far_keras.recognition.engines.keras_model import KerasEngine
-from far_keras.recognition.engines.opening import open_engine
-from far_keras.recognition.engines.tflite import TFLiteEngine
+from far_keras.recognition.engines import ExportedEngine, KerasEngine, open_engine
 from far_keras.schema import CELEBA, AttributeSchema, Group
 
 SIZE = 64
@@ -70,7 +68,7 @@ def images():
 def check_as_keras(folder, images):
     """The same description and answers."""
     expected, engine = KerasEngine(load_model(folder), folder.name), open_engine(folder)
-    assert isinstance(engine, TFLiteEngine)
+    assert isinstance(engine, ExportedEngine)
     assert engine.description == expected.description  # also the name, which is the folder's
     wanted, given = expected(images), engine(images)
     assert wanted.probabilities.std(axis=0).max() > 0.01  # the images are told apart
@@ -144,7 +142,7 @@ def test_the_weights_are_not_in_it(folder):
 def test_it_needs_no_tensorflow(folder):
     code = (
         "import sys, numpy as np\n"
-        "from far_keras.recognition.engines.opening import open_engine\n"
+        "from far_keras.recognition.engines import open_engine\n"
         f"open_engine({str(folder)!r})(np.zeros((1, {SIZE}, {SIZE}, 3), np.uint8))\n"
         "print([name for name in ('tensorflow', 'keras', 'keras_cv') if name in sys.modules])"
     )

@@ -10,11 +10,13 @@ from PIL import Image
 from far_keras.errors import ImageError
 from far_keras.faces.alignment import ALIGNED_EYES, eye_centers
 from far_keras.faces.detector import FaceDetector
+from far_keras.images import resize_image
 from far_keras.models.storage import LoadedModel, load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
-from far_keras.recognition.engines.opening import open_engine
+from far_keras.recognition.engines import open_engine
 from far_keras.recognition.recognizer import Recognizer
-from far_keras.schema import AttributeSchema, Group
+from far_keras.recognition.results import DECIDED_UNSEEN, unseen_groups
+from far_keras.schema import CELEBA, AttributeSchema, Group
 
 SIZE = 64
 SCHEMA = AttributeSchema(
@@ -26,7 +28,7 @@ THRESHOLDS = {"Red": 0.5, "Green": 0.99, "Blue": 0.01, "Reddish": 0.5}
 
 
 def color_model(masks=True, untrained=(), schema=SCHEMA):
-    """A network whose answers can be computed by hand: logits are means of the channels / 64."""
+    """A network with predictable outputs: logits are means of the channels / 64."""
     image = keras.Input((SIZE, SIZE, 3), name="image")
     means = keras.layers.GlobalAveragePooling2D()(image)
     head = keras.layers.Dense(4, use_bias=False)
@@ -57,7 +59,7 @@ def recognizer():
         yield recognizer
 
 
-def test_a_face_is_found_aligned_and_answered(recognizer, astronaut):
+def test_a_face_is_found_aligned_and_predicted(recognizer, astronaut):
     result = recognizer(astronaut)
     assert (result.status, result.ok, result.size) == ("ok", True, (512, 512))
     (face,) = result.faces
@@ -68,9 +70,8 @@ def test_a_face_is_found_aligned_and_answered(recognizer, astronaut):
     np.testing.assert_allclose(
         eyes, ALIGNED_EYES, atol=0.01
     )  # landmarks are float32 of some hundred
-    # The answers are those of the aligned image, squashed to the network's size.
-    shrunk = Image.fromarray(face.aligned).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    means = np.asarray(shrunk, float).mean(axis=(0, 1))
+    # The predictions are those of the aligned image, squashed to the network's size.
+    means = resize_image(face.aligned, SIZE).astype(float).mean(axis=(0, 1))
     expected = 1 / (1 + np.exp(-means / 64))
     np.testing.assert_allclose(
         [face.probabilities[c] for c in ("Red", "Green", "Blue")], expected, atol=1e-5
@@ -84,31 +85,34 @@ def test_masks_cover_what_the_network_saw(recognizer, astronaut):
     (face,) = recognizer(astronaut).faces
     assert face.masks.shape == (2, SIZE // 2, SIZE // 2)
     assert face.groups == ("All", "Mouth")
-    shrunk = Image.fromarray(face.aligned).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    red = np.asarray(shrunk, float)[..., 0].reshape(SIZE // 2, 2, SIZE // 2, 2).mean(axis=(1, 3))
+    red = (
+        resize_image(face.aligned, SIZE)
+        .astype(float)[..., 0]
+        .reshape(SIZE // 2, 2, SIZE // 2, 2)
+        .mean(axis=(1, 3))
+    )
     np.testing.assert_array_equal(face.masks[0] > 0.5, red > 128)
     assert face.masks[1].max() < 1e-6
 
 
-def test_the_pipeline_trains_on_the_same_pixels_that_are_answered(astronaut):
+def test_training_and_prediction_resize_alike(astronaut):
     from far_keras.tf_images import resize_images
 
     aligned = astronaut[:218, 100:278]
     trained = np.round(np.clip(resize_images(aligned, SIZE).numpy(), 0, 255))
-    answered = Image.fromarray(aligned).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    assert np.abs(trained - np.asarray(answered, float)).max() <= 1  # rounding
+    assert np.abs(trained - resize_image(aligned, SIZE).astype(float)).max() <= 1  # rounding
 
 
-def test_a_batch_equals_single_pictures_and_keeps_the_order(recognizer, astronaut):
+def test_a_batch_equals_single_images_and_keeps_the_order(recognizer, astronaut):
     dark = (astronaut * 0.6).astype(np.uint8)
     nobody = np.full((300, 300, 3), 127, np.uint8)
     both = np.concatenate([astronaut[:, :400], astronaut[:, 90:]], axis=1)
-    pictures = [astronaut, nobody, dark, both]
-    results = recognizer(iter(pictures))
+    images = [astronaut, nobody, dark, both]
+    results = recognizer(iter(images))
     assert [len(r.faces) for r in results] == [1, 0, 1, 2]
     assert [r.file for r in results] == [f"image {k}" for k in range(4)]
-    for result, picture in zip(results, pictures, strict=True):
-        single = recognizer(picture)
+    for result, image in zip(results, images, strict=True):
+        single = recognizer(image)
         assert single.status == result.status
         for one, other in zip(single.faces, result.faces, strict=True):
             np.testing.assert_allclose(
@@ -117,16 +121,16 @@ def test_a_batch_equals_single_pictures_and_keeps_the_order(recognizer, astronau
 
 
 def test_a_smaller_batch_size_changes_nothing(recognizer, astronaut):
-    pictures = [astronaut, (astronaut * 0.7).astype(np.uint8), astronaut[:, ::-1]]
-    expected = recognizer(pictures)
+    images = [astronaut, (astronaut * 0.7).astype(np.uint8), astronaut[:, ::-1]]
+    expected = recognizer(images)
     with Recognizer(recognizer.engine, batch_size=1) as careful:
-        for one, other in zip(careful(pictures), expected, strict=True):
+        for one, other in zip(careful(images), expected, strict=True):
             assert one.faces[0].probabilities == pytest.approx(
                 other.faces[0].probabilities, abs=1e-6
             )
 
 
-def test_one_bad_picture_is_noted_and_the_others_answered(recognizer, astronaut, tmp_path):
+def test_one_unreadable_image_does_not_stop_the_others(recognizer, astronaut, tmp_path):
     good = tmp_path / "good.png"
     Image.fromarray(astronaut).save(good)
     text = tmp_path / "text.jpg"
@@ -143,7 +147,7 @@ def test_one_bad_picture_is_noted_and_the_others_answered(recognizer, astronaut,
     assert results[-1].status == "no face"
 
 
-def test_strict_raises_on_a_bad_picture(recognizer, astronaut, tmp_path):
+def test_strict_raises_on_an_unreadable_image(recognizer, astronaut, tmp_path):
     with pytest.raises(ImageError, match=r"none\.jpg"):
         recognizer([astronaut, tmp_path / "none.jpg"], strict=True)
     with pytest.raises(ImageError, match=r"none\.jpg"):
@@ -163,7 +167,7 @@ def test_a_stream_does_not_wait_for_its_end(recognizer, astronaut):
     assert len(taken) <= recognizer.batch_size
 
 
-def test_pillow_images_folders_and_generators_are_answered_alike(recognizer, astronaut, tmp_path):
+def test_pillow_images_folders_and_generators_are_predicted_alike(recognizer, astronaut, tmp_path):
     Image.fromarray(astronaut).save(tmp_path / "b.png")
     Image.fromarray(astronaut[:, ::-1]).save(tmp_path / "a.png")
     expected = recognizer(astronaut).faces[0].probabilities
@@ -172,11 +176,11 @@ def test_pillow_images_folders_and_generators_are_answered_alike(recognizer, ast
     in_folder = recognizer(tmp_path)
     assert [result.file for result in in_folder] == [str(tmp_path / n) for n in ("a.png", "b.png")]
     assert in_folder[1].faces[0].probabilities == pytest.approx(expected, abs=1e-6)
-    generated = recognizer(picture for picture in [astronaut, None, astronaut])
+    generated = recognizer(image for image in [astronaut, None, astronaut])
     assert [result.status.partition(":")[0] for result in generated] == ["ok", "unreadable", "ok"]
 
 
-def test_what_is_no_pictures_at_all_is_refused(recognizer, tmp_path):
+def test_other_inputs_are_refused(recognizer, tmp_path):
     with pytest.raises(ImageError, match="expected images"):
         recognizer(tmp_path)
     with pytest.raises(ImageError, match="images: expected an image, a folder or an iterable"):
@@ -191,12 +195,12 @@ def test_what_is_no_pictures_at_all_is_refused(recognizer, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["", "a" * 5000, "\0", "none.jpg"])
-def test_impossible_paths_are_noted(recognizer, path):
+def test_impossible_paths_get_a_status(recognizer, path):
     # Not the images of the current folder.
     assert recognizer(path).status.startswith("unreadable: ")
 
 
-def test_a_picture_that_breaks_the_detector_is_noted(astronaut):
+def test_an_image_that_breaks_the_detector_gets_a_status(astronaut):
     class Fragile(FaceDetector):
         def find(self, image):
             if image.shape[0] == 7:
@@ -213,7 +217,7 @@ def test_a_picture_that_breaks_the_detector_is_noted(astronaut):
         recognizer(astronaut)
 
 
-def test_no_pictures_give_no_results(recognizer):
+def test_no_images_give_no_results(recognizer):
     assert recognizer([]) == []
 
 
@@ -235,7 +239,7 @@ def test_a_model_without_masks(astronaut):
         assert recognizer.annotate(astronaut).size > astronaut.size
 
 
-def test_what_was_never_taught_is_not_answered(astronaut):
+def test_untrained_attributes_are_left_out(astronaut):
     with Recognizer.load(color_model(untrained=["Green"])) as recognizer:
         result = recognizer(astronaut)
     (face,) = result.faces
@@ -244,21 +248,21 @@ def test_what_was_never_taught_is_not_answered(astronaut):
     assert "Green" not in result.to_dict()["faces"][0]["attributes"]
 
 
-def test_sensitive_attributes_are_left_out_unless_asked_for(astronaut):
+def test_sensitive_attributes_are_left_out_unless_requested(astronaut):
     schema = dataclasses.replace(SCHEMA, sensitive=("Red", "Green"))
     model = color_model(schema=schema, untrained=["Green"])
     with Recognizer.load(model) as recognizer:
         assert recognizer.attributes == ("Blue", "Reddish")
-        # What was not taught is said to be so, however sensitive.
+        # An attribute that is untrained and sensitive counts as untrained.
         assert (recognizer.untrained, recognizer.left_out) == (("Green",), ("Red",))
         (face,) = recognizer(astronaut).faces
         everywhere = [face.probabilities, face.decisions, face.thresholds]
-        assert all(list(answers) == ["Blue", "Reddish"] for answers in everywhere)
+        assert all(list(values) == ["Blue", "Reddish"] for values in everywhere)
         assert "Red" not in face.to_dict()["attributes"]
     with Recognizer.load(model, sensitive=True) as recognizer:
-        (frank,) = recognizer(astronaut).faces
-        assert recognizer.left_out == () and list(frank.decisions) == ["Red", "Blue", "Reddish"]
-    assert frank.probabilities["Blue"] == face.probabilities["Blue"]
+        (full,) = recognizer(astronaut).faces
+        assert recognizer.left_out == () and list(full.decisions) == ["Red", "Blue", "Reddish"]
+    assert full.probabilities["Blue"] == face.probabilities["Blue"]
 
 
 def test_certainty_is_one_half_at_the_threshold(recognizer, astronaut):
@@ -273,7 +277,7 @@ def test_certainty_is_one_half_at_the_threshold(recognizer, astronaut):
     assert face.certainty("Blue") == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_saved_network_answers_all_attributes_of_its_schema(tmp_path, astronaut):
+def test_a_saved_network_predicts_all_attributes_of_its_schema(tmp_path, astronaut):
     config = ModelConfig("mgmtn_efficientnetlite0", {"image_size": 64})
     save_model(
         build_model(config, SCHEMA), tmp_path / "model", config=config, schema=SCHEMA,
@@ -283,16 +287,100 @@ def test_a_saved_network_answers_all_attributes_of_its_schema(tmp_path, astronau
         (face,) = recognizer(astronaut).faces
     assert tuple(face.probabilities) == SCHEMA.attributes
     loaded = load_model(tmp_path / "model")
-    picture = Image.fromarray(face.aligned).resize((64, 64), Image.Resampling.BILINEAR)
-    logits = loaded.model.predict_on_batch(np.asarray(picture, np.float32)[None])["attributes"]
+    image = resize_image(face.aligned, 64).astype(np.float32)
+    logits = loaded.model.predict_on_batch(image[None])["attributes"]
     expected = 1 / (1 + np.exp(-logits[0]))
     # Float32 convolutions in another order of summation.
     np.testing.assert_allclose(list(face.probabilities.values()), expected, atol=1e-5)
 
 
-def test_without_a_model_the_one_that_comes_with_the_package_answers():
+def test_without_a_model_the_one_that_comes_with_the_package_is_used():
     with Recognizer() as plain, Recognizer.load() as loaded:
         assert plain.engine.description.name == "mgmtn_efficientnetlite0"
         (face,) = plain(skimage.data.astronaut()).faces
         assert loaded(skimage.data.astronaut()).faces[0].probabilities == face.probabilities
     assert "Smiling" in face.decisions and "Male" not in face.decisions
+
+
+# What can be decided
+
+
+def masks_with(cells, size=32):
+    """Masks (G, size, size), each with that number of cells just inside."""
+    masks = np.full((len(cells), size, size), 0.49, np.float32)
+    for mask, count in zip(masks, cells, strict=True):
+        mask.ravel()[:count] = 0.5
+    return masks
+
+
+class SeesOnly:
+    """The engine of a model, with masks that are full for some groups and empty for the others."""
+
+    def __init__(self, model, groups):
+        self.engine = open_engine(model)
+        self.description = self.engine.description
+        self.seen = [CELEBA.group_names.index(name) for name in groups]
+
+    def __call__(self, images):
+        predictions = self.engine(images)
+        predictions.masks[...] = 0
+        predictions.masks[..., self.seen] = 1
+        return predictions
+
+    def close(self):
+        pass
+
+
+def test_a_mask_of_fewer_than_three_cells_of_32_by_32_is_empty():
+    groups = ("none", "two", "three", "all")
+    assert unseen_groups(masks_with([0, 2, 3, 1024]), groups) == ("none", "two")
+
+
+def test_the_rule_follows_the_area_not_the_resolution():
+    assert unseen_groups(masks_with([10], size=64), ("Ear",)) == ("Ear",)
+    assert unseen_groups(masks_with([11], size=64), ("Ear",)) == ()
+    assert unseen_groups(masks_with([1], size=16), ("Ear",)) == ()
+
+
+def predict(engine, face, **settings):
+    with Recognizer(engine, sensitive=True, **settings) as recognizer:
+        return recognizer.predict_faces([face])
+
+
+@pytest.mark.parametrize("seen", [None, "Nose"])
+def test_what_absence_means_is_decided_if_any_group_is_visible(celeba_model, found_face, seen):
+    """All masks are empty, or all but one."""
+    seen_groups = () if seen is None else (seen,)
+    (face,) = predict(SeesOnly(celeba_model, seen_groups), found_face)
+    assert face.not_visible == tuple(name for name in CELEBA.group_names if name != seen)
+    decided = {name for name, decision in face.decisions.items() if decision is not None}
+    of_nose = {name for name in face.decisions if face.group_of[name] == "Nose"}
+    assert decided == (set() if seen is None else of_nose | DECIDED_UNSEEN)
+    assert set(face.probabilities) == {*CELEBA.attributes} - {"Attractive"}  # untrained
+
+
+def test_nothing_is_decided_about_a_child_unless_children_are_requested(
+    celeba_model, child, found_face
+):
+    engine = open_engine(celeba_model)
+    (adult,) = predict(engine, found_face)
+    assert 0 <= adult.childlike < 0.5 and not adult.is_child
+    assert None not in {adult.decisions[name] for name in DECIDED_UNSEEN}
+
+    (refused,) = predict(engine, child)
+    assert refused.childlike > 0.5 and refused.is_child
+    assert set(refused.decisions.values()) == {None}
+    assert refused.probabilities == adult.probabilities  # the image is the same
+    assert refused.to_dict()["childlike"] == round(refused.childlike, 4)
+
+    (decided,) = predict(engine, child, children=True)
+    assert decided.childlike is None and not decided.is_child
+    assert decided.decisions == adult.decisions
+    assert "childlike" not in decided.to_dict()
+
+
+def test_proportions_are_ignored_where_the_mouth_is_not_visible(celeba_model, child):
+    seen = [name for name in CELEBA.group_names if name != "Mouth"]
+    (face,) = predict(SeesOnly(celeba_model, seen), child)
+    assert face.not_visible == ("Mouth",) and face.childlike is None
+    assert face.decisions["Black_Hair"] is not None and face.decisions["Smiling"] is None

@@ -6,8 +6,7 @@ import pyarrow.parquet
 import pytest
 
 from far_keras.errors import OutputError
-from far_keras.recognition.batch.columns import Column
-from far_keras.recognition.batch.writers import check_format, write_rows
+from far_keras.recognition.table_files import Column, check_format, write_rows
 
 COLUMNS = (
     Column("file", "text"),
@@ -30,7 +29,7 @@ def test_parquet_has_the_columns_types_and_nulls(tmp_path):
 
 
 def test_parquet_is_written_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("far_keras.recognition.batch.writers._ROW_GROUP", 2)
+    monkeypatch.setattr("far_keras.recognition.table_files._ROW_GROUP", 2)
     write_rows(tmp_path / "t.parquet", COLUMNS, iter(ROWS))
     file = pyarrow.parquet.ParquetFile(tmp_path / "t.parquet")
     assert file.num_row_groups == 2 and file.metadata.num_rows == 3
@@ -75,7 +74,7 @@ def test_a_failure_leaves_the_old_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
-def test_other_endings_folders_and_a_missing_extra_are_refused(tmp_path, monkeypatch):
+def test_other_suffixes_folders_and_a_missing_extra_are_refused(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match=r"t\.xlsx: expected .* \.parquet, \.jsonl, \.csv"):
         check_format(tmp_path / "t.xlsx")
     (tmp_path / "folder.csv").mkdir()

@@ -1,1 +1,0 @@
-"""Many images into one table: in several processes, resumable, each image exactly once."""

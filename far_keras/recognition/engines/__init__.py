@@ -1,1 +1,0 @@
-"""What answers aligned faces: a model folder, a SavedModel, a .tflite file, or a server."""

@@ -1,1 +1,0 @@
-"""Videos: read frame by frame, faces followed from frame to frame, an annotated copy written."""
