@@ -1,4 +1,4 @@
-"""How well masks from landmarks cover what is really there, on rendered faces.
+"""Compares masks from landmarks with the true regions of rendered faces.
 
     python benchmarks/masks.py --count 300           # renders fresh faces
     python benchmarks/masks.py --data DIR            # a folder that far-keras synthesize wrote
@@ -6,7 +6,7 @@
 Prints for each region the mean intersection over union of the mask with the renderer's truth, with
 a 95% interval (normal approximation), over the images in which the region is visible and a face
 was found; from the landmarks alone, and with the image's colours as annotation uses them. The
-truth is defined beside it (`far_keras.synthetic.regions.true_masks`).
+truth is `far_keras.synthetic.regions.true_masks`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from far_keras.synthetic.regions import Region, true_masks
 
 SEED = 30_000  # far from the seeds that anything was tuned on
 TRUTHS = {
-    "mouth": "lips and what is seen between them",
+    "mouth": "lips and what is visible between them",
     "ear": "ears and earrings, where at least one pixel shows",
     "lower_face": "skin without neck, beard, mouth, below the nose",
-    "cheeks": "skin, beard between eyes and mid-mouth, beside the nose's columns",
+    "cheeks": "skin, beard between eyes and mid-mouth, outside the nose's columns",
     "nose": "nose",
     "eyes": "hull of brow and eye on each side",
     "hair": "head hair and hat",
@@ -78,10 +78,10 @@ def compare(folder: Path, count: int) -> None:
                 seconds[variant] += time.perf_counter() - started
                 scores[variant].append(overlaps(masks, truth))
     show(np.array(scores))
-    per_picture = seconds / max(1, len(scores[0])) * 1e3
+    per_image = seconds / max(1, len(scores[0])) * 1e3
     print(
         f"{len(scores[0])} faces found, {missed} not found. An image took "
-        f"{per_picture[0]:.1f} ms from landmarks alone, {per_picture[1]:.1f} ms with colours "
+        f"{per_image[0]:.1f} ms from landmarks alone, {per_image[1]:.1f} ms with colours "
         "(without finding the landmarks)."
     )
 
@@ -98,11 +98,11 @@ def show(scores: np.ndarray) -> None:
     for index, region in enumerate(REGIONS):
         cells = []
         for values in scores[..., index]:
-            seen = values[np.isfinite(values)]
-            spread = 1.96 * seen.std() / math.sqrt(max(1, len(seen)))
-            cells.append(f"{seen.mean():.3f} ± {spread:.3f}" if len(seen) else "-")
+            visible = values[np.isfinite(values)]
+            spread = 1.96 * visible.std() / math.sqrt(max(1, len(visible)))
+            cells.append(f"{visible.mean():.3f} ± {spread:.3f}" if len(visible) else "-")
         aim = f"{TARGETS[region]:.2f}" if region in TARGETS else ""
-        table.add_row(region, *cells, aim, str(len(seen)), TRUTHS[region])
+        table.add_row(region, *cells, aim, str(len(visible)), TRUTHS[region])
     Console(width=130).print(table)
 
 

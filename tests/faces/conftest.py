@@ -25,7 +25,7 @@ def detector():
 
 @pytest.fixture(scope="session")
 def render_face():
-    """Renders person number `identity` with the head turned as told."""
+    """Renders person number `identity` with the head turned."""
     population = Population(seed=77, force=FORCED)
 
     def render_turned(identity, yaw=0.0, roll=0.0, size=(218, 178)):

@@ -103,11 +103,11 @@ def test_nothing_but_the_face_is_found_on_a_spacesuit(detector, scale):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 900, 3), (700, 2, 3), (30, 30, 3)])
-def test_pictures_too_small_for_a_face(detector, shape):
+def test_images_too_small_for_a_face(detector, shape):
     assert detector.find(np.full(shape, 128, np.uint8)) == []
 
 
-def test_one_face_that_fills_the_picture(detector, render_face):
+def test_one_face_that_fills_the_image(detector, render_face):
     face = render_face(3).image[60:190, 20:158]
     large = np.asarray(Image.fromarray(face).resize((1380, 1300)))
     found = detector.find(large)
