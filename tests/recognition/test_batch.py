@@ -137,7 +137,7 @@ def test_every_image_is_predicted_once_after_any_kill(workers, how, tflite, phot
     image = Image.open(photographs / "a.png")
     folder = tmp_path / "many"
     folder.mkdir()
-    for number in range(60):
+    for number in range(40):
         image.save(folder / f"{number:03d}.png", compress_level=0)
     script = tmp_path / "script.py"
     script.write_text(KILLED)
@@ -153,7 +153,7 @@ def test_every_image_is_predicted_once_after_any_kill(workers, how, tflite, phot
     outputs = process.communicate(timeout=60)
     assert process.returncode != 0 and not out.exists(), outputs
     before = partial.read_bytes().count(b"\n") - 1
-    assert 5 <= before < 60
+    assert 5 <= before < 40
     while any(map(is_alive, family)):  # workers end with their parent
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -161,9 +161,9 @@ def test_every_image_is_predicted_once_after_any_kill(workers, how, tflite, phot
     process = start(script, tflite, folder, out, 1)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert int(output) == 60 - before
+    assert int(output) == 40 - before
     names = [Path(row["file"]).name for row in read(out)]
-    assert names == [f"{number:03d}.png" for number in range(60)]
+    assert names == [f"{number:03d}.png" for number in range(40)]
     assert not partial.exists()
 
 

@@ -13,7 +13,6 @@ from far_keras.export.saved_model import export_saved_model
 from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
 from far_keras.images import resize_image
-from far_keras.models.storage import load_model
 from far_keras.models.variants import pretrained_folder
 from far_keras.recognition.engines import needs_tensorflow, open_engine
 from far_keras.recognition.recognizer import Recognizer
@@ -40,6 +39,12 @@ def server(saved_model):
 def client(server):
     with FarClient(server.address, "noise", timeout=60) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def reference(model_folder):
+    """The engine of the model folder: Keras."""
+    return open_engine(model_folder)
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +75,10 @@ def check_same(engine, reference, images, tolerance):
             np.testing.assert_allclose(getattr(predictions, name), wanted, atol=tolerance, rtol=0)
 
 
-def test_a_model_folder_predicts_calibrated_probabilities(model_folder, aligned):
-    loaded = load_model(model_folder)
+def test_a_model_folder_predicts_calibrated_probabilities(celeba_model, reference, aligned):
+    loaded = celeba_model
     logits = loaded.model.predict_on_batch(aligned.astype(np.float32))
-    predictions = open_engine(model_folder)(aligned)
+    predictions = reference(aligned)
     slope, offset = zip(*loaded.calibration.scaling.values(), strict=True)
     expected = 1 / (1 + np.exp(-(logits["attributes"] * slope + offset)))
     # Float32 sums in another order.
@@ -81,14 +86,13 @@ def test_a_model_folder_predicts_calibrated_probabilities(model_folder, aligned)
     np.testing.assert_allclose(predictions.masks, 1 / (1 + np.exp(-logits["masks"])), atol=1e-5)
 
 
-def test_a_saved_model_predicts_the_same(model_folder, saved_model, aligned):
-    reference = open_engine(model_folder)
+def test_a_saved_model_predicts_the_same(reference, saved_model, aligned):
     for path in (saved_model, saved_model / "1"):
         check_same(open_engine(path), reference, aligned, 1e-4)
 
 
-def test_a_tflite_file_predicts_the_same(model_folder, tflite, aligned):
-    check_same(open_engine(tflite), open_engine(model_folder), aligned, 1e-4)
+def test_a_tflite_file_predicts_the_same(reference, tflite, aligned):
+    check_same(open_engine(tflite), reference, aligned, 1e-4)
 
 
 def test_tensorflow_is_loaded_only_where_it_is_needed(model_folder, saved_model, tflite, tmp_path):
@@ -99,8 +103,7 @@ def test_tensorflow_is_loaded_only_where_it_is_needed(model_folder, saved_model,
         assert not needs_tensorflow(source)
 
 
-def test_a_server_predicts_the_same(model_folder, client, server, aligned):
-    reference = open_engine(model_folder)
+def test_a_server_predicts_the_same(reference, client, server, aligned):
     engine = open_engine(client)
     check_same(engine, reference, aligned, 1e-4)
     engine.close()
@@ -130,9 +133,11 @@ def test_a_server_that_changes_to_another_schema_is_noticed(client, aligned):
         engine(aligned)
 
 
-def test_decisions_are_the_same_with_every_engine(model_folder, saved_model, tflite, client):
+def test_decisions_are_the_same_with_every_engine(
+    celeba_model, reference, saved_model, tflite, client
+):
     results = []
-    for model in (load_model(model_folder), model_folder, saved_model, tflite, client):
+    for model in (celeba_model, reference, saved_model, tflite, client):
         with Recognizer.load(model, sensitive=True) as recognizer:
             results.append(recognizer(astronaut()))
             assert recognizer.untrained == ("Attractive",)
@@ -182,7 +187,7 @@ def test_a_damaged_tflite_file_is_refused(harm, tflite, tmp_path):
         Recognizer.load(path)
 
 
-@pytest.mark.parametrize("model", ["model_folder", "saved_model", "tflite", "client"])
+@pytest.mark.parametrize("model", ["celeba_model", "saved_model", "tflite", "client"])
 def test_another_schema_is_refused(model, request):
     wanted = AttributeSchema("own", ("Smiling",), (Group("Mouth", ("Smiling",), ("mouth",)),))
     source = request.getfixturevalue(model)

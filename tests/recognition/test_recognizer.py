@@ -162,9 +162,9 @@ def test_a_stream_does_not_wait_for_its_end(recognizer, astronaut):
             taken.append(1)
             yield astronaut[:300]
 
-    stream = recognizer.stream(endless())
-    assert next(stream).ok
-    assert len(taken) <= recognizer.batch_size
+    careful = Recognizer(recognizer.engine, recognizer.detector, batch_size=3)
+    assert next(careful.stream(endless())).ok
+    assert len(taken) <= careful.batch_size
 
 
 def test_pillow_images_folders_and_generators_are_predicted_alike(recognizer, astronaut, tmp_path):
@@ -348,10 +348,10 @@ def predict(engine, face, **settings):
 
 
 @pytest.mark.parametrize("seen", [None, "Nose"])
-def test_what_absence_means_is_decided_if_any_group_is_visible(celeba_model, found_face, seen):
+def test_what_absence_means_is_decided_if_any_group_is_visible(tflite, found_face, seen):
     """All masks are empty, or all but one."""
     seen_groups = () if seen is None else (seen,)
-    (face,) = predict(SeesOnly(celeba_model, seen_groups), found_face)
+    (face,) = predict(SeesOnly(tflite, seen_groups), found_face)
     assert face.not_visible == tuple(name for name in CELEBA.group_names if name != seen)
     decided = {name for name, decision in face.decisions.items() if decision is not None}
     of_nose = {name for name in face.decisions if face.group_of[name] == "Nose"}
@@ -359,10 +359,8 @@ def test_what_absence_means_is_decided_if_any_group_is_visible(celeba_model, fou
     assert set(face.probabilities) == {*CELEBA.attributes} - {"Attractive"}  # untrained
 
 
-def test_nothing_is_decided_about_a_child_unless_children_are_requested(
-    celeba_model, child, found_face
-):
-    engine = open_engine(celeba_model)
+def test_nothing_is_decided_about_a_child_unless_children_are_requested(tflite, child, found_face):
+    engine = open_engine(tflite)
     (adult,) = predict(engine, found_face)
     assert 0 <= adult.childlike < 0.5 and not adult.is_child
     assert None not in {adult.decisions[name] for name in DECIDED_UNSEEN}
@@ -379,8 +377,8 @@ def test_nothing_is_decided_about_a_child_unless_children_are_requested(
     assert "childlike" not in decided.to_dict()
 
 
-def test_proportions_are_ignored_where_the_mouth_is_not_visible(celeba_model, child):
+def test_proportions_are_ignored_where_the_mouth_is_not_visible(tflite, child):
     seen = [name for name in CELEBA.group_names if name != "Mouth"]
-    (face,) = predict(SeesOnly(celeba_model, seen), child)
+    (face,) = predict(SeesOnly(tflite, seen), child)
     assert face.not_visible == ("Mouth",) and face.childlike is None
     assert face.decisions["Black_Hair"] is not None and face.decisions["Smiling"] is None
