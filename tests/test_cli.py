@@ -21,9 +21,6 @@ COMMANDS = (
     "export",
     "serve",
     "summary",
-    "explain",
-    "ablate",
-    "occlude",
 )
 
 
@@ -103,14 +100,6 @@ def test_a_tie_needs_two_names_and_a_share(tie, tmp_path, capsys):
     assert "expected ATTRIBUTE=OTHER:SHARE" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("named", ["records", "=records", "test=records", "same="])
-def test_a_shifted_test_set_needs_a_name_of_its_own(named, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["ablate", "records", "--output", str(tmp_path), "--shifted", named])
-    assert stopped.value.code == 2
-    assert "expected NAME=RECORDS" in capsys.readouterr().err
-
-
 def test_forcing_an_unknown_attribute_is_refused_by_name(tmp_path):
     done = run("synthesize", tmp_path / "set", "--count", 1, "--force", "Frowning=1")
     assert done.returncode == 1
@@ -139,7 +128,7 @@ def test_synthesize_then_annotate(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "again"), [("train", "continues"), ("evaluate", "begins anew")]
+    ("command", "again"), [("train", "continues"), ("evaluate", "starts over")]
 )
 def test_ctrl_c_says_what_the_same_command_does(command, again, monkeypatch, capsys):
     def interrupted(options):

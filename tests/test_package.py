@@ -14,7 +14,7 @@ HEAVY = ("tensorflow", "keras", "keras_cv", "mediapipe", "cv2", "numba", "matplo
 LAYERS = [
     {"errors", "quiet"},
     {"files", "geometry", "console", "extras"},
-    {"schema", "calibration", "jobs", "journal"},
+    {"schema", "calibration", "jobs"},
     {"images", "assets", "results", "tf_images"},
     {"faces", "layers"},
     {"synthetic"},
@@ -24,8 +24,7 @@ LAYERS = [
     {"serving"},
     {"recognition"},
     {"evaluation"},
-    {"experiments"},
-    {"quickstart", "pretraining"},
+    {"quickstart"},
     {"cli"},
 ]
 
@@ -108,7 +107,7 @@ def against_the_order(folder, layers):
         part = path.relative_to(folder).parts[0].removesuffix(".py")
         if part == "__init__" or path.parent.name == "assets":
             continue
-        assert part in level, f"{path}: {part} has no place in the house"
+        assert part in level, f"{path}: {part} has no place in the import order"
         for target in imports_of(path):
             if tuple(target[: len(words)]) != words or len(target) == len(words):
                 continue
@@ -122,6 +121,15 @@ def against_the_order(folder, layers):
 
 def test_imports_point_one_way():
     assert not against_the_order(ROOT / "far_keras", LAYERS)
+
+
+def test_the_package_does_not_import_the_research_tools():
+    for path in (ROOT / "far_keras").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not any(name.split(".")[0] == "research" for name in names), path
 
 
 def test_imports_of_the_renderer_point_one_way():

@@ -1,7 +1,6 @@
-"""The `far-keras` command: parses arguments, calls the Python API, prints what it returns.
+"""The `far-keras` command: one file per command, which only calls the Python API and prints.
 
-One file a command, without logic. Heavy packages are imported by the commands that need them, so
-that ``far-keras --help`` answers at once.
+Heavy packages are imported by the commands that need them, so that ``far-keras --help`` is quick.
 """
 
 from far_keras.cli.program import build_parser, main

@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from far_keras.cli.command import command
 from far_keras.cli.connection import add_connection, connect
+from far_keras.cli.program import command
 from far_keras.console import table_console
 from far_keras.errors import ServingError
 
@@ -20,7 +20,7 @@ def add_command(commands) -> None:
         "call",
         run,
         "ask a model server about images of aligned faces; needs no TensorFlow",
-        when_interrupted="begins anew",
+        when_interrupted="starts over",
     )
     parser.add_argument(
         "pictures", nargs="+", type=Path, help="JPEG or PNG files of aligned faces, or folders"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from far_keras.cli.command import command
+from far_keras.cli.program import command
 from far_keras.console import message_console, table_console
 from far_keras.errors import ModelError
 from far_keras.extras import require
@@ -21,7 +21,7 @@ def add_command(commands) -> None:
         "export",
         run,
         "write a model for other programs: a SavedModel for TF Serving, .tflite files for phones",
-        when_interrupted="begins anew",
+        when_interrupted="starts over",
     )
     parser.add_argument(
         "model",

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from far_keras.cli.command import command
 from far_keras.cli.connection import add_connection, connect
+from far_keras.cli.program import command
 from far_keras.console import message_console, table_console
 from far_keras.errors import ServingError
 
@@ -24,7 +24,7 @@ def add_command(commands) -> None:
         "load",
         run,
         "measure a model server's throughput and latency, for a bounded time",
-        when_interrupted="begins anew",
+        when_interrupted="starts over",
     )
     add_connection(parser)
     parser.add_argument(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from far_keras.cli.command import command
+from far_keras.cli.program import command
 from far_keras.console import message_console, table_console
 from far_keras.errors import ImageError, VideoError
 
@@ -26,7 +26,7 @@ def add_command(commands) -> None:
         "predict",
         run,
         "predict every face, its attributes and masks in images or a video",
-        when_interrupted="begins anew",
+        when_interrupted="starts over",
     )
     parser.add_argument(
         "images", nargs="+", type=Path, help="images or folders of them, or one video"

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from far_keras.cli.command import command
+from far_keras.cli.program import command
 from far_keras.errors import ServerError
 from far_keras.quiet import load_tensorflow
 
@@ -31,7 +31,7 @@ def add_command(commands) -> None:
         "serve",
         run,
         "serve exported models over TensorFlow Serving's gRPC API, for laptops and tests",
-        when_interrupted="begins anew",
+        when_interrupted="starts over",
     )
     parser.add_argument(
         "models",

@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from far_keras.cli.command import command
 from far_keras.cli.connection import add_connection, connect
+from far_keras.cli.program import command
 from far_keras.console import table_console
 from far_keras.errors import RequestError, ServingError, UnavailableError
 
@@ -24,7 +24,7 @@ def add_command(commands) -> None:
         "status",
         run,
         "show whether a model server answers, and a model's versions and signatures",
-        when_interrupted="begins anew",
+        when_interrupted="starts over",
     )
     add_connection(parser, model_required=False)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")

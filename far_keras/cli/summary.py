@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from far_keras.cli.command import command
+from far_keras.cli.program import command
 from far_keras.console import table_console
 from far_keras.quiet import load_tensorflow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from far_keras.cli.command import command
+from far_keras.cli.program import command
 from far_keras.console import message_console
 
 __all__ = ["add_command", "run"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from far_keras.cli.command import command
+from far_keras.cli.program import command
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]

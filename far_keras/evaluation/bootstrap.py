@@ -1,8 +1,8 @@
-"""Bootstrap intervals: how far a figure would move with other test images.
+"""Bootstrap intervals: how far an estimate would move with other test images.
 
-Images of one person are alike, so whole persons are resampled where identities are known; else
-single images are. All models are scored on the same resamples, which makes the difference of
-two models a paired comparison. The intervals say nothing of another training seed.
+Images of one person are alike, so whole persons are resampled where identities are known, else
+single images. All models are scored on the same resamples, so the difference of two models is a
+paired comparison. The intervals do not cover another training seed.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from far_keras.console import format_interval, json_number
 from far_keras.errors import DatasetError
-from far_keras.evaluation.scores import METRICS, attribute_scores, mean_over_attributes
+from far_keras.evaluation.metrics import METRICS, attribute_scores, mean_over_attributes
 
 __all__ = [
-    "Answers",
-    "Figure",
+    "Estimate",
+    "ThresholdedProbabilities",
+    "estimate",
+    "estimate_means",
     "interval",
-    "mean_figures",
     "resample_means",
     "resample_scores",
     "resampling_weights",
@@ -30,8 +32,8 @@ _CHUNK_CELLS = 4_000_000  # images x resamples held at once: 32 MB of weights
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What one model says to the images of a split.
+class ThresholdedProbabilities:
+    """The predictions of one model for the images of a split.
 
     Args:
         probabilities: (N, A) in [0, 1].
@@ -43,12 +45,26 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A value with its 95% interval; all NaN where undefined."""
+class Estimate:
+    """A value with its 95% interval; NaN where undefined."""
 
     value: float
     low: float
     high: float
+
+    def format(self, digits: int = 3, *, signed: bool = False) -> str:
+        """Such as ``0.912 [0.901, 0.922]``; a dash where undefined."""
+        return format_interval(self.value, self.low, self.high, digits, signed=signed)
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Data for JSON; None where undefined."""
+        return {name: json_number(value) for name, value in vars(self).items()}
+
+
+def estimate(value: ArrayLike, samples: ArrayLike) -> Estimate:
+    """A value with the percentile interval of its resamples (R,)."""
+    low, high = interval(samples)
+    return Estimate(float(np.asarray(value)), float(low), float(high))
 
 
 def resampling_weights(
@@ -91,7 +107,7 @@ def resampling_weights(
 
 def resample_scores(
     labels: ArrayLike,
-    answers: Mapping[str, Answers],
+    models: Mapping[str, ThresholdedProbabilities],
     *,
     resamples: int = 1000,
     seed: int = 0,
@@ -101,7 +117,7 @@ def resample_scores(
 
     Args:
         labels: (N, A), 1, 0 or `MISSING`.
-        answers: By model name.
+        models: Their predictions by name.
         resamples: R.
         seed: Of the draws.
         identities: See `resampling_weights`.
@@ -111,9 +127,9 @@ def resample_scores(
         of two models' arrays gives the paired interval of their difference.
     """
     labels = np.asarray(labels)
-    chunks: dict[str, list[dict[str, NDArray[np.float64]]]] = {name: [] for name in answers}
+    chunks: dict[str, list[dict[str, NDArray[np.float64]]]] = {name: [] for name in models}
     for weights in resampling_weights(len(labels), resamples, seed, identities):
-        for name, model in answers.items():
+        for name, model in models.items():
             chunks[name].append(
                 attribute_scores(labels, model.probabilities, model.thresholds, weights)
             )
@@ -141,14 +157,14 @@ def resample_means(
     return np.concatenate(parts)
 
 
-def mean_figures(
+def estimate_means(
     names: Sequence[str],
     values: ArrayLike,
     *,
     resamples: int = 1000,
     seed: int = 0,
     identities: ArrayLike | None = None,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Means over images with their intervals.
 
     Args:
@@ -166,19 +182,15 @@ def mean_figures(
     known = np.isfinite(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         points = np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
-    low, high = interval(drawn)
-    figures = {
-        name: Figure(float(points[g]), float(low[g]), float(high[g]))
-        for g, name in enumerate(names)
-    }
-    low, high = interval(mean_over_attributes(drawn))
-    return {**figures, "mean": Figure(float(mean_over_attributes(points)), float(low), float(high))}
+    means = {name: estimate(points[g], drawn[:, g]) for g, name in enumerate(names)}
+    means["mean"] = estimate(mean_over_attributes(points), mean_over_attributes(drawn))
+    return means
 
 
 def interval(samples: ArrayLike, level: float = 0.95) -> tuple[NDArray, NDArray]:
     """The percentile interval over the first axis, without NaN: two arrays of the other axes.
 
-    NaN where no resample defines the figure.
+    NaN where no resample defines the value.
     """
     samples = np.asarray(samples, float)
     empty = ~np.isfinite(samples).any(axis=0)

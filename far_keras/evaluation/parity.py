@@ -1,8 +1,4 @@
-"""Does an exported file answer what the network answers that it was made of?
-
-Measured on a whole split: one image says nothing of decisions near their thresholds, nor of
-accuracy.
-"""
+"""Compares exported files with the network that they were made of, on a whole split."""
 
 from __future__ import annotations
 
@@ -15,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
+from far_keras.calibration import sigmoid
+from far_keras.console import progress_bar
 from far_keras.errors import DatasetError
 from far_keras.evaluation.bootstrap import (
-    Answers,
-    interval,
+    Estimate,
+    ThresholdedProbabilities,
+    estimate,
     resample_means,
     resample_scores,
 )
-from far_keras.evaluation.figures import Figure
-from far_keras.evaluation.formatting import format_figure
-from far_keras.evaluation.scores import attribute_scores, mask_iou, mean_over_attributes
-from far_keras.files import atomic_path
+from far_keras.evaluation.evaluate import person_clusters
+from far_keras.evaluation.metrics import attribute_scores, mask_iou, mean_over_attributes
+from far_keras.files import write_atomically
 from far_keras.schema import MISSING
 
 if TYPE_CHECKING:
@@ -36,19 +32,18 @@ if TYPE_CHECKING:
 
     from far_keras.models.storage import LoadedModel
 
-__all__ = ["PARITY_FILE", "FileParity", "Parity", "measure_parity", "parity_table", "write_parity"]
+__all__ = ["FileParity", "Parity", "measure_parity", "parity_table", "write_parity"]
 
-PARITY_FILE = "parity.json"
 _KERAS = "Keras"
 
 
 @dataclass(frozen=True)
 class FileParity:
-    """One file beside the network it was made of, on the same images.
+    """One file compared with its network, on the same images.
 
     Args:
-        name: What the file is called in the report.
-        path: Where it is.
+        name: Of the file in the report.
+        path: The file.
         size: Its bytes.
         difference: Mean over images and attributes of the probabilities' absolute difference.
         largest_difference: The greatest of these.
@@ -67,10 +62,10 @@ class FileParity:
     largest_difference: float
     mask_difference: float
     agreement: dict[str, float]
-    accuracy: Figure
-    accuracy_change: Figure
-    mask_iou: Figure | None
-    mask_iou_change: Figure | None
+    accuracy: Estimate
+    accuracy_change: Estimate
+    mask_iou: Estimate | None
+    mask_iou_change: Estimate | None
 
     @property
     def mean_agreement(self) -> float:
@@ -80,23 +75,23 @@ class FileParity:
 
 @dataclass(frozen=True)
 class Parity:
-    """Files beside the network they were made of.
+    """Files compared with the network that they were made of.
 
     Args:
         records: The folder of records.
         split: Which images of it.
-        images: How many.
+        images: Number of images.
         accuracy: The network's, of its decisions at the thresholds, with its 95% interval.
         mask_iou: The network's, mean over groups; None without masks.
-        untrained: Attributes that the network was not taught: their decisions are noise.
-        files: One a file.
+        untrained: Attributes that were not trained: their decisions are noise.
+        files: One per file.
     """
 
     records: str
     split: str
-    pictures: int
-    accuracy: Figure
-    mask_iou: Figure | None
+    images: int
+    accuracy: Estimate
+    mask_iou: Estimate | None
     untrained: tuple[str, ...]
     files: list[FileParity]
 
@@ -111,11 +106,11 @@ def measure_parity(
     seed: int = 0,
     progress: bool = True,
 ) -> Parity:
-    """Compares .tflite files with the network they were made of, on a split of records.
+    """Compares .tflite files with the network that they were made of, on a split of records.
 
     Args:
         loaded: The network.
-        files: .tflite files by the name that the report is to use.
+        files: .tflite files by their name in the report.
         records: Folder that `far-keras annotate` wrote.
         split: ``"train"``, ``"valid"`` or ``"test"``.
         resamples: Bootstrap resamples for the intervals.
@@ -123,72 +118,78 @@ def measure_parity(
         progress: Show a progress bar on standard error.
 
     Raises:
-        ModelError: A file is unusable, or answers another schema.
+        ModelError: A file is unusable, or predicts another schema.
         DatasetError: The records are missing, incomplete, lack an attribute or the split.
     """
     from far_keras.datasets.records import read_table_of_records
     from far_keras.export.litert import load_tflite
 
     models = {name: load_tflite(path, loaded.schema) for name, path in files.items()}
-    labels, masks, said = _answer(loaded, models, records, split, progress)
+    labels, masks, predictions = _predict(loaded, models, records, split, progress)
     if not labels.size or (labels == MISSING).all():
         raise DatasetError(f"{records}: the split {split!r} has no labels to measure on")
-    identities = read_table_of_records(records, split).identities.astype(np.int64)
-    unknown = identities < 0
-    identities[unknown] = -1 - np.arange(unknown.sum())  # each a person of its own
-    drawing: Any = {"resamples": resamples, "seed": seed, "identities": identities}
+    clusters = person_clusters(read_table_of_records(records, split).identities)[0]
+    drawing: Any = {"resamples": resamples, "seed": seed, "identities": clusters}
 
     attributes = loaded.schema.attributes
     thresholds = np.array([loaded.thresholds[name] for name in attributes])
-    answers = {name: Answers(each["attributes"], thresholds) for name, each in said.items()}
-    drawn = resample_scores(labels, answers, **drawing)
-    accuracy = {
-        name: (
-            mean_over_attributes(attribute_scores(labels, *_pair(each))["accuracy"]),
+    models_scored = {
+        name: ThresholdedProbabilities(each["attributes"], thresholds)
+        for name, each in predictions.items()
+    }
+    drawn = resample_scores(labels, models_scored, **drawing)
+    # By model, a value and its resamples.
+    accuracy: dict[str, tuple[Any, NDArray]] = {}
+    overlap: dict[str, tuple[Any, NDArray]] = {}
+    for name, each in predictions.items():
+        exact = attribute_scores(labels, each["attributes"], thresholds)["accuracy"]
+        accuracy[name] = (
+            mean_over_attributes(exact),
             mean_over_attributes(drawn[name]["accuracy"]),
         )
-        for name, each in answers.items()
-    }
-    overlap = {}
-    if masks is not None:
-        for name, each in said.items():
+        if masks is not None:
             iou = mask_iou(masks, each["masks"])
             overlap[name] = (
                 mean_over_attributes(np.nanmean(iou, axis=0)),
                 mean_over_attributes(resample_means(iou, **drawing)),
             )
 
-    network = said[_KERAS]
+    def change(scores: dict[str, tuple[Any, NDArray]], name: str) -> Estimate:
+        value, samples = scores[name]
+        return estimate(value - scores[_KERAS][0], samples - scores[_KERAS][1])
+
+    network = predictions[_KERAS]
     compared = []
     for name, path in files.items():
-        apart = np.abs(said[name]["attributes"] - network["attributes"])
-        same = (said[name]["attributes"] >= thresholds) == (network["attributes"] >= thresholds)
+        probabilities = predictions[name]["attributes"]
+        apart = np.abs(probabilities - network["attributes"])
+        same = (probabilities >= thresholds) == (network["attributes"] >= thresholds)
         mask_difference = math.nan
         if masks is not None:
-            mask_difference = float(np.abs(said[name]["masks"] - network["masks"]).mean())
+            mask_difference = float(np.abs(predictions[name]["masks"] - network["masks"]).mean())
         compared.append(
             FileParity(
-                name,
-                str(path),
-                Path(path).stat().st_size,
-                float(apart.mean()),
-                float(apart.max()),
-                mask_difference,
-                dict(zip(attributes, map(float, same.mean(axis=0)), strict=True)),
-                _figure(*accuracy[name]),
-                _change(accuracy[name], accuracy[_KERAS]),
-                _figure(*overlap[name]) if overlap else None,
-                _change(overlap[name], overlap[_KERAS]) if overlap else None,
+                name=name,
+                path=str(path),
+                size=Path(path).stat().st_size,
+                difference=float(apart.mean()),
+                largest_difference=float(apart.max()),
+                mask_difference=mask_difference,
+                agreement=dict(zip(attributes, map(float, same.mean(axis=0)), strict=True)),
+                accuracy=estimate(*accuracy[name]),
+                accuracy_change=change(accuracy, name),
+                mask_iou=estimate(*overlap[name]) if overlap else None,
+                mask_iou_change=change(overlap, name) if overlap else None,
             )
         )
     return Parity(
-        str(records),
-        split,
-        len(labels),
-        _figure(*accuracy[_KERAS]),
-        _figure(*overlap[_KERAS]) if overlap else None,
-        loaded.untrained,
-        compared,
+        records=str(records),
+        split=split,
+        images=len(labels),
+        accuracy=estimate(*accuracy[_KERAS]),
+        mask_iou=estimate(*overlap[_KERAS]) if overlap else None,
+        untrained=loaded.untrained,
+        files=compared,
     )
 
 
@@ -196,7 +197,7 @@ def parity_table(parity: Parity) -> RenderableType:
     """The comparison as a table for `rich`."""
     from rich.table import Table
 
-    table = Table(title=f"{parity.pictures} images of the split {parity.split!r}, in percent")
+    table = Table(title=f"{parity.images} images of the split {parity.split!r}, in percent")
     table.add_column("file")
     for column in ("difference", "same", "least the same", "accuracy", "change", "mask IoU"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -204,8 +205,8 @@ def parity_table(parity: Parity) -> RenderableType:
         _KERAS, "", "", "", _percent(parity.accuracy), "", _percent(parity.mask_iou, brief=True)
     )
     for file in parity.files:
-        taught = [name for name in file.agreement if name not in parity.untrained]
-        least = min(taught, key=lambda name: file.agreement[name])
+        trained = [name for name in file.agreement if name not in parity.untrained]
+        least = min(trained, key=lambda name: file.agreement[name])
         table.add_row(
             file.name,
             f"{100 * file.difference:.2g}",
@@ -222,18 +223,17 @@ def parity_table(parity: Parity) -> RenderableType:
 
 def write_parity(parity: Parity, folder: str | Path) -> Path:
     """Writes ``parity.json`` and returns its path."""
-    path = Path(folder) / PARITY_FILE
     data = asdict(parity)
     for file, parts in zip(parity.files, data["files"], strict=True):
         parts["mean_agreement"] = file.mean_agreement
         if not math.isfinite(file.mask_difference):
             parts["mask_difference"] = None
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    path = Path(folder) / "parity.json"
+    write_atomically(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
     return path
 
 
-def _answer(
+def _predict(
     loaded: LoadedModel,
     models: Mapping[str, Any],
     records: str | Path,
@@ -258,54 +258,35 @@ def _answer(
 
     def network(images: NDArray) -> dict[str, NDArray]:
         logits = forward(images)
-        answers = {
+        outputs = {
             "attributes": loaded.calibration.probabilities(
                 logits["attributes"], loaded.schema.attributes
             )
         }
         if "masks" in logits:
-            answers["masks"] = 0.5 * (1 + np.tanh(0.5 * logits["masks"]))
-        return answers
+            outputs["masks"] = sigmoid(logits["masks"])
+        return outputs
 
     runs = {_KERAS: network, **models}
     labels, masks = [], []
     parts: dict[str, list[dict[str, NDArray]]] = {name: [] for name in runs}
-    shown = track(
-        batches,
-        "comparing",
-        total=int(batches.cardinality()),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not progress,
-    )
-    for images, truth in shown:
-        labels.append(truth["attributes"].numpy().astype(np.int8))
-        if side:
-            masks.append(truth["masks"].numpy())
-        for name, run in runs.items():
-            parts[name].append(run(images.numpy()))
-    said = {
+    with progress_bar(progress) as bar:
+        count = int(batches.cardinality())
+        for images, truth in bar.track(batches, total=count, description="comparing"):
+            labels.append(truth["attributes"].numpy().astype(np.int8))
+            if side:
+                masks.append(truth["masks"].numpy())
+            for name, run in runs.items():
+                parts[name].append(run(images.numpy()))
+    predictions = {
         name: {key: np.concatenate([part[key] for part in each]) for key in each[0]}
         for name, each in parts.items()
     }
-    return np.concatenate(labels), np.concatenate(masks) if masks else None, said
+    return np.concatenate(labels), np.concatenate(masks) if masks else None, predictions
 
 
-def _pair(answers: Answers) -> tuple[NDArray, NDArray]:
-    return answers.probabilities, answers.thresholds
-
-
-def _figure(value: Any, samples: NDArray) -> Figure:
-    low, high = interval(samples)
-    return Figure(float(value), float(low), float(high))
-
-
-def _change(of: tuple[Any, NDArray], against: tuple[Any, NDArray]) -> Figure:
-    return _figure(of[0] - against[0], of[1] - against[1])
-
-
-def _percent(figure: Figure | None, brief: bool = False) -> str:
-    if figure is None:
+def _percent(score: Estimate | None, brief: bool = False) -> str:
+    if score is None:
         return ""
-    value, low, high = (100 * part for part in (figure.value, figure.low, figure.high))
-    return f"{value:.2f}" if brief else format_figure(Figure(value, low, high), 2)
+    value, low, high = (100 * part for part in (score.value, score.low, score.high))
+    return f"{value:.2f}" if brief else Estimate(value, low, high).format(2)

@@ -1,1 +1,1 @@
-"""The whole way in one command, on one page."""
+"""The whole pipeline in one command, with an HTML report."""

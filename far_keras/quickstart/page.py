@@ -1,14 +1,12 @@
-"""One page that tells a whole run: figures, curves, masks, errors, and an answered photograph.
-
-The page is a single file without scripts, fonts or images from elsewhere.
-"""
+"""The HTML report of a quickstart: one file without scripts, fonts or images from elsewhere."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,30 +14,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from far_keras.evaluation.figures import MAJORITY
-from far_keras.files import atomic_path
+from far_keras.evaluation.evaluate import MAJORITY
+from far_keras.evaluation.predict import predict_split, read_faces
+from far_keras.evaluation.report import HEADLINE, mask_examples, plot_curves, worst_mistakes
+from far_keras.files import write_atomically
+from far_keras.models.storage import load_model
 from far_keras.recognition.drawing import group_colors
 
-__all__ = ["Picture", "Report", "Step", "write_html_report"]
+__all__ = ["CaptionedImage", "Page", "quickstart_page", "write_page"]
 
-_HEADLINE = {
-    "roc_auc": "ROC AUC",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1": "F1",
-}
+_CURVES = {"loss": "loss", "auc": "ROC AUC", "accuracy": "accuracy", "iou": "mask IoU"}
+_FACES = 6
+_METRICS = {key: HEADLINE[key] for key in ("roc_auc", "accuracy", "balanced_accuracy", "f1")}
 
 
 @dataclass(frozen=True)
-class Step:
-    """One part of the work: what was done, and how many seconds it took."""
-
-    what: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Picture:
+class CaptionedImage:
     """An image with a caption.
 
     Args:
@@ -52,13 +42,13 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What the page shows. Empty parts are left out.
+class Page:
+    """Content of the page. Empty parts are left out.
 
     Args:
         title: The page's title.
         evaluation: The content of ``evaluation.json``.
-        steps: What was done.
+        seconds: How long each step took, by its description.
         photographs: Annotated photographs.
         groups: Names of the groups, for the colours of the masks.
         masks: Faces and the masks over them, in reading order.
@@ -66,91 +56,153 @@ class Report:
         curves: Plot of the training.
         attributes: Plot of all attributes.
         errors: The worst errors.
-        next_steps: What to do next: a sentence and a command each.
+        next_steps: What to do next: sentences with commands.
     """
 
     title: str
     evaluation: Mapping[str, Any]
-    steps: Sequence[Step] = ()
-    photographs: Sequence[Picture] = ()
+    seconds: Mapping[str, float] | None = None
+    photographs: Sequence[CaptionedImage] = ()
     groups: Sequence[str] = ()
-    masks: Sequence[Picture] = ()
+    masks: Sequence[CaptionedImage] = ()
     mask_columns: int = 3
-    curves: Picture | None = None
-    attributes: Picture | None = None
-    errors: Sequence[Picture] = ()
-    next_steps: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    curves: CaptionedImage | None = None
+    attributes: CaptionedImage | None = None
+    errors: Sequence[CaptionedImage] = ()
+    next_steps: Sequence[tuple[str, str]] = ()
 
 
-def write_html_report(report: Report, path: str | Path) -> Path:
+def quickstart_page(
+    *,
+    models: Mapping[str, Path],
+    records: Path,
+    evaluation: Path,
+    photographs: Mapping[str, Path],
+    seconds: Mapping[str, float],
+    next_steps: Sequence[tuple[str, str]],
+) -> Page:
+    """Collects the content of the page from the files of a run.
+
+    Args:
+        models: Folders by model name; the page shows masks and errors of the first.
+        records: The folder of records; the page shows images of its test split.
+        evaluation: Folder with ``evaluation.json`` and ``evaluation.png``; the plot of the
+            training is written there too.
+        photographs: The annotated photograph of an astronaut, by a description of the model.
+        seconds: See `Page`.
+        next_steps: See `Page`.
+    """
+    histories = {
+        name: json.loads((folder / "history.json").read_text(encoding="utf-8"))
+        for name, folder in models.items()
+    }
+    curves = plot_curves(histories, _CURVES, evaluation / "curves.png")
+    loaded = load_model(next(iter(models.values())))
+    predictions = predict_split(
+        loaded.model, loaded.schema, records, "test", calibration=loaded.calibration
+    )
+    mistakes = worst_mistakes(loaded.schema.attributes, predictions)
+    faces = read_faces(records, "test", [mistake.row for mistake in mistakes])
+    # Spread over the split, since images of one person are next to each other.
+    count = len(predictions.labels)
+    spread = [k * count // (2 * _FACES) for k in range(2 * _FACES)]
+    captions = ("image", "landmark masks", "predicted masks")
+    return Page(
+        title="far_keras quickstart",
+        evaluation=json.loads((evaluation / "evaluation.json").read_text(encoding="utf-8")),
+        seconds=seconds,
+        photographs=[
+            CaptionedImage(
+                path,
+                f"{who}, which was trained on rendered faces only. Eileen Collins (NASA, public "
+                "domain; from scikit-image).",
+            )
+            for who, path in photographs.items()
+        ],
+        groups=loaded.schema.group_names,
+        masks=[
+            CaptionedImage(*each)
+            for row in mask_examples(loaded, records, "test", spread)[:_FACES]
+            for each in zip(row, captions, strict=True)
+        ],
+        curves=CaptionedImage(curves, "Dashed: training images, solid: validation images."),
+        attributes=CaptionedImage(
+            evaluation / "evaluation.png",
+            "Dots are scores on the test split, lines their 95% intervals.",
+        ),
+        errors=[CaptionedImage(faces[mistake.row][0], str(mistake)) for mistake in mistakes],
+        next_steps=next_steps,
+    )
+
+
+def write_page(page: Page, path: str | Path) -> Path:
     """Writes the page and returns its path."""
-    data = report.evaluation["data"]
-    parts = [_header(report), _photographs(report), _means(report.evaluation)]
-    parts += [_masks(report), _single("How it learned", report.curves)]
-    parts += [_attributes(report), _errors(report), _steps(report), _next(report)]
+    data = page.evaluation["data"]
+    parts = [_header(page), _photographs(page), _means(page.evaluation), _masks(page)]
+    if page.curves:
+        parts.append(_section("Training curves", _html_image(page.curves, "plot")))
+    parts += [_attributes(page), _errors(page), _steps(page), _next(page)]
     body = "\n".join(part for part in parts if part)
     kind = "synthetic data" if data.get("synthetic") else "measured on images"
-    page = (
+    html = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(report.title)} ({kind})</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{escape(page.title)} ({kind})</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
-    path = Path(path)
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
+    write_atomically(path, html)
+    return Path(path)
 
 
-def _header(report: Report) -> str:
-    data, models = report.evaluation["data"], report.evaluation["models"]
+def _header(page: Page) -> str:
+    data, models = page.evaluation["data"], page.evaluation["models"]
     name, first = next(iter(models.items()))
     synthetic = bool(data.get("synthetic"))
     badge = '<span class="badge">synthetic data</span>' if synthetic else ""
     people = f" of {data['identities']:,} persons" if data.get("identities") else ""
-    faces = "rendered faces" if synthetic else "pictures"
+    faces = "rendered faces" if synthetic else "images"
     rivals = "".join(
         f", <b>{_value(other['mean']['roc_auc'])}</b> for {escape(rival)}"
         for rival, other in models.items()
         if rival not in (name, MAJORITY)
     )
     note = (
-        "<p class=note>Rendered faces are an easy test: these figures say how well the networks "
-        "read renderings, and say little about photographs. Only a set of labelled photographs "
-        "can tell that.</p>"
+        "<p class=note>Rendered faces are an easy test: these scores hold for renderings and "
+        "hardly for photographs. Only a set of labelled photographs measures that.</p>"
         if synthetic
         else ""
     )
+    units = "identities" if data["resampled"] == "identities" else "images"
     return (
-        f"<header><h1>{escape(report.title)} {badge}</h1><p>Mean ROC AUC over the attributes: "
-        f"<b>{_figure(first['mean']['roc_auc'])}</b> for {escape(name)}{rivals}. Measured on "
+        f"<header><h1>{escape(page.title)} {badge}</h1><p>Mean ROC AUC over the attributes: "
+        f"<b>{_estimate(first['mean']['roc_auc'])}</b> for {escape(name)}{rivals}. Measured on "
         f"{data['pictures']:,} {faces}{people}, the {escape(str(data['split']))} split of "
         f"<i>{escape(str(data.get('name', '')))}</i>; brackets are 95% intervals from resampling "
-        f"{escape(str(data['resampled']))}.</p>{note}</header>"
+        f"{units}.</p>{note}</header>"
     )
 
 
-def _photographs(report: Report) -> str:
-    if not report.photographs:
+def _photographs(page: Page) -> str:
+    if not page.photographs:
         return ""
-    pictures = "".join(_html_picture(picture, "plot") for picture in report.photographs)
-    return _section("A photograph, answered", pictures)
+    images = "".join(_html_image(each, "plot") for each in page.photographs)
+    return _section("A photograph, annotated", images)
 
 
 def _means(evaluation: Mapping[str, Any]) -> str:
     rows = [
-        (_breakable(name), *(_figure(model["mean"][key]) for key in _HEADLINE))
+        (_breakable(name), *(_estimate(model["mean"][key]) for key in _METRICS))
         for name, model in evaluation["models"].items()
     ]
     for difference in evaluation["differences"]:
         first, second = _breakable(difference["first"]), _breakable(difference["second"])
         label = f"{first} &minus; {second}"
-        rows.append((label, *(_figure(difference["mean"][key], signed=True) for key in _HEADLINE)))
+        rows.append((label, *(_estimate(difference["mean"][key], signed=True) for key in _METRICS)))
     notes = [
-        "Accuracy is that of the more probable answer; balanced accuracy and F1 are taken at "
-        "thresholds fitted on the validation split. The majority never looks at the image. "
-        "A difference whose interval holds 0 is no difference that this test can see; and every "
-        "network was trained once: another seed gives somewhat other figures."
+        "Accuracy counts the more probable class; balanced accuracy and F1 are taken at "
+        "thresholds fitted on the validation split. The majority ignores the image. This test "
+        "cannot show a difference whose interval contains 0. Each network was trained once: "
+        "another seed gives somewhat different scores."
     ]
     if left_out := evaluation["left_out_of_means"]:
         names = ", ".join(map(_words, left_out))
@@ -159,35 +211,35 @@ def _means(evaluation: Mapping[str, Any]) -> str:
         (name, model["mask_iou"]) for name, model in evaluation["models"].items()
         if model.get("mask_iou")
     ]  # fmt: skip
-    table = _table(("mean over attributes", *_HEADLINE.values()), rows)
+    table = _table(("mean over attributes", *_METRICS.values()), rows)
     if overlaps:
         groups = sorted(overlaps[0][1], key=lambda group: group != "mean")
         table += "<h3>Overlap (IoU) of predicted and landmark masks</h3>"
         table += _table(
             ("", *map(escape, groups)),
-            [(_breakable(name), *(_figure(iou[g]) for g in groups)) for name, iou in overlaps],
+            [(_breakable(name), *(_estimate(iou[g]) for g in groups)) for name, iou in overlaps],
         )
-    return _section("How well it answers", table + "".join(f"<p class=note>{n}</p>" for n in notes))
+    return _section("Scores", table + "".join(f"<p class=note>{n}</p>" for n in notes))
 
 
-def _masks(report: Report) -> str:
-    if not report.masks:
+def _masks(page: Page) -> str:
+    if not page.masks:
         return ""
     keys = "".join(
         f'<li><i style="background:rgb{color}"></i>{escape(group)}</li>'
-        for group, color in zip(report.groups, group_colors(len(report.groups)), strict=True)
+        for group, color in zip(page.groups, group_colors(len(page.groups)), strict=True)
     )
-    columns = f"--columns:{report.mask_columns}"
+    columns = f"--columns:{page.mask_columns}"
     return _section(
-        "Where it looks",
+        "Masks",
         f'<ul class="legend">{keys}</ul><div class="masks" style="{columns}">'
-        + "".join(map(_html_picture, report.masks))
+        + "".join(map(_html_image, page.masks))
         + "</div>",
     )
 
 
-def _attributes(report: Report) -> str:
-    evaluation = report.evaluation
+def _attributes(page: Page) -> str:
+    evaluation = page.evaluation
     models = evaluation["models"]
     names = list(evaluation["known_labels"])
     first = next(iter(models.values()))["attributes"]
@@ -201,10 +253,10 @@ def _attributes(report: Report) -> str:
             "&ndash;" if share is None else f"{share:.0%}",
         ]
         for model in models:
-            figures = models[model]["attributes"][name]
+            scores = models[model]["attributes"][name]
             if model != MAJORITY:
-                cells.append(_figure(figures["roc_auc"]))
-            cells.append(_value(figures["accuracy"]))
+                cells.append(_estimate(scores["roc_auc"]))
+            cells.append(_value(scores["accuracy"]))
         rows.append(cells)
     heads = ["attribute", "yes"]
     for model in models:
@@ -216,37 +268,32 @@ def _attributes(report: Report) -> str:
         if scarce
         else ""
     )
-    plot = _html_picture(report.attributes, "plot") if report.attributes else ""
-    details = f"<details><summary>All figures as a table</summary>{_table(heads, rows)}</details>"
+    plot = _html_image(page.attributes, "plot") if page.attributes else ""
+    details = f"<details><summary>All scores as a table</summary>{_table(heads, rows)}</details>"
     return _section("Attribute by attribute", plot + note + details)
 
 
-def _errors(report: Report) -> str:
-    if not report.errors:
+def _errors(page: Page) -> str:
+    if not page.errors:
         return ""
-    pictures = "".join(map(_html_picture, report.errors))
-    text = "<p>The answers that were surest and wrong, at most two an attribute.</p>"
-    return _section("Worst errors", f'{text}<div class="grid">{pictures}</div>')
+    images = "".join(map(_html_image, page.errors))
+    text = "<p>The surest wrong predictions, at most two per attribute.</p>"
+    return _section("Worst errors", f'{text}<div class="grid">{images}</div>')
 
 
-def _steps(report: Report) -> str:
-    if not report.steps:
+def _steps(page: Page) -> str:
+    if not page.seconds:
         return ""
-    rows = [(escape(step.what), _duration(step.seconds)) for step in report.steps]
-    rows.append(("<b>together</b>", f"<b>{_duration(sum(s.seconds for s in report.steps))}</b>"))
-    return _section("What was done", _table(("step", "time"), rows))
+    rows = [(escape(step), _duration(seconds)) for step, seconds in page.seconds.items()]
+    rows.append(("<b>total</b>", f"<b>{_duration(sum(page.seconds.values()))}</b>"))
+    return _section("Steps", _table(("step", "time"), rows))
 
 
-def _next(report: Report) -> str:
+def _next(page: Page) -> str:
     items = "".join(
-        f"<li>{escape(text)}<pre>{escape(command)}</pre></li>"
-        for text, command in report.next_steps
+        f"<li>{escape(text)}<pre>{escape(command)}</pre></li>" for text, command in page.next_steps
     )
-    return _section("What to do next", f"<ul>{items}</ul>") if items else ""
-
-
-def _single(title: str, picture: Picture | None) -> str:
-    return _section(title, _html_picture(picture, "plot")) if picture else ""
+    return _section("Next steps", f"<ul>{items}</ul>") if items else ""
 
 
 def _section(title: str, content: str) -> str:
@@ -262,10 +309,10 @@ def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     )
 
 
-def _html_picture(picture: Picture, kind: str = "") -> str:
-    caption = escape(picture.caption)
+def _html_image(image: CaptionedImage, kind: str = "") -> str:
+    caption = escape(image.caption)
     return (
-        f'<figure class="{kind}"><img src="{_data_uri(picture.image)}" alt="{caption}">'
+        f'<figure class="{kind}"><img src="{_data_uri(image.image)}" alt="{caption}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 
@@ -280,19 +327,19 @@ def _data_uri(image: np.ndarray | Path) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _figure(figure: Mapping[str, float | None], signed: bool = False) -> str:
+def _estimate(estimate: Mapping[str, float | None], signed: bool = False) -> str:
     """Value and interval; a dash where undefined."""
-    if figure["value"] is None:
+    if estimate["value"] is None:
         return "&ndash;"
     style = "+.3f" if signed else ".3f"
-    text = format(figure["value"], style)
-    if figure["low"] is None:
+    text = format(estimate["value"], style)
+    if estimate["low"] is None:
         return text
-    return f"{text} <small>[{figure['low']:{style}}, {figure['high']:{style}}]</small>"
+    return f"{text} <small>[{estimate['low']:{style}}, {estimate['high']:{style}}]</small>"
 
 
-def _value(figure: Mapping[str, float | None]) -> str:
-    return "&ndash;" if figure["value"] is None else f"{figure['value']:.3f}"
+def _value(estimate: Mapping[str, float | None]) -> str:
+    return "&ndash;" if estimate["value"] is None else f"{estimate['value']:.3f}"
 
 
 def _words(name: str) -> str:

@@ -1,9 +1,10 @@
-"""The whole job at a small size: render faces, annotate, train, measure, answer a photograph."""
+"""A small run of the whole pipeline: render, annotate, train, evaluate, recognise, report."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
@@ -14,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from far_keras.errors import DatasetError
-from far_keras.journal import StepJournal
+from far_keras.jobs import Journal
 
-__all__ = ["Quickstart", "quickstart"]
+__all__ = ["Quickstart", "Step", "StepRunner", "quickstart"]
 
 MGMTN, BASELINE = "mgmtn_efficientnetlite0", "baseline_efficientnetlite0"
 # With few images there are few steps: smaller batches and a higher rate than usual. Chosen on the
@@ -27,12 +28,12 @@ _BATCH, _LEARNING_RATE = 16, 2e-3
 
 @dataclass(frozen=True)
 class Quickstart:
-    """What `quickstart` left behind.
+    """Results of `quickstart`.
 
     Args:
         report: The page to open in a browser.
         evaluation: The content of ``evaluation.json``.
-        seconds: By step, over all sittings.
+        seconds: By step, over all runs of an interrupted step.
     """
 
     report: Path
@@ -41,12 +42,74 @@ class Quickstart:
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
+    """A step of a long job.
+
+    Args:
+        name: Its key in the journal.
+        description: For the terminal.
+        run: Does the work; an interrupted step resumes by itself.
+        output: A file or folder that the step writes; None if its end is known by the journal only.
+        estimate: Expected seconds on two cores.
+    """
+
     name: str
-    what: str
+    description: str
     run: Callable[[], None]
-    estimate: float  # seconds on two cores
-    output: Path
+    output: Path | None = None
+    estimate: float = 0.0
+
+
+class StepRunner:
+    """Runs steps in their order, each once: a journal holds the finished ones.
+
+    A step runs again if it has not finished, if its output is missing, or if a step before it ran.
+
+    Args:
+        steps: The job.
+        journal: An item per step with ``seconds``, over all runs of an interrupted step, and
+            ``finished``.
+        console: Shows which step runs.
+    """
+
+    def __init__(self, steps: Sequence[Step], journal: Journal, console: Console) -> None:
+        self.steps, self.console, self._journal = steps, console, journal
+
+    def run(self) -> None:
+        """Runs what is left; raises what a step raises."""
+        rerun = False
+        for number, step in enumerate(self.steps, 1):
+            if self.is_finished(step) and not rerun:
+                continue
+            rerun = True
+            self.console.print(f"\n[bold]{number}/{len(self.steps)} {step.description}[/bold]")
+            spent = self._run(step)
+            self.console.print(f"finished in {_clock(spent)}", highlight=False)
+
+    def is_finished(self, step: Step) -> bool:
+        """Whether the step ended, and its output exists."""
+        finished = step.name in self._journal and self._journal[step.name]["finished"]
+        return finished and (step.output is None or step.output.exists())
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By step."""
+        names = self._journal.keys()
+        return {name: self._journal[name]["seconds"] for name in names}
+
+    def _run(self, step: Step) -> float:
+        before, finished = 0.0, False
+        if step.name in self._journal and not self._journal[step.name]["finished"]:
+            before = self._journal[step.name]["seconds"]
+        started = time.monotonic()
+        try:
+            step.run()
+            finished = True
+        finally:
+            spent = time.monotonic() - started
+            total = round(before + spent, 1)
+            self._journal.add({step.name: {"seconds": total, "finished": finished}})
+        return spent
 
 
 def quickstart(
@@ -58,40 +121,37 @@ def quickstart(
     workers: int | None = None,
     console: Console | None = None,
 ) -> Quickstart:
-    """Renders faces, trains MGMTN and the baseline, measures both, and writes one page about it.
+    """Renders faces, trains MGMTN and the baseline, evaluates both, and writes an HTML report.
 
-    Each finished step is skipped when the same call is repeated, and an interrupted one goes on
-    where it stopped. It starts processes: a script calls it under
-    ``if __name__ == "__main__":``.
+    The same call resumes: finished steps are skipped, an interrupted one continues. It starts
+    processes: a script calls it under ``if __name__ == "__main__":``.
 
     Args:
-        directory: Where everything is written; made if missing.
+        directory: For all results; created if missing.
         count: Images to render, at least 200, so that each split has some of most attributes.
         seed: Of the faces and of the training.
-        epochs: Of either training.
-        workers: Processes for rendering and annotation; one a core if None.
+        epochs: Of each training.
+        workers: Processes for rendering and annotation; one per core if None.
         console: Where the plan and the results are printed; standard output if None.
 
-    Returns:
-        Where the page is, and what it says.
-
     Raises:
-        DatasetError: `count` is too small, or `directory` holds a run of other settings.
-        KeyboardInterrupt: It was stopped; the same call continues.
+        DatasetError: `count` is too small, or `directory` holds a run with other settings.
+        KeyboardInterrupt: Ctrl-C; the same call continues.
     """
     if count < 200:
         raise DatasetError(f"count: expected at least 200 images. Received: {count}")
     console = console or Console()
     run = _Run(Path(directory), count, seed, epochs, workers, console)
-    console.print(run.plan())
-    run.work()
-    run.close()
-    return Quickstart(run.report, run.evaluation(), dict(run.journal.seconds))
+    try:
+        console.print(run.plan())
+        run.runner.run()
+        run.show_results()
+        return Quickstart(run.report, run.evaluation(), run.runner.seconds)
+    finally:
+        run.journal.close()
 
 
 class _Run:
-    """One quickstart in a folder, with a journal of the steps that are finished."""
-
     def __init__(
         self,
         directory: Path,
@@ -105,73 +165,63 @@ class _Run:
         self.epochs, self.workers, self.console = epochs, workers, console
         self.faces, self.records = directory / "faces", directory / "records"
         self.models = {name: directory / "models" / name for name in (MGMTN, BASELINE)}
-        self.figures, self.report = directory / "evaluation", directory / "report.html"
+        self.scores, self.report = directory / "evaluation", directory / "report.html"
         self.photograph = directory / "astronaut.png"
         self.pretrained = directory / "astronaut_pretrained.png"
-        training = 0.75 * count * epochs  # image passes: about three in four are for training
-        self.steps = [
-            _Step("render", f"render {count:,} faces", self._render, 15 + count / 16, self.faces),
-            _Step(
-                "annotate", "find landmarks and make masks", self._annotate, 10 + count / 60,
-                self.records / "manifest.json",
+        training = 0.75 * count * epochs  # images seen: about three in four are for training
+        steps = [
+            Step("render", f"render {count:,} faces", self._render, self.faces, 15 + count / 16),
+            Step(
+                "annotate", "find landmarks and make masks", self._annotate,
+                self.records / "manifest.json", 10 + count / 60,
             ),
-            _Step(
-                "train", f"train {MGMTN}", lambda: self._train(MGMTN), 25 + training / 50,
-                self.models[MGMTN],
+            Step(
+                "train", f"train {MGMTN}", lambda: self._train(MGMTN), self.models[MGMTN],
+                25 + training / 50,
             ),
-            _Step(
+            Step(
                 "train_baseline", f"train {BASELINE}", lambda: self._train(BASELINE),
-                20 + training / 60, self.models[BASELINE],
+                self.models[BASELINE], 20 + training / 60,
             ),
-            _Step(
-                "evaluate", "measure both on the test split", self._evaluate, 25,
-                self.figures / "evaluation.json",
+            Step(
+                "evaluate", "evaluate both on the test split", self._evaluate,
+                self.scores / "evaluation.json", 25,
             ),
-            _Step(
-                "recognise", "answer a photograph of an astronaut", self._recognise, 10,
-                self.photograph,
+            Step(
+                "recognise", "recognise a photograph of an astronaut", self._recognise,
+                self.photograph, 10,
             ),
-            _Step("report", "write the report", self._report, 10, self.report),
+            Step("report", "write the report", self._report, self.report, 10),
         ]  # fmt: skip
         settings = {"count": count, "seed": seed, "epochs": epochs}
-        self.journal = StepJournal(directory / "quickstart.json", settings)
+        self.journal = Journal(directory / "quickstart.json", settings, DatasetError)
+        self.runner = StepRunner(steps, self.journal, console)
 
     def plan(self) -> Table:
         table = Table(title=f"far-keras quickstart in {self.directory}", title_justify="left")
         table.add_column("step")
         table.add_column("about, on 2 cores", justify="right")
-        for number, step in enumerate(self.steps, 1):
-            time_left = "done before" if self._is_done(step) else _clock(step.estimate)
-            table.add_row(f"{number}. {step.what}", time_left)
-        left = sum(step.estimate for step in self.steps if not self._is_done(step))
+        left = 0.0
+        for number, step in enumerate(self.runner.steps, 1):
+            finished = self.runner.is_finished(step)
+            left += 0.0 if finished else step.estimate
+            shown = "finished" if finished else _clock(step.estimate)
+            table.add_row(f"{number}. {step.description}", shown)
         table.add_section()
-        table.add_row("together", _clock(left))
+        table.add_row("total", _clock(left))
         return table
 
-    def work(self) -> None:
-        redo = False
-        for number, step in enumerate(self.steps, 1):
-            if self._is_done(step) and not redo:
-                continue
-            redo = True  # what follows rests on this step
-            self.console.print(f"\n[bold]{number}/{len(self.steps)} {step.what}[/bold]")
-            spent = self.journal.run(step.name, step.run)
-            self.console.print(f"done in {_clock(spent)}", highlight=False)
-
-    def close(self) -> None:
-        from far_keras.evaluation.figures import MAJORITY
-
+    def show_results(self) -> None:
         models = self.evaluation()["models"]
         table = Table(title="synthetic (rendered) test faces, means", title_justify="left")
         table.add_column("")
-        for heading in ("ROC AUC", "accuracy", "balanced accuracy"):
+        headings = {
+            "roc_auc": "ROC AUC", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"
+        }  # fmt: skip
+        for heading in headings.values():
             table.add_column(heading, justify="right")
-        for name in (MGMTN, BASELINE, MAJORITY):
-            mean = models[name]["mean"]
-            cells = (
-                f"{mean[k]['value']:.3f}" for k in ("roc_auc", "accuracy", "balanced_accuracy")
-            )
-            table.add_row(name, *cells)
+        for name, scores in models.items():
+            table.add_row(name, *(f"{scores['mean'][key]['value']:.3f}" for key in headings))
         self.console.print("\n", table)
         self.console.print(
             f"Open in a browser: {self.report}\nNext:", highlight=False, soft_wrap=True
@@ -181,7 +231,7 @@ class _Run:
             self.console.print(f"  {text}\n{lines}", highlight=False, soft_wrap=True)
 
     def evaluation(self) -> dict[str, Any]:
-        path = self.figures / "evaluation.json"
+        path = self.scores / "evaluation.json"
         return json.loads(path.read_text(encoding="utf-8"))
 
     # The steps
@@ -227,7 +277,7 @@ class _Run:
         from far_keras.evaluation.report import write_report
 
         evaluation = evaluate(self.models[MGMTN], self.records, baseline=self.models[BASELINE])
-        write_report(evaluation, self.figures)
+        write_report(evaluation, self.scores)
 
     def _recognise(self) -> None:
         import skimage.data
@@ -245,36 +295,36 @@ class _Run:
                 result = recognizer(image, strict=True)
             write_image(path, draw_faces(image, result.faces))
             for face in result.faces:
-                said = [name for name, decision in face.decisions.items() if decision]
-                self.console.print(f"{who} answers: {', '.join(said)}", highlight=False)
+                names = [name for name, decision in face.decisions.items() if decision]
+                self.console.print(f"{who}: {', '.join(names)}", highlight=False)
 
     def _report(self) -> None:
-        from far_keras.quickstart.report import write_quickstart_report
+        from far_keras.quickstart.page import quickstart_page, write_page
 
-        done = {step.what: self.journal.seconds[step.name] for step in self.steps[:-1]}
-        write_quickstart_report(
-            self.report,
+        seconds = self.runner.seconds
+        page = quickstart_page(
             models=self.models,
             records=self.records,
-            evaluation=self.figures,
+            evaluation=self.scores,
             photographs={
-                "Answered by the network of this run": self.photograph,
+                "Recognised by the network of this run": self.photograph,
                 "By the model that comes with the package": self.pretrained,
             },
-            seconds=done,
+            seconds={step.description: seconds[step.name] for step in self.runner.steps[:-1]},
             next_steps=self._next_steps(),
         )
+        write_page(page, self.report)
 
     def _next_steps(self) -> list[tuple[str, str]]:
         model = self.models[MGMTN]
         return [
             (
-                "Answer your own photographs, by the model that comes with far_keras, or by this:",
-                "far-keras predict photo.jpg --annotated answers\n"
-                f"far-keras predict photo.jpg --model {model} --annotated answers",
+                "Recognise your own photographs, with far_keras's model or with this one:",
+                "far-keras predict photo.jpg --annotated results\n"
+                f"far-keras predict photo.jpg --model {model} --annotated results",
             ),
             (
-                "Train on more faces; 5,000 and an hour make a better network:",
+                "Train on more faces; 5,000 and an hour give a better network:",
                 "far-keras synthesize faces --count 5000\n"
                 "far-keras annotate faces records\n"
                 "far-keras train records --output models/mgmtn",
@@ -285,9 +335,6 @@ class _Run:
                 "far-keras train celeba_records --output models/celeba",
             ),
         ]
-
-    def _is_done(self, step: _Step) -> bool:
-        return self.journal.is_finished(step.name) and step.output.exists()
 
 
 def _clock(seconds: float) -> str:

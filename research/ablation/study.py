@@ -1,61 +1,211 @@
-"""What each part of the network is worth: one change at a time, several seeds, several sizes."""
+"""Trains configurations of the network, one change at a time, and keeps their predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import os
+import shutil
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
+from far_keras.console import progress_bar
 from far_keras.datasets.manifest import Manifest, read_manifest
 from far_keras.datasets.records import RecordTable, read_table_of_records
-from far_keras.errors import DatasetError
-from far_keras.evaluation.subjects import person_clusters
-from far_keras.experiments.arms import ARMS, REFERENCE, Arm, ArmError, choose_arms
-from far_keras.experiments.comparison import ArmFigures, compare
-from far_keras.experiments.jobs import Job, load_answers, run_jobs
-from far_keras.schema import CELEBA, AttributeSchema
+from far_keras.errors import DatasetError, FarError
+from far_keras.evaluation.evaluate import person_clusters
+from far_keras.files import atomic_path
+from far_keras.schema import AttributeSchema
 from far_keras.training.config import TrainConfig
+from research.ablation.comparison import ConfigurationScores, StudyPredictions, compare
 
-__all__ = ["Ablation", "ablate"]
+__all__ = [
+    "CONFIGURATIONS",
+    "REFERENCE",
+    "TRANSFER_CONFIGURATIONS",
+    "Configuration",
+    "ConfigurationError",
+    "Study",
+    "Training",
+    "choose_configurations",
+    "load_predictions",
+    "run_study",
+    "run_trainings",
+]
+
+REFERENCE = "mgmtn"
+
+
+class ConfigurationError(FarError, ValueError):
+    """A study that cannot be: an unknown configuration, or values that do not fit together."""
 
 
 @dataclass(frozen=True)
-class Ablation:
-    """What `ablate` measured.
+class Configuration:
+    """A network and its training, one change away from the reference.
+
+    Args:
+        name: What it is called in tables and folders.
+        question: What its difference to the reference shows.
+        network: ``"mgmtn"`` or ``"baseline"``.
+        model: Arguments of the network that differ from its defaults.
+        training: Fields of `TrainConfig` that differ from the study's.
+    """
+
+    name: str
+    question: str
+    network: str = "mgmtn"
+    model: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def train_config(self, settings: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        """Fields of `TrainConfig`: the study's settings, changed by the configuration's."""
+        study = {key: value for key, value in settings.items() if key != "backbone"}
+        reference = CONFIGURATIONS[REFERENCE]
+        common = reference.model if self.network == reference.network else {}
+        return {
+            **study,
+            **self.training,
+            **more,
+            "variant": f"{self.network}_{settings['backbone']}",
+            "model": {**study.get("model", {}), **common, **self.model},
+        }
+
+
+def _by_name(*configurations: Configuration) -> dict[str, Configuration]:
+    return {each.name: each for each in configurations}
+
+
+_FUSED = {"global_path": True}
+
+CONFIGURATIONS = _by_name(
+    Configuration(
+        "mgmtn",
+        "the reference: predicted masks, shared decoder, P3 and P4, no global feature",
+        model={"levels": ["P3", "P4"], "global_path": False},
+    ),
+    Configuration("baseline", "plain multi-task network on the same backbone", "baseline"),
+    Configuration(
+        "baseline_p4", "the same, ending at P4 like the reference", "baseline", {"level": "P4"}
+    ),
+    # Masks.
+    Configuration("ones", "no masks: every group sees the whole image", model={"masks": "ones"}),
+    Configuration("unet", "the paper's separate mask network", model={"mask_network": "unet"}),
+    Configuration("true_targets", "masks trained on the true regions", training={"masks": "true"}),
+    Configuration(
+        "given_landmarks",
+        "landmark masks as an input, at the test too",
+        training={"mask_mode": "given", "masks": "landmarks"},
+    ),
+    Configuration(
+        "given_true",
+        "the true regions as an input, at the test too: an upper bound",
+        training={"mask_mode": "given", "masks": "true"},
+    ),
+    # Fusion with the global feature.
+    Configuration("concat", "global feature by concat, and a shortcut", model=_FUSED),
+    Configuration(
+        "gated", "global feature by gates, and a shortcut", model=_FUSED | {"fusion": "gated"}
+    ),
+    Configuration("sum", "global feature by sum, and a shortcut", model=_FUSED | {"fusion": "sum"}),
+    Configuration(
+        "no_shortcut",
+        "global feature by concat, without the shortcut",
+        model=_FUSED | {"global_shortcut": False},
+    ),
+    Configuration("no_group", "the global feature alone", model=_FUSED | {"group_path": False}),
+    # Levels.
+    Configuration("p345", "P3, P4 and P5", model={"levels": ["P3", "P4", "P5"]}),
+    Configuration(
+        "p345_concat",
+        "P3 to P5 with global feature and shortcut, as the paper draws it",
+        model=_FUSED | {"levels": ["P3", "P4", "P5"]},
+    ),
+    Configuration(
+        "p345_true_targets",
+        "P3 to P5, masks trained on the true regions: the shipped model's recipe",
+        model={"levels": ["P3", "P4", "P5"]},
+        training={"masks": "true"},
+    ),
+)
+"""By name, in the order of the tables."""
+
+TRANSFER_CONFIGURATIONS = _by_name(
+    Configuration(
+        "slow_backbone",
+        "a tenth of the learning rate for the backbone",
+        training={"backbone_rate": 0.1},
+    ),
+    Configuration(
+        "frozen_backbone", "the backbone as ImageNet left it", training={"backbone_rate": 0.0}
+    ),
+    Configuration("larger_input", "160 pixels a side", training={"image_size": 160}),
+    Configuration("longer_schedule", "12 epochs", training={"epochs": 12}),
+)
+"""By name: what may help a network on another kind of image than it was trained on.
+
+They are trained only when they are requested by name.
+"""
+
+
+def choose_configurations(names: Iterable[str] | None) -> list[Configuration]:
+    """The configurations of these names, in the order of the two tables.
+
+    Args:
+        names: The reference is always among them; None for all of `CONFIGURATIONS`.
+
+    Raises:
+        ConfigurationError: An unknown name.
+    """
+    if names is None:
+        return list(CONFIGURATIONS.values())
+    known = CONFIGURATIONS | TRANSFER_CONFIGURATIONS
+    wanted = {REFERENCE, *names}
+    if unknown := sorted(wanted - set(known)):
+        raise ConfigurationError(f"configurations: unknown {unknown}; known are {', '.join(known)}")
+    return [each for each in known.values() if each.name in wanted]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What `run_study` measured.
 
     Args:
         settings: Records, backbone, image size, epochs and so on, for the table's caption.
-        arms: The arms, in the order of the tables.
-        figures: By training-set size, by test set, by part of the attributes (``"all"``, or
-            ``"focus"`` and ``"others"``): one row an arm. The test set ``"test"`` is the test split
-            of the records that were trained on.
+        configurations: In the order of the tables.
+        scores: By training-set size, by test set, by part of the attributes (``"all"``, or
+            ``"focus"`` and ``"others"``): one row per configuration. The test set ``"test"`` is the
+            test split of the records that were trained on.
         focus: The attributes of the part ``"focus"``.
         images: By test set, the number of images.
-        persons: By test set, the number of persons in them; an image of nobody known counts as
-            one.
+        persons: By test set, the number of persons in them; an image of an unknown person counts
+            as one.
         attributes: By test set, by part of the attributes: the number that the means are over.
         synthetic: Whether the images are rendered.
     """
 
     settings: Mapping[str, Any]
-    arms: tuple[Arm, ...]
-    figures: Mapping[int, Mapping[str, Mapping[str, Sequence[ArmFigures]]]]
+    configurations: tuple[Configuration, ...]
+    scores: Mapping[int, Mapping[str, Mapping[str, Sequence[ConfigurationScores]]]]
     focus: tuple[str, ...]
-    pictures: Mapping[str, int]
+    images: Mapping[str, int]
     persons: Mapping[str, int]
     attributes: Mapping[str, Mapping[str, int]]
     synthetic: bool
 
 
-def ablate(
+def run_study(
     records: str | Path,
     output: str | Path,
     *,
-    arms: Iterable[str] | None = None,
+    configurations: Iterable[str] | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     sizes: Sequence[int] = (800, 3000),
     backbone: str = "efficientnetlite0",
@@ -68,17 +218,17 @@ def ablate(
     workers: int = 1,
     resamples: int = 1000,
     console: Console | None = None,
-) -> Ablation:
-    """Trains every arm with every seed on every number of images, and compares them.
+) -> Study:
+    """Trains every configuration with every seed on every number of images, and compares them.
 
-    Resumable, see `run_jobs`: what is done is in ``output/answers``.
+    Resumable, see `run_trainings`: finished trainings are in ``output/predictions``.
 
     Args:
         records: Folder that `annotate` wrote; its validation split chooses the best epoch and the
             thresholds, its test split is measured.
         output: Folder of the study.
-        arms: Names in `ARMS` and `TRANSFER_ARMS`; None for all of the former. The reference is
-            always among them.
+        configurations: Names in `CONFIGURATIONS` and `TRANSFER_CONFIGURATIONS`; None for all of the
+            former. The reference is always among them.
         seeds: Of the trainings, at least one; three or more for a claim.
         sizes: Numbers of training images.
         backbone: Of all networks.
@@ -86,24 +236,26 @@ def ablate(
         epochs: Passes over the training images, the same number for every size.
         training: Further fields of `TrainConfig` for every training.
         shifted: By name, further folders of records to measure on, with all of their splits, such
-            as faces whose attributes go together in another way.
-        focus: Attributes to give figures of their own, beside those of the others.
+            as faces whose attributes are correlated in another way.
+        focus: Attributes with means of their own, next to those of the others.
         least: Labels of each class that an attribute needs in a test set to count in its means.
         workers: Trainings at once.
         resamples: Bootstrap resamples.
         console: Where progress is shown.
 
     Raises:
-        ArmError: An unknown arm, no seed or no size, a seed or size given twice, or an arm that
-            is given true masks and a test set without them.
-        ConfigError: An arm that cannot be trained with these settings.
+        ConfigurationError: An unknown configuration, no seed or no size, a seed or size given
+            twice, or a configuration with true masks as an input and a test set without them.
+        ConfigError: A configuration that cannot be trained with these settings.
         DatasetError: The records cannot be used, have fewer training images than a size, or
-            lack labels for any figure that is asked of them.
+            lack labels for any requested score.
     """
-    chosen = choose_arms(arms)
+    chosen = choose_configurations(configurations)
     for name, values in (("seeds", seeds), ("sizes", sizes)):
         if not values or len(set(values)) != len(values):
-            raise ArmError(f"{name}: expected different numbers. Received: {list(values)}")
+            raise ConfigurationError(
+                f"{name}: expected different numbers. Received: {list(values)}"
+            )
     manifest = read_manifest(Path(records))
     if max(sizes) > manifest.count("train"):
         raise DatasetError(
@@ -122,7 +274,7 @@ def ablate(
         "epochs": epochs,
         **(training or {}),
     }
-    schema = _schema(settings)
+    schema = AttributeSchema.resolve(settings.get("schema"))
     parts = _parts(schema, focus)
     tables = {
         name: [read_table_of_records(folder, split) for split in splits]
@@ -132,34 +284,35 @@ def ablate(
         name: _counted(name, tables[name], folder, schema, parts, least)
         for name, (folder, _) in tests.items()
     }
-    jobs = {
-        (size, arm.name, seed): Job(
-            f"{size}/{arm.name}-{seed}",
+    trainings = {
+        (size, each.name, seed): Training(
+            f"{size}/{each.name}-{seed}",
             str(output),
-            job_config(arm, settings, seed=seed, limit=size),
+            each.train_config(settings, seed=seed, limit=size),
             tests,
         )
         for size in sizes
         for seed in seeds
-        for arm in chosen
+        for each in chosen
     }
-    for job in jobs.values():  # before the first is trained, not after hours
-        _check(job)
-    run_jobs(list(jobs.values()), workers=workers, console=console)
+    for one in trainings.values():  # before the first is trained, not after hours
+        _check(one)
+    run_trainings(list(trainings.values()), workers=workers, console=console)
 
     persons = {
         name: person_clusters(np.concatenate([table.identities for table in each]))[0]
         for name, each in tables.items()
     }
-    figures: dict[int, dict[str, dict[str, Sequence[ArmFigures]]]] = {}
+    scores: dict[int, dict[str, dict[str, Sequence[ConfigurationScores]]]] = {}
     for size in sizes:
-        said = {
-            arm.name: [load_answers(jobs[size, arm.name, seed]) for seed in seeds] for arm in chosen
+        predictions = {
+            each.name: [load_predictions(trainings[size, each.name, seed]) for seed in seeds]
+            for each in chosen
         }
-        figures[size] = {
+        scores[size] = {
             test: {
                 part: compare(
-                    {arm: [one[test] for one in each] for arm, each in said.items()},
+                    {name: [one[test] for one in each] for name, each in predictions.items()},
                     REFERENCE,
                     identities=persons[test],
                     columns=columns[test][part],
@@ -169,44 +322,23 @@ def ablate(
             }
             for test in tests
         }
-    return Ablation(
+    return Study(
         {**settings, "seeds": list(seeds), "least": least},
         tuple(chosen),
-        figures,
+        scores,
         tuple(focus),
         {name: len(numbers) for name, numbers in persons.items()},
         {name: len(set(numbers.tolist())) for name, numbers in persons.items()},
         {
-            name: {part: len(chosen) for part, chosen in each.items()}
+            name: {part: len(counted) for part, counted in each.items()}
             for name, each in columns.items()
         },
         manifest.true_masks,
     )
 
 
-def job_config(arm: Arm, settings: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """Fields of `TrainConfig` for one arm: the study's, changed by the arm's."""
-    study = {key: value for key, value in settings.items() if key != "backbone"}
-    config = {
-        **study,
-        **arm.training,
-        **more,
-        "variant": f"{arm.network}_{settings['backbone']}",
-    }
-    config["model"] = {**study.get("model", {}), **_reference(arm), **arm.model}
-    return config
-
-
-def _reference(arm: Arm) -> Mapping[str, Any]:
-    return ARMS[REFERENCE].model if arm.network == ARMS[REFERENCE].network else {}
-
-
 def _splits(manifest: Manifest) -> tuple[str, ...]:
     return tuple(split for split in ("train", "valid", "test") if manifest.count(split))
-
-
-def _schema(settings: Mapping[str, Any]) -> AttributeSchema:
-    return AttributeSchema.from_file(settings["schema"]) if settings.get("schema") else CELEBA
 
 
 def _counted(
@@ -238,7 +370,9 @@ def _counted(
 
 def _parts(schema: AttributeSchema, focus: Sequence[str]) -> dict[str, list[int]]:
     if unknown := sorted(set(focus) - set(schema.attributes)):
-        raise ArmError(f"focus: unknown attributes {unknown} of the schema {schema.name!r}")
+        raise ConfigurationError(
+            f"focus: unknown attributes {unknown} of the schema {schema.name!r}"
+        )
     numbers = range(schema.num_attributes)
     if not focus:
         return {"all": list(numbers)}
@@ -246,13 +380,141 @@ def _parts(schema: AttributeSchema, focus: Sequence[str]) -> dict[str, list[int]
     return {"focus": wanted, "others": [n for n in numbers if n not in wanted]}
 
 
-def _check(job: Job) -> None:
-    """Refuses what cannot be trained, or cannot answer one of the test sets."""
-    config = TrainConfig(output=str(job.model), **job.config)
+@dataclass(frozen=True)
+class Training:
+    """One training, and the test sets that its network predicts.
+
+    Args:
+        name: Unique within the study, such as ``"800/gated-1"``; part of file names.
+        folder: The study's folder.
+        config: Fields of `TrainConfig`, all but ``output``.
+        tests: By name, a folder of records and its splits.
+    """
+
+    name: str
+    folder: str
+    config: dict[str, Any]
+    tests: dict[str, tuple[str, tuple[str, ...]]]
+
+    @property
+    def predictions(self) -> Path:
+        """The file with the trained network's predictions."""
+        return Path(self.folder) / "predictions" / f"{self.name}.npz"
+
+    @property
+    def model(self) -> Path:
+        """The trained network, which is deleted after its predictions."""
+        return Path(self.folder) / "models" / self.name
+
+
+def _check(training: Training) -> None:
+    """Refuses what cannot be trained, or cannot predict one of the test sets."""
+    config = TrainConfig(output=str(training.model), **training.config)
     if config.mask_mode == "given" and config.masks == "true":
-        for name, (folder, _) in job.tests.items():
+        for name, (folder, _) in training.tests.items():
             if not read_manifest(Path(folder)).true_masks:
-                raise ArmError(
-                    f"arms: {job.name!r} is given the true regions, which the test set {name!r} "
-                    f"({folder}) does not have; only rendered sets do. Leave out this arm"
+                raise ConfigurationError(
+                    f"configurations: {training.name!r} is given the true regions, which the test "
+                    f"set {name!r} ({folder}) does not have; only rendered sets do. Leave it out"
                 )
+
+
+def run_trainings(
+    trainings: Sequence[Training], *, workers: int = 1, console: Console | None = None
+) -> None:
+    """Trains and predicts what is not finished.
+
+    Stopped at any moment, the same call continues: finished trainings are kept as their
+    predictions, unfinished ones as `far_keras.training.trainer.train` keeps them. It starts
+    processes: a script calls it under ``if __name__ == "__main__":``.
+
+    Args:
+        trainings: All of the study.
+        workers: Trainings at once; each gets its share of the cores.
+        console: Where progress is shown; standard error by default.
+
+    Raises:
+        FarError: What a training raised.
+    """
+    waiting = [each for each in trainings if not each.predictions.is_file()]
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with progress_bar(console=console) as bar:
+        done = len(trainings) - len(waiting)
+        task = bar.add_task("training networks", total=len(trainings), completed=done)
+        for name in _train_all(waiting, workers, threads):
+            bar.update(task, advance=1, description=f"training networks, last {name}")
+
+
+def load_predictions(training: Training) -> dict[str, StudyPredictions]:
+    """The predictions of a finished training's network, by test set."""
+    with np.load(training.predictions) as file:
+        return {
+            test: StudyPredictions(
+                file[f"{test}/labels"],
+                file[f"{test}/probabilities"].astype(np.float64),
+                file["thresholds"],
+                file.get(f"{test}/iou", None),
+            )
+            for test in training.tests
+        }
+
+
+def _train_all(trainings: Iterable[Training], workers: int, threads: int) -> Iterator[str]:
+    # One process per training, since TensorFlow does not return the memory of a finished one; and
+    # not `far_keras.jobs.WorkerPool`, whose workers end their task after Ctrl-C: here it may take
+    # an hour, and a training saves its state when Ctrl-C reaches it.
+    with ProcessPoolExecutor(
+        workers, get_context("spawn"), _start_worker, (threads,), max_tasks_per_child=1
+    ) as pool:
+        futures = {pool.submit(_train_and_predict, each): each for each in trainings}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future].name
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _start_worker(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
+    from far_keras.quiet import load_tensorflow
+
+    load_tensorflow()
+
+
+def _train_and_predict(training: Training) -> None:
+    from far_keras.evaluation.predict import predict_split
+    from far_keras.models.storage import load_model
+    from far_keras.training.trainer import train
+
+    config = TrainConfig(output=str(training.model), **training.config)
+    training.model.parent.mkdir(parents=True, exist_ok=True)
+    loaded = load_model(train(config, progress=False).folder)
+    arrays: dict[str, NDArray] = {
+        "thresholds": np.array([loaded.thresholds[name] for name in loaded.schema.attributes])
+    }
+    for test, (records, splits) in training.tests.items():
+        parts = [
+            predict_split(
+                loaded.model,
+                loaded.schema,
+                records,
+                split,
+                given_masks=config.masks,  # type: ignore[arg-type]
+                calibration=loaded.calibration,  # the thresholds are of calibrated probabilities
+            )
+            for split in splits
+        ]
+        arrays[f"{test}/labels"] = np.concatenate([part.labels for part in parts])
+        probabilities = np.concatenate([part.probabilities for part in parts])
+        arrays[f"{test}/probabilities"] = probabilities.astype(np.float32)
+        overlaps = [part.iou for part in parts if part.iou is not None]
+        if overlaps:
+            arrays[f"{test}/iou"] = np.concatenate(overlaps).astype(np.float32)
+    training.predictions.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(training.predictions) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    shutil.rmtree(training.model)

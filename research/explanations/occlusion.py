@@ -1,4 +1,4 @@
-"""Hides one facial region at a time: which answers move, and are they those of the region?"""
+"""Hides one facial region at a time, and measures which groups' probabilities change."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from far_keras.console import format_interval
 from far_keras.errors import DatasetError
 from far_keras.evaluation.bootstrap import interval, resample_means
-from far_keras.evaluation.gallery import read_faces
-from far_keras.evaluation.mask_scores import group_masks
-from far_keras.files import atomic_path
+from far_keras.evaluation.metrics import group_masks
+from far_keras.evaluation.predict import read_faces
+from far_keras.files import atomic_path, write_atomically
 from far_keras.models.storage import compile_forward
 from far_keras.schema import REGIONS
 
@@ -33,14 +34,14 @@ HIDDEN = tuple(region for region in REGIONS if region != "object")
 
 @dataclass(frozen=True)
 class Occlusion:
-    """How far hiding each region moves each group's answers.
+    """How far hiding each region moves each group's probabilities.
 
     Args:
         name: The network's.
         groups: G group names.
-        own: (G, R) bool: whether hiding a region should move the group's answers: it is one of the
-            group's, or covers at least half of the group's mask, as the lower face does with the
-            mouth's. A group of the whole head owns every region.
+        own: (G, R) bool: whether hiding a region should move the group's probabilities: it is one
+            of the group's, or covers at least half of the group's mask, as the lower face does with
+            the mouth's. A group of the whole head owns every region.
         moved: (N, G, R) mean over the group's attributes of the absolute change of the
             probability, in [0, 1]; NaN for a region that the image does not show.
     """
@@ -58,21 +59,21 @@ class Occlusion:
         with np.errstate(invalid="ignore"):
             return total / known.sum(axis=0)
 
-    def shares(self, resamples: int = 1000, seed: int = 0) -> dict[str, tuple[float, ...]]:
+    def shares(self, resamples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float, float]]:
         """Mean change by own and by foreign regions, with 95% intervals over images.
 
         Groups of the whole head are left out: no region is foreign to them.
         """
         local = ~self.own.all(axis=1)
-        figures: dict[str, tuple[float, ...]] = {}
+        means: dict[str, tuple[float, float, float]] = {}
         for key, chosen in (("own", self.own[local]), ("foreign", ~self.own[local])):
             each = np.where(chosen, self.moved[:, local], np.nan).reshape(len(self.moved), -1)
             known = np.isfinite(each)
             total = np.where(known, each, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
             total = np.where(known.any(axis=1), total, np.nan)[:, None]
             low, high = interval(resample_means(total, resamples=resamples, seed=seed))
-            figures[key] = (float(np.nanmean(total)), float(low[0]), float(high[0]))
-        return figures
+            means[key] = (float(np.nanmean(total)), float(low[0]), float(high[0]))
+        return means
 
 
 def occlude(
@@ -139,13 +140,13 @@ def occlusion_table(results: Sequence[Occlusion]) -> Table:
         table.add_column(column)
     for result in results:
         shares = result.shares()
-        cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*shares[key]) for key in ("own", "foreign")]
+        cells = [format_interval(*shares[key]) for key in ("own", "foreign")]
         table.add_row(result.name, *cells, f"{shares['foreign'][0] / shares['own'][0]:.2f}")
     return table
 
 
 def occlusion_plot(results: Sequence[Occlusion], path: str | Path) -> Path:
-    """Draws which answers move: a panel a network, groups by hidden regions, own ones framed."""
+    """Draws the changes: one panel per network, groups by hidden regions, own ones framed."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
@@ -168,7 +169,7 @@ def occlusion_plot(results: Sequence[Occlusion], path: str | Path) -> Path:
         panel.set_yticks(range(len(groups)), groups, fontsize=8)
         panel.set_title(result.name, fontsize=10)
         panel.set_xlabel("hidden region", fontsize=9)
-    panels[0].set_ylabel("answers of the group", fontsize=9)
+    panels[0].set_ylabel("probabilities of the group", fontsize=9)
     figure.colorbar(drawn, ax=list(panels), label="mean change of the probability")
     path = Path(path)
     with atomic_path(path) as temporary:
@@ -182,15 +183,14 @@ def write_occlusion(results: Sequence[Occlusion], folder: str | Path) -> list[Pa
     data = [
         {
             "name": result.name,
-            "pictures": len(result.moved),
+            "images": len(result.moved),
             "regions": list(HIDDEN),
             "change": dict(zip(result.groups, result.mean.round(5).tolist(), strict=True)),
             **result.shares(),
         }
         for result in results
     ]
-    with atomic_path(folder / "occlusion.json") as temporary:
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    write_atomically(folder / "occlusion.json", json.dumps(data, indent=1) + "\n")
     return [folder / "occlusion.json", occlusion_plot(results, folder / "occlusion.png")]
 
 
@@ -204,7 +204,7 @@ def _occlude(
     forward = compile_forward(loaded.model)
     untrained = set(loaded.untrained)
 
-    def answer(images: Sequence[NDArray]) -> NDArray[np.float64]:
+    def predict(images: Sequence[NDArray]) -> NDArray[np.float64]:
         small = [
             np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
             for image in images
@@ -213,16 +213,16 @@ def _occlude(
             forward(np.stack(small[start : start + batch_size]).astype(np.float32))["attributes"]
             for start in range(0, len(small), batch_size)
         ]
-        return 1 / (1 + np.exp(-np.concatenate(parts).astype(np.float64)))
+        return loaded.calibration.probabilities(np.concatenate(parts), schema.attributes)
 
-    shown = answer([image for image, _ in faces])
+    shown = predict([image for image, _ in faces])
     moved = np.full((len(faces), schema.num_groups, len(HIDDEN)), np.nan)
     for r, region in enumerate(HIDDEN):
         masks = [regions[..., REGIONS.index(region)] for _, regions in faces]
         rows = [n for n, mask in enumerate(masks) if mask.any()]
         if not rows:
             continue
-        change = np.abs(answer([hide(faces[n][0], masks[n]) for n in rows]) - shown[rows])
+        change = np.abs(predict([hide(faces[n][0], masks[n]) for n in rows]) - shown[rows])
         for g, group in enumerate(schema.groups):
             columns = [schema.index(a) for a in group.attributes if a not in untrained]
             if columns:

@@ -4,21 +4,57 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from far_keras.errors import DatasetError
-from far_keras.files import atomic_path
-from far_keras.journal import StepJournal
+from far_keras.files import write_atomically
+from far_keras.jobs import Journal
 from far_keras.models.variants import PRETRAINED
-from far_keras.pretraining.recipe import Recipe
+from far_keras.quickstart.quickstart import Step, StepRunner
 
-__all__ = ["pretrain"]
+__all__ = ["Recipe", "pretrain"]
 
+_LEAST_IMAGES = 200
 BASELINE = PRETRAINED.replace("mgmtn", "baseline")
 LICENCE = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Data and training of the model that comes with the package; docs/transfer.md has the reasons.
+
+    Args:
+        images: How many faces are rendered, at least 200.
+        seed: Of the faces and of the training.
+        training: Fields of `far_keras.training.config.TrainConfig` that differ from its defaults,
+            for MGMTN and baseline alike.
+        model: Arguments of MGMTN that differ from its variant's.
+
+    Raises:
+        DatasetError: `images` is too small for a split with both classes.
+    """
+
+    images: int = 20_000
+    seed: int = 0
+    training: Mapping[str, Any] = field(
+        default_factory=lambda: {"masks": "true", "epochs": 10},
+    )
+    model: Mapping[str, Any] = field(default_factory=lambda: {"levels": ["P3", "P4", "P5"]})
+
+    def __post_init__(self) -> None:
+        if self.images < _LEAST_IMAGES:
+            raise DatasetError(
+                f"images: expected at least {_LEAST_IMAGES}. Received: {self.images}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON data."""
+        return {**vars(self), "training": dict(self.training), "model": dict(self.model)}
 
 
 def pretrain(
@@ -73,33 +109,30 @@ class _Run:
         self.faces, self.records = directory / "faces", directory / "records"
         self.trained = directory / "trained"
         self.model = directory / PRETRAINED
-        self.figures = directory / "evaluation"
-        self.journal = StepJournal(directory / "pretraining.json", recipe.to_dict())
+        self.scores = directory / "evaluation"
+        self.journal = Journal(directory / "pretraining.json", recipe.to_dict(), DatasetError)
 
     def work(self) -> None:
-        steps: list[tuple[str, str, Callable[[], None]]] = [
-            ("render", f"render {self.recipe.pictures:,} faces", self._render),
-            ("annotate", "find landmarks and make masks", self._annotate),
-            ("train", f"train {PRETRAINED}", lambda: self._train(PRETRAINED)),
-            ("train_baseline", f"train {BASELINE}", lambda: self._train(BASELINE)),
-            ("package", "round the weights to float16", self._package),
-            ("evaluate", "measure on the rendered test split", self._evaluate),
+        steps = [
+            Step("render", f"render {self.recipe.images:,} faces", self._render),
+            Step("annotate", "find landmarks and make masks", self._annotate),
+            Step("train", f"train {PRETRAINED}", lambda: self._train(PRETRAINED)),
+            Step("train_baseline", f"train {BASELINE}", lambda: self._train(BASELINE)),
+            Step("package", "round the weights to float16", self._package),
+            Step("evaluate", "evaluate on the rendered test split", self._evaluate),
         ]
         if self.photographs is not None:
-            steps.append(("photographs", "measure on photographs", self._photographs))
-        steps.append(("card", "write the model card", self._card))
-        redo = False
-        for number, (name, what, step) in enumerate(steps, 1):
-            if self.journal.is_finished(name) and not redo:
-                continue
-            redo = True  # what follows rests on this step
-            self.console.print(f"\n[bold]{number}/{len(steps)} {what}[/bold]")
-            self.journal.run(name, step)
+            steps.append(Step("photographs", "evaluate on photographs", self._photographs))
+        steps.append(Step("card", "write the model card", self._card))
+        try:
+            StepRunner(steps, self.journal, self.console).run()
+        finally:
+            self.journal.close()
 
     def _render(self) -> None:
         from far_keras.synthetic.dataset import synthesize
 
-        synthesize(self.faces, self.recipe.pictures, self.recipe.seed, workers=self.workers)
+        synthesize(self.faces, self.recipe.images, self.recipe.seed, workers=self.workers)
 
     def _annotate(self) -> None:
         from far_keras.datasets.annotate import annotate
@@ -126,6 +159,9 @@ class _Run:
         from far_keras.models.storage import load_model, save_model
 
         loaded = load_model(self.trained / PRETRAINED)
+        command = loaded.provenance["command"]
+        if command[0] == "__main__.py":
+            command = ["python", "-m", "research.pretraining", *command[1:]]
         synthesis = json.loads((self.faces / "synthesis.json").read_text(encoding="utf-8"))
         save_model(
             loaded.model,
@@ -136,6 +172,7 @@ class _Run:
             calibration=loaded.calibration,
             provenance={
                 **loaded.provenance,
+                "command": command,
                 "licence": LICENCE,
                 "recipe": self.recipe.to_dict(),
                 "synthesis": synthesis,
@@ -149,7 +186,7 @@ class _Run:
         from far_keras.evaluation.report import write_report
 
         baseline = self.trained / BASELINE
-        write_report(evaluate(self.model, self.records, baseline=baseline), self.figures)
+        write_report(evaluate(self.model, self.records, baseline=baseline), self.scores)
 
     def _photographs(self) -> None:
         from far_keras.datasets.annotate import annotate
@@ -161,24 +198,27 @@ class _Run:
         records = self.directory / "photographs"
         annotate(open_dataset(self.photographs), records, workers=self.workers)
         measured = evaluate(self.model, records, baseline=self.trained / BASELINE, least=3)
-        write_report(measured, self.figures / "photographs")
+        write_report(measured, self.scores / "photographs")
 
     def _card(self) -> None:
-        from far_keras.pretraining.card import MODEL_CARD, model_card
-        from far_keras.pretraining.mistakes import draw_mistakes
-        from far_keras.pretraining.stand_ins import draw_stand_ins, measure_stand_ins
+        from research.pretraining.card import (
+            MODEL_CARD,
+            draw_mistakes,
+            draw_stand_ins,
+            measure_stand_ins,
+            model_card,
+        )
 
         draw_mistakes(self.model, self.records, self.model / "mistakes.jpg")
         stand_ins = measure_stand_ins(self.model)
         draw_stand_ins(stand_ins, self.model / "stand_ins.jpg")
-        files = {"synthetic": self.figures}
+        files = {"synthetic": self.scores}
         if self.photographs is not None:
-            files["photographs"] = self.figures / "photographs"
+            files["photographs"] = self.scores / "photographs"
         evaluations = {
             kind: json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
             for kind, folder in files.items()
         }
         card = model_card(self.model, stand_ins=stand_ins, **evaluations)
-        with atomic_path(self.model / MODEL_CARD) as temporary:
-            temporary.write_text(card, encoding="utf-8")
-        shutil.copy(self.figures / "evaluation.json", self.model / "evaluation.json")
+        write_atomically(self.model / MODEL_CARD, card)
+        shutil.copy(self.scores / "evaluation.json", self.model / "evaluation.json")

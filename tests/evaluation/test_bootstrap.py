@@ -5,13 +5,13 @@ import pytest
 
 from far_keras.errors import DatasetError
 from far_keras.evaluation.bootstrap import (
-    Answers,
+    ThresholdedProbabilities,
     interval,
     resample_means,
     resample_scores,
     resampling_weights,
 )
-from far_keras.evaluation.scores import METRICS, attribute_scores
+from far_keras.evaluation.metrics import METRICS, attribute_scores
 
 
 def test_pictures_of_one_identity_are_drawn_together():
@@ -43,7 +43,7 @@ def test_chunks_hold_all_resamples_of_many_pictures():
 def test_resampled_scores_equal_scores_of_the_drawn_pictures():
     rng = np.random.default_rng(0)
     labels = rng.integers(-1, 2, (30, 3))
-    model = Answers(rng.random((30, 3)), np.array([0.3, 0.5, 0.7]))
+    model = ThresholdedProbabilities(rng.random((30, 3)), np.array([0.3, 0.5, 0.7]))
     samples = resample_scores(labels, {"m": model}, resamples=5, seed=2)["m"]
     weights = next(resampling_weights(30, 5, 2))
     for r in range(5):
@@ -57,7 +57,7 @@ def test_resampled_scores_equal_scores_of_the_drawn_pictures():
 def test_a_model_against_itself_has_no_difference():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (40, 2))
-    model = Answers(rng.random((40, 2)), np.full(2, 0.5))
+    model = ThresholdedProbabilities(rng.random((40, 2)), np.full(2, 0.5))
     samples = resample_scores(labels, {"a": model, "b": model}, resamples=50)
     for metric in METRICS:
         low, high = interval(samples["a"][metric] - samples["b"][metric])
@@ -68,8 +68,8 @@ def test_pairing_narrows_the_interval_of_a_difference():
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 2, (300, 1))
     signal = labels + rng.normal(0, 1.0, labels.shape)
-    first = Answers(signal, np.full(1, 0.5))
-    second = Answers(signal + rng.normal(0, 0.1, labels.shape), np.full(1, 0.5))
+    first = ThresholdedProbabilities(signal, np.full(1, 0.5))
+    second = ThresholdedProbabilities(signal + rng.normal(0, 0.1, labels.shape), np.full(1, 0.5))
     samples = resample_scores(labels, {"a": first, "b": second}, resamples=500)
     a, b = samples["a"]["roc_auc"], samples["b"]["roc_auc"]
     low, high = interval(a - b)
@@ -88,7 +88,7 @@ def test_intervals_cover_the_truth(clustered):
         # With clusters a person's six images are all right or all wrong.
         right = rng.random(40 if clustered else 240) < 0.8
         right = np.repeat(right, 6) if clustered else right
-        model = Answers(right[:, None].astype(float), np.full(1, 0.5))
+        model = ThresholdedProbabilities(right[:, None].astype(float), np.full(1, 0.5))
         labels = np.ones((240, 1), int)
 
         def covers(identities, model=model, labels=labels, trial=trial):
@@ -108,7 +108,9 @@ def test_intervals_cover_the_truth(clustered):
 
 def test_an_undefined_attribute_has_no_interval():
     labels = np.array([[1], [1]])
-    samples = resample_scores(labels, {"m": Answers(np.ones((2, 1)), np.ones(1))}, resamples=20)
+    samples = resample_scores(
+        labels, {"m": ThresholdedProbabilities(np.ones((2, 1)), np.ones(1))}, resamples=20
+    )
     low, high = interval(samples["m"]["roc_auc"])
     assert np.isnan(low[0]) and np.isnan(high[0])
 
@@ -124,7 +126,7 @@ def test_means_of_picture_values_leave_nan_out():
 def test_a_test_split_of_2000_pictures_takes_seconds():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (2000, 40))
-    model = Answers(rng.random((2000, 40)), np.full(40, 0.5))
+    model = ThresholdedProbabilities(rng.random((2000, 40)), np.full(40, 0.5))
     start = time.perf_counter()
     resample_scores(labels, {"m": model}, resamples=1000, identities=np.arange(2000) // 4)
     assert time.perf_counter() - start < 20  # measured: well under 1 s on one core

@@ -1,8 +1,8 @@
 import numpy as np
 
-from far_keras.evaluation.calibration import (
+from far_keras.evaluation.metrics import (
     brier_score,
-    calibration_figures,
+    calibration_metrics,
     expected_calibration_error,
 )
 
@@ -34,7 +34,7 @@ def test_figures_are_means_over_attributes_with_both_labels():
     one_class = np.zeros((4, 1), int)
     labels = np.hstack([LABELS, one_class])
     said = np.hstack([PROBABILITIES, one_class + 0.9])
-    figures = calibration_figures(labels, said, np.full_like(said, 0.5))
+    figures = calibration_metrics(labels, said, np.full_like(said, 0.5))
     assert figures["brier_score"] == 0.25
     np.testing.assert_allclose(
         figures["brier_score_uncalibrated"], np.nanmean(brier_score(LABELS, PROBABILITIES))

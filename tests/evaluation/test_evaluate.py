@@ -11,13 +11,16 @@ from far_keras.cli import main
 from far_keras.datasets.manifest import Manifest, Shard
 from far_keras.datasets.records import FaceRecord, read_shard, read_table_of_records, write_shard
 from far_keras.errors import DatasetError, ModelError
-from far_keras.evaluation.answers import answer_split
-from far_keras.evaluation.calibration import brier_score
-from far_keras.evaluation.evaluate import evaluate
-from far_keras.evaluation.figures import MAJORITY
-from far_keras.evaluation.mask_scores import group_masks, mask_scores, unpack_regions
+from far_keras.evaluation.evaluate import MAJORITY, evaluate
+from far_keras.evaluation.metrics import (
+    attribute_scores,
+    brier_score,
+    group_masks,
+    mask_scores,
+    unpack_regions,
+)
+from far_keras.evaluation.predict import predict_split
 from far_keras.evaluation.report import tables
-from far_keras.evaluation.scores import attribute_scores
 from far_keras.models.storage import load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.schema import REGIONS, AttributeSchema, Group
@@ -90,7 +93,7 @@ def test_answers_are_in_the_order_of_records_and_schema(records, models):
     from far_keras.datasets.pipeline import load_records
 
     loaded = load_model(models[0])
-    said = answer_split(
+    said = predict_split(
         loaded.model, SCHEMA, records, "test", batch_size=8, calibration=loaded.calibration
     )
     images, truth = next(
@@ -133,14 +136,14 @@ def test_an_evaluation_of_saved_models(records, models):
     assert evaluation.data["identities"] == 13
     assert evaluation.data["synthetic"] is False
     loaded = load_model(models[0])
-    said = answer_split(loaded.model, SCHEMA, records, "test")
+    said = predict_split(loaded.model, SCHEMA, records, "test")
     plain = brier_score(said.labels, 1 / (1 + np.exp(-said.logits))).mean()
     calibrated = brier_score(said.labels, CALIBRATION.probabilities(said.logits, SCHEMA.attributes))
     figures = evaluation.models[0].calibration
     assert figures["brier_score_uncalibrated"] == pytest.approx(plain, abs=1e-5)
     assert figures["brier_score"] == pytest.approx(calibrated.mean(), abs=1e-5)
     assert evaluation.model(MAJORITY).calibration is None
-    said = answer_split(loaded.model, SCHEMA, records, "test", calibration=CALIBRATION)
+    said = predict_split(loaded.model, SCHEMA, records, "test", calibration=CALIBRATION)
     expected = attribute_scores(said.labels, said.probabilities, 0.4)
     mgmtn = evaluation.models[0]
     for a, name in enumerate(SCHEMA.attributes):
@@ -165,7 +168,7 @@ def test_given_masks_are_those_of_the_records_and_said_so(records, models, tmp_p
     for weight in loaded.model.weights:  # the answers of fresh heads hardly differ
         if "logits" in weight.path:
             weight.assign(np.random.default_rng(0).normal(size=weight.shape))
-    said = answer_split(loaded.model, SCHEMA, records, "test", batch_size=8)
+    said = predict_split(loaded.model, SCHEMA, records, "test", batch_size=8)
     inputs, _ = next(
         iter(load_records(records, "test", schema=SCHEMA, image_size=64, mask_size=16,
                           batch_size=64, masks_as="input"))

@@ -11,8 +11,7 @@ from far_keras.cli import main
 from far_keras.datasets.manifest import Manifest, Shard
 from far_keras.datasets.records import FaceRecord, write_shard
 from far_keras.errors import ModelError
-from far_keras.evaluation.evaluate import evaluate
-from far_keras.evaluation.evaluate_masks import evaluate_masks
+from far_keras.evaluation.evaluate import evaluate, evaluate_masks
 from far_keras.models.storage import save_model
 from far_keras.models.variants import ModelConfig, build_model
 from far_keras.recognition.recognizer import Recognizer

@@ -5,15 +5,15 @@ from PIL import Image
 
 from far_keras.datasets.manifest import Manifest, Shard
 from far_keras.datasets.records import FaceRecord, write_shard
-from far_keras.evaluation.answers import SplitAnswers
-from far_keras.evaluation.gallery import Mistake, read_faces, worst_mistakes
+from far_keras.evaluation.predict import SplitPredictions, read_faces
+from far_keras.evaluation.report import Mistake, worst_mistakes
 from far_keras.schema import REGIONS
 
 
 def test_the_surest_wrong_answers_come_first_one_a_picture():
     labels = np.array([[1, 0], [0, 0], [1, -1], [1, 1], [1, 1]], np.int8)
     probabilities = np.array([[0.02, 0.99], [0.9, 0.1], [0.2, 1.0], [0.04, 0.9], [0.8, 0.9]])
-    said = SplitAnswers(labels, probabilities, np.zeros_like(probabilities))
+    said = SplitPredictions(labels, probabilities, np.zeros_like(probabilities))
     found = worst_mistakes(("A", "B"), said, count=10, each=2)
     # Row 0 is worse in B than in A; row 2 would be A's third; row 4 is right.
     assert found == [
@@ -23,7 +23,7 @@ def test_the_surest_wrong_answers_come_first_one_a_picture():
     ]
     assert worst_mistakes(("A", "B"), said, count=1) == found[:1]
     assert (
-        str(Mistake(0, "Wavy_Hair", 1, 0.04)) == "Wavy Hair: answered no (96% sure), labelled yes"
+        str(Mistake(0, "Wavy_Hair", 1, 0.04)) == "Wavy Hair: predicted no (96% sure), labelled yes"
     )
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from far_keras.errors import DatasetError
-from far_keras.evaluation.mask_scores import (
+from far_keras.evaluation.metrics import (
     BOUNDARY_TOLERANCE,
     boundary_f1,
     group_masks,

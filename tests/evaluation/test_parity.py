@@ -13,9 +13,9 @@ from far_keras.cli import main
 from far_keras.datasets.manifest import Manifest, Shard, read_manifest
 from far_keras.datasets.records import FaceRecord, write_shard
 from far_keras.errors import DatasetError, ModelError
-from far_keras.evaluation.answers import answer_split
 from far_keras.evaluation.evaluate import evaluate
 from far_keras.evaluation.parity import measure_parity
+from far_keras.evaluation.predict import predict_split
 from far_keras.export.tflite import export_tflite
 from far_keras.export.tflite_file import read_metadata
 from far_keras.models.storage import load_model, save_model
@@ -99,7 +99,7 @@ def files(folder, tmp_path_factory):
 def test_a_file_stands_beside_the_network(folder, files, records):
     loaded = load_model(folder)
     parity = measure_parity(loaded, files, records, resamples=50, progress=False)
-    assert parity.pictures == 30
+    assert parity.images == 30
     exact, coarse = parity.files
     assert exact.difference < 1e-5 < coarse.difference
     assert exact.mask_difference < 1e-5 < coarse.mask_difference
@@ -124,7 +124,7 @@ def test_a_wrong_file_is_found_out(folder, files, records):
     """The file of other weights differs, and by how much is told."""
     loaded = load_model(folder)
     bias = loaded.model.get_layer("group_logits").bias
-    own = answer_split(
+    own = predict_split(
         loaded.model, SCHEMA, records, "test", calibration=loaded.calibration
     ).probabilities
     bald = own[:, 0] >= loaded.thresholds["Bald"]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from far_keras.evaluation.bootstrap import Answers
-from far_keras.evaluation.figures import MAJORITY, score
+from far_keras.evaluation.bootstrap import ThresholdedProbabilities
+from far_keras.evaluation.evaluate import MAJORITY, score_predictions
 from far_keras.evaluation.report import to_dict
-from far_keras.quickstart.page import Picture, Report, Step, write_html_report
+from far_keras.quickstart.page import CaptionedImage, Page, write_page
 
 NAMES = ("Bald", "Wavy_Hair", "Unknown")
 
@@ -19,30 +19,35 @@ def evaluation(synthetic=True):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (40, 3))
     labels[:, 2] = -1
-    answers = {
-        name: Answers(rng.random((40, 3)), np.full(3, 0.5)) for name in ("mgmtn", "a<b", MAJORITY)
+    models = {
+        name: ThresholdedProbabilities(rng.random((40, 3)), np.full(3, 0.5))
+        for name in ("mgmtn", "a<b", MAJORITY)
     }
     data = {"name": "a & b", "split": "test", "pictures": 40, "synthetic": synthetic}
     return to_dict(
-        score(NAMES, labels, answers, data=data, resamples=20,
+        score_predictions(NAMES, labels, models, data=data, resamples=20,
               masks={"mgmtn": (("Hair", "Nose"), {"landmarks": rng.random((40, 3, 2))})})
     )  # fmt: skip
 
 
 @pytest.fixture
-def report(tmp_path):
+def page(tmp_path):
     Image.new("RGB", (30, 20), (1, 2, 3)).save(tmp_path / "plot.png")
     face = np.full((218, 178, 3), 200, np.uint8)
-    return Report(
+    return Page(
         title="A <run>",
         evaluation=evaluation(),
-        steps=[Step("render", 83.0), Step("train", 100.4)],
-        photographs=[Picture(tmp_path / "plot.png", "a photograph")],
+        seconds={"render": 83.0, "train": 100.4},
+        photographs=[CaptionedImage(tmp_path / "plot.png", "a photograph")],
         groups=("Hair", "Nose"),
-        masks=[Picture(face, "picture"), Picture(face, "given"), Picture(face, "predicted")],
-        curves=Picture(tmp_path / "plot.png", "curves"),
-        attributes=Picture(tmp_path / "plot.png", "all attributes"),
-        errors=[Picture(face, "Wavy Hair: answered <no>")],
+        masks=[
+            CaptionedImage(face, "picture"),
+            CaptionedImage(face, "given"),
+            CaptionedImage(face, "predicted"),
+        ],
+        curves=CaptionedImage(tmp_path / "plot.png", "curves"),
+        attributes=CaptionedImage(tmp_path / "plot.png", "all attributes"),
+        errors=[CaptionedImage(face, "Wavy Hair: predicted <no>")],
         next_steps=[("Go on:", "far-keras predict a.jpg && echo")],
     )
 
@@ -77,42 +82,42 @@ def read(path):
     return checker, " ".join(" ".join(checker.texts).split())
 
 
-def test_the_page_is_whole_and_needs_nothing_from_elsewhere(report, tmp_path):
-    checker, text = read(write_html_report(report, tmp_path / "report.html"))
+def test_the_page_is_whole_and_needs_nothing_from_elsewhere(page, tmp_path):
+    checker, text = read(write_page(page, tmp_path / "report.html"))
     assert len(checker.addresses) == 7
     for address in checker.addresses:
         kind, content = re.fullmatch(r"data:image/(png|jpeg);base64,(.+)", address).groups()
-        with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
-            assert picture.format.lower() == kind
+        with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+            assert image.format.lower() == kind
     assert "url(" not in (tmp_path / "report.html").read_text()
-    for words in ("A <run>", "a<b", "a & b", "Wavy Hair: answered <no>", "a.jpg && echo",
+    for words in ("A <run>", "a<b", "a & b", "Wavy Hair: predicted <no>", "a.jpg && echo",
                   "1 min 23 s", "3 min 03 s", "Hair", "Unknown"):  # fmt: skip
         assert words in text
     assert "nan" not in text.lower().split()
 
 
-def test_rendered_data_are_labelled_and_photographs_are_not(report, tmp_path):
-    _, text = read(write_html_report(report, tmp_path / "a.html"))
+def test_rendered_data_are_labelled_and_photographs_are_not(page, tmp_path):
+    _, text = read(write_page(page, tmp_path / "a.html"))
     assert "synthetic data" in text and "rendered faces" in text
-    real = Report(title="Run", evaluation=evaluation(synthetic=False))
-    _, text = read(write_html_report(real, tmp_path / "b.html"))
+    real = Page(title="Run", evaluation=evaluation(synthetic=False))
+    _, text = read(write_page(real, tmp_path / "b.html"))
     assert "synthetic" not in text and "rendered" not in text.lower()
 
 
-def test_figures_are_those_of_the_evaluation(report, tmp_path):
-    _, text = read(write_html_report(report, tmp_path / "report.html"))
-    models = report.evaluation["models"]
+def test_scores_are_those_of_the_evaluation(page, tmp_path):
+    _, text = read(write_page(page, tmp_path / "report.html"))
+    models = page.evaluation["models"]
     for name in ("mgmtn", "a<b"):
         for key in ("roc_auc", "accuracy"):
             assert f"{models[name]['mean'][key]['value']:.3f}" in text
             for attribute in NAMES[:2]:
                 assert f"{models[name]['attributes'][attribute][key]['value']:.3f}" in text
-    gap = report.evaluation["differences"][0]["mean"]["roc_auc"]
+    gap = page.evaluation["differences"][0]["mean"]["roc_auc"]
     assert f"{gap['value']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]" in text
 
 
 def test_empty_parts_are_left_out(tmp_path):
-    _, text = read(write_html_report(Report("Run", evaluation()), tmp_path / "report.html"))
-    for heading in ("Worst errors", "Where it looks", "What was done", "What to do next"):
+    _, text = read(write_page(Page("Run", evaluation()), tmp_path / "report.html"))
+    for heading in ("Worst errors", "Masks", "Steps", "Next steps"):
         assert heading not in text
-    assert "How well it answers" in text
+    assert "Scores" in text

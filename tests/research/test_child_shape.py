@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from far_keras.faces.child_shape import ChildShape
-from far_keras.pretraining.child_shape import (
+from research.pretraining.child_shape import (
     COMPONENTS,
     SHARE,
     Faces,
@@ -33,18 +33,18 @@ def made_up(distance, seed):
     return Faces(draw(0), draw(distance), {})
 
 
-def test_who_differs_in_one_direction_is_told_and_the_share_of_children_counts():
+def test_faces_that_differ_in_one_direction_are_separated_with_the_prior():
     fitted, others = fit_child_shape(made_up(4.0, seed=1)), made_up(4.0, seed=2)
-    children, grown_ups = (fitted.log_odds(x) for x in (others.children, others.grown_ups))
-    assert (children > 0).mean() > 0.85 and (grown_ups > 0).mean() < 0.05
-    # Between the two means only the share speaks.
-    middle = (children.mean() + grown_ups.mean()) / 2
+    children, adults = (fitted.log_odds(x) for x in (others.children, others.adults))
+    assert (children > 0).mean() > 0.85 and (adults > 0).mean() < 0.05
+    # Between the two means only the prior counts.
+    middle = (children.mean() + adults.mean()) / 2
     assert middle == pytest.approx(np.log(SHARE / (1 - SHARE)), abs=1)
 
 
-def test_who_does_not_differ_is_not_told():
+def test_equal_faces_get_the_prior():
     fitted, others = fit_child_shape(made_up(0.0, seed=1)), made_up(0.0, seed=2)
-    odds = fitted.log_odds(others.grown_ups)
+    odds = fitted.log_odds(others.adults)
     assert odds.mean() == pytest.approx(np.log(SHARE / (1 - SHARE)), abs=0.5)
     assert (odds > 0).mean() < 0.05
 
@@ -55,24 +55,24 @@ def test_too_few_faces_are_an_error():
         fit_child_shape(few)
 
 
-def test_rendered_children_are_told_from_the_same_people_as_grown_ups():
-    """None of them was fitted on."""
+def test_rendered_children_are_separated_from_the_same_people_as_adults():
+    """With people outside the fit."""
     faces = render_faces(range(50_001, 50_013), workers=1)
     odds = ChildShape.load().log_odds
-    assert len(faces.children) >= 10 and len(faces.grown_ups) >= 10
+    assert len(faces.children) >= 10 and len(faces.adults) >= 10
     women, men, *heads = faces.kinds.values()
     assert (women ^ men).all() and (np.sum(heads, axis=0) == 1).all()
     assert (odds(faces.children) > 0).mean() >= 0.5
-    assert (odds(faces.grown_ups) > 0).mean() <= 0.1
+    assert (odds(faces.adults) > 0).mean() <= 0.1
 
 
 @pytest.mark.slow
-def test_the_command_writes_it_and_says_how_good_it_is(tmp_path):
+def test_the_command_writes_the_shape_and_prints_its_errors(tmp_path):
     out = tmp_path / "shape.npz"
-    said = subprocess.run(
-        [sys.executable, "-m", "far_keras.pretraining.child_shape", str(out),
+    done = subprocess.run(
+        [sys.executable, "-m", "research.pretraining.child_shape", str(out),
          "--people", "90"],
         capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     assert ChildShape.load(out).weights.shape == (468, 3)
-    assert re.search(r"\d+ of \d+ children\n.* adults \(women\)", said.stdout)
+    assert re.search(r"\d+ of \d+ children\n.* adults \(women\)", done.stdout)

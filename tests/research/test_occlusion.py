@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from far_keras.calibration import Calibration
 from far_keras.errors import DatasetError
-from far_keras.evaluation import occlusion
-from far_keras.evaluation.occlusion import HIDDEN, hide, occlude, occlusion_plot, write_occlusion
 from far_keras.schema import REGIONS, AttributeSchema, Group
+from research.explanations import occlusion
+from research.explanations.occlusion import HIDDEN, hide, occlude, occlusion_plot, write_occlusion
 
 SCHEMA = AttributeSchema(
     "three",
@@ -24,21 +25,23 @@ SCHEMA = AttributeSchema(
 
 @keras.saving.register_keras_serializable(package="tests")
 class LooksOnlyThere(keras.layers.Layer):
-    """Red in the upper half answers Top, in the lower half Bottom, everywhere Whole."""
+    """Red in the upper half means Top, in the lower half Bottom, everywhere Whole."""
 
-    def call(self, pictures):
-        red = (pictures[..., 0] - 128.0) / 16.0
+    def call(self, images):
+        red = (images[..., 0] - 128.0) / 16.0
         half = red.shape[1] // 2
         mean = keras.ops.mean
-        answers = [mean(red[:, :half], (1, 2)), mean(red[:, half:], (1, 2)), mean(red, (1, 2))]
-        return {"attributes": keras.ops.stack(answers, axis=-1)}
+        logits = [mean(red[:, :half], (1, 2)), mean(red[:, half:], (1, 2)), mean(red, (1, 2))]
+        return {"attributes": keras.ops.stack(logits, axis=-1)}
 
 
 @pytest.fixture
 def network():
     image = keras.Input((64, 64, 3), name="image")
     model = keras.Model(image, LooksOnlyThere()(image))
-    return SimpleNamespace(model=model, schema=SCHEMA, image_size=64, provenance={})
+    return SimpleNamespace(
+        model=model, schema=SCHEMA, image_size=64, provenance={}, calibration=Calibration()
+    )
 
 
 @pytest.fixture
@@ -70,6 +73,15 @@ def test_only_the_groups_whose_region_is_hidden_move(network, faces):
     assert shares["own"][0] > 0.05 and shares["foreign"][0] == pytest.approx(0, abs=1e-6)
 
 
+def test_probabilities_are_calibrated(network, faces):
+    (plain,) = occlude({"net": network}, "records", count=1)
+    network.calibration = Calibration({"Top": (1e-6, 0.0)})
+    (flat,) = occlude({"net": network}, "records", count=1)
+    assert plain.mean[0, HIDDEN.index("hair")] > 0.05
+    assert flat.mean[0, HIDDEN.index("hair")] == pytest.approx(0, abs=1e-5)
+    assert flat.mean[1, HIDDEN.index("mouth")] == plain.mean[1, HIDDEN.index("mouth")]
+
+
 def test_hiding_leaves_nothing_of_the_region_and_nothing_else_changes(faces):
     image, regions = faces
     mouth = regions[..., REGIONS.index("mouth")]
@@ -81,7 +93,7 @@ def test_hiding_leaves_nothing_of_the_region_and_nothing_else_changes(faces):
     np.testing.assert_array_equal(hide(image, np.zeros_like(mouth)), image)
 
 
-def test_figures_are_written_and_drawn(network, faces, tmp_path):
+def test_results_are_written_and_drawn(network, faces, tmp_path):
     results = occlude({"one": network, "two": network}, "records", count=2)
     written, drawn = write_occlusion(results, tmp_path)
     data = json.loads(written.read_text())
@@ -91,7 +103,7 @@ def test_figures_are_written_and_drawn(network, faces, tmp_path):
     assert occlusion_plot(results[:1], tmp_path / "one.png").stat().st_size > 5000
 
 
-def test_without_a_face_there_is_nothing_to_hide(network, monkeypatch):
+def test_images_without_masks_are_refused(network, monkeypatch):
     monkeypatch.setattr(
         occlusion, "read_faces", lambda *_: {0: (np.zeros((218, 178, 3), np.uint8), None)}
     )

@@ -8,20 +8,19 @@ from rich.console import Console
 from far_keras.errors import DatasetError
 from far_keras.export.weightless_tflite import load_weightless_tflite
 from far_keras.models.storage import load_model
-from far_keras.pretraining.pretrain import pretrain
-from far_keras.pretraining.recipe import Recipe
-from far_keras.pretraining.stand_ins import STAND_INS
 from far_keras.schema import CELEBA
+from research.pretraining.card import STAND_INS
+from research.pretraining.pretrain import Recipe, pretrain
 
 SMALL = Recipe(200, training={"epochs": 1, "image_size": 64, "imagenet": False})
 
 
-def test_too_few_pictures_are_refused():
+def test_too_few_images_are_refused():
     with pytest.raises(DatasetError, match=r"images: expected at least 200\. Received: 20"):
         Recipe(20)
 
 
-def test_photographs_that_are_not_there_are_refused_before_any_work(tmp_path):
+def test_missing_photographs_are_refused_before_any_work(tmp_path):
     with pytest.raises(DatasetError, match="nowhere: there is no such folder"):
         pretrain(tmp_path / "run", SMALL, photographs=tmp_path / "nowhere")
     assert not (tmp_path / "run").exists()
@@ -30,7 +29,7 @@ def test_photographs_that_are_not_there_are_refused_before_any_work(tmp_path):
 @pytest.mark.slow
 def test_a_small_recipe_ends_with_a_model_and_a_card(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("far_keras.pretraining.stand_ins.PICTURES", 6)
+    monkeypatch.setattr("research.pretraining.card.COUNT", 6)
     console = Console(record=True)
     folder = pretrain("run", SMALL, console=console)
     assert folder == Path("run/mgmtn_efficientnetlite0")
@@ -41,7 +40,7 @@ def test_a_small_recipe_ends_with_a_model_and_a_card(tmp_path, monkeypatch):
     assert loaded.provenance["synthesis"]["seed"] == 0
     assert str(tmp_path) not in json.dumps(loaded.provenance["config"])
 
-    with Path("labels.csv").open("w", newline="") as file:  # what it is asked about afterwards
+    with Path("labels.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("file", "split", *CELEBA.attributes))
         names = sorted(Path("run/faces/img_align_celeba").iterdir())[:12]

@@ -6,11 +6,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from far_keras.evaluation.bootstrap import Answers
-from far_keras.evaluation.figures import FIGURES, MAJORITY, describe_data, score
-from far_keras.evaluation.plots import plot_attributes, plot_curves
-from far_keras.evaluation.report import tables, to_dict, write_report
-from far_keras.evaluation.scores import attribute_scores
+from far_keras.evaluation.bootstrap import ThresholdedProbabilities
+from far_keras.evaluation.evaluate import (
+    EVALUATION_METRICS,
+    MAJORITY,
+    describe_data,
+    score_predictions,
+)
+from far_keras.evaluation.metrics import attribute_scores
+from far_keras.evaluation.report import plot_attributes, plot_curves, tables, to_dict, write_report
 
 NAMES = ("First", "Second", "Rare", "One_Class", "Unknown")
 
@@ -28,12 +32,14 @@ def case():
 
     def answers(noise, thresholds):
         logits = 2 * (labels == 1) - 1 + rng.normal(0, noise, labels.shape)
-        return Answers(1 / (1 + np.exp(-logits)), np.asarray(thresholds))
+        return ThresholdedProbabilities(1 / (1 + np.exp(-logits)), np.asarray(thresholds))
 
     models = {
         "good": answers(0.8, [0.4, 0.6, 0.2, 0.5, 0.5]),
         "worse": answers(3.0, [0.5] * 5),
-        MAJORITY: Answers(np.broadcast_to([1.0, 0, 0, 1, 0], labels.shape), np.full(5, 0.5)),
+        MAJORITY: ThresholdedProbabilities(
+            np.broadcast_to([1.0, 0, 0, 1, 0], labels.shape), np.full(5, 0.5)
+        ),
     }
     return labels, models
 
@@ -43,7 +49,7 @@ def evaluation(case):
     labels, models = case
     overlaps = np.random.default_rng(1).random((120, 3, 2))
     overlaps[:60, :, 1] = np.nan
-    return score(
+    return score_predictions(
         NAMES,
         labels,
         models,
@@ -75,7 +81,7 @@ def test_values_are_the_scores_at_the_thresholds_that_the_figure_names(case, eva
 
 def test_every_defined_value_lies_in_its_interval(evaluation):
     for model in evaluation.models:
-        for key in FIGURES:
+        for key in EVALUATION_METRICS:
             for figure in [model.mean[key], *(each[key] for each in model.attributes.values())]:
                 if np.isfinite(figure.value):
                     assert figure.low <= figure.value <= figure.high
@@ -130,7 +136,7 @@ def test_tables_say_which_data_and_name_every_attribute(evaluation):
         console.print(table)
     text = console.export_text()
     assert "120 synthetic (rendered) faces of 40 persons" in text
-    assert describe_data(evaluation).endswith("by resampling identities")
+    assert describe_data(evaluation.data).endswith("by resampling identities")
     for word in (*NAMES, "good", "worse", MAJORITY, "Mouth", "Rare *", "left out"):
         assert word in text
     assert "nan" not in text
@@ -148,8 +154,8 @@ def test_plots_are_written_whatever_is_missing(evaluation, tmp_path):
 
 def test_attributes_with_few_labels_of_a_class_may_be_left_out_of_the_means(case):
     labels, models = case
-    few = score(NAMES, labels, models, resamples=50, least=5)  # "Rare" has 4 of "yes"
-    all_of_them = score(NAMES, labels, models, resamples=50)
+    few = score_predictions(NAMES, labels, models, resamples=50, least=5)  # "Rare" has 4 of "yes"
+    all_of_them = score_predictions(NAMES, labels, models, resamples=50)
     for key in ("roc_auc", "accuracy", "balanced_accuracy"):
         each = [few.models[0].attributes[name][key] for name in NAMES[:2]]
         mean = few.models[0].mean[key]

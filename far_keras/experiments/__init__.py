@@ -1,1 +1,0 @@
-"""Comparisons that take many trainings."""

@@ -1,0 +1,1 @@
+"""Compares networks and trainings over several seeds and training-set sizes."""

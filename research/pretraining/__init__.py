@@ -1,0 +1,1 @@
+"""How the model that comes with the package is made, and the shape of children's faces."""
