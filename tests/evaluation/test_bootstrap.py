@@ -14,7 +14,7 @@ from far_keras.evaluation.bootstrap import (
 from far_keras.evaluation.metrics import METRICS, attribute_scores
 
 
-def test_pictures_of_one_identity_are_drawn_together():
+def test_images_of_one_identity_are_drawn_together():
     identities = np.array(["b", "a", "b", "c", "c", "c"])
     weights = np.concatenate(list(resampling_weights(6, 200, 0, identities)), axis=1)
     assert weights.shape == (6, 200)
@@ -25,7 +25,7 @@ def test_pictures_of_one_identity_are_drawn_together():
     assert not np.array_equal(weights[0], weights[1])
 
 
-def test_single_pictures_are_drawn_without_identities_and_the_seed_decides():
+def test_single_images_are_drawn_without_identities_and_the_seed_decides():
     first = np.concatenate(list(resampling_weights(50, 40, 3)), axis=1)
     np.testing.assert_array_equal(first.sum(axis=0), 50)
     again = np.concatenate(list(resampling_weights(50, 40, 3)), axis=1)
@@ -34,13 +34,13 @@ def test_single_pictures_are_drawn_without_identities_and_the_seed_decides():
     assert not np.array_equal(first, other)
 
 
-def test_chunks_hold_all_resamples_of_many_pictures():
+def test_chunks_hold_all_resamples_of_many_images():
     chunks = list(resampling_weights(1_000_000, 9, 0))
     assert len(chunks) > 1
     assert sum(chunk.shape[1] for chunk in chunks) == 9
 
 
-def test_resampled_scores_equal_scores_of_the_drawn_pictures():
+def test_resampled_scores_equal_scores_of_the_drawn_images():
     rng = np.random.default_rng(0)
     labels = rng.integers(-1, 2, (30, 3))
     model = ThresholdedProbabilities(rng.random((30, 3)), np.array([0.3, 0.5, 0.7]))
@@ -115,7 +115,7 @@ def test_an_undefined_attribute_has_no_interval():
     assert np.isnan(low[0]) and np.isnan(high[0])
 
 
-def test_means_of_picture_values_leave_nan_out():
+def test_means_of_image_values_leave_nan_out():
     values = np.array([[1.0, np.nan], [0.5, np.nan], [np.nan, np.nan]])
     samples = resample_means(values, resamples=200)
     assert np.nanmin(samples[:, 0]) == 0.5
@@ -123,7 +123,7 @@ def test_means_of_picture_values_leave_nan_out():
     assert np.isnan(samples[:, 1]).all()
 
 
-def test_a_test_split_of_2000_pictures_takes_seconds():
+def test_a_test_split_of_2000_images_takes_seconds():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (2000, 40))
     model = ThresholdedProbabilities(rng.random((2000, 40)), np.full(40, 0.5))

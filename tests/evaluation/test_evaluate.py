@@ -11,7 +11,7 @@ from far_keras.cli import main
 from far_keras.datasets.manifest import Manifest, Shard
 from far_keras.datasets.records import FaceRecord, read_shard, read_table_of_records, write_shard
 from far_keras.errors import DatasetError, ModelError
-from far_keras.evaluation.evaluate import MAJORITY, evaluate
+from far_keras.evaluation.evaluate import MAJORITY, evaluate, evaluate_masks
 from far_keras.evaluation.metrics import (
     attribute_scores,
     brier_score,
@@ -21,8 +21,9 @@ from far_keras.evaluation.metrics import (
 )
 from far_keras.evaluation.predict import predict_split
 from far_keras.evaluation.report import tables
-from far_keras.models.storage import load_model, save_model
+from far_keras.models.storage import given_mask_size, load_model, save_model
 from far_keras.models.variants import ModelConfig, build_model
+from far_keras.recognition.recognizer import Recognizer
 from far_keras.schema import REGIONS, AttributeSchema, Group
 
 COLUMNS = ("Smiling", "Other", "Bald")  # of the records; the schema has two, in another order
@@ -35,17 +36,16 @@ CALIBRATION = Calibration({"Bald": (2.0, -0.5), "Smiling": (0.5, 0.25)})
 COUNTS = {"train": 20, "valid": 0, "test": 37}
 
 
-def png(array):
+def encode(array, kind="PNG", **options):
     file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
+    Image.fromarray(array).save(file, kind, **options)
     return file.getvalue()
 
 
 def make_records(folder, split, count, rng):
     for k in range(count):
-        picture = io.BytesIO()
         noise = rng.integers(0, 256, (11, 9, 3), dtype=np.uint8)
-        Image.fromarray(noise).resize((178, 218)).save(picture, "JPEG")
+        image = np.asarray(Image.fromarray(noise).resize((178, 218)))
         packed = np.zeros((218, 178), np.uint8)
         packed[: rng.integers(40, 100)] |= 1 << REGIONS.index("hair")
         packed[150:180, 50:120] |= 1 << REGIONS.index("mouth")
@@ -53,8 +53,8 @@ def make_records(folder, split, count, rng):
         if split == "train":
             labels[:] = (1, 0, 0)  # the majority smiles and is not bald
         yield FaceRecord(
-            f"{split}{k}.jpg", picture.getvalue(), labels.astype(np.int8),
-            masks=b"" if k % 5 == 0 else png(packed),
+            f"{split}{k}.jpg", encode(image, "JPEG"), labels.astype(np.int8),
+            masks=b"" if k % 5 == 0 else encode(packed),
             identity=-1 if k < 3 else k // 4,
         )  # fmt: skip
 
@@ -85,15 +85,15 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     return [
         make_model(folder / variant, variant)
-        for variant in ("mgmtn_efficientnetlite0", "baseline_efficientnetlite0")
+        for variant in ("mgmtn_mobilenetv3small", "baseline_mobilenetv3small")
     ]
 
 
-def test_answers_are_in_the_order_of_records_and_schema(records, models):
+def test_predictions_are_in_the_order_of_records_and_schema(records, models):
     from far_keras.datasets.pipeline import load_records
 
     loaded = load_model(models[0])
-    said = predict_split(
+    predicted = predict_split(
         loaded.model, SCHEMA, records, "test", batch_size=8, calibration=loaded.calibration
     )
     images, truth = next(
@@ -101,18 +101,18 @@ def test_answers_are_in_the_order_of_records_and_schema(records, models):
                           batch_size=64))
     )  # fmt: skip
     outputs = loaded.model.predict_on_batch(images)
-    np.testing.assert_array_equal(said.labels, truth["attributes"])
+    np.testing.assert_array_equal(predicted.labels, truth["attributes"])
     # Batches of 8 and of 37 sum in another order in float32.
-    np.testing.assert_allclose(said.logits, outputs["attributes"], atol=1e-4)
+    np.testing.assert_allclose(predicted.logits, outputs["attributes"], atol=1e-4)
     scaled = outputs["attributes"] * [2.0, 0.5] + [-0.5, 0.25]
-    np.testing.assert_allclose(said.probabilities, 1 / (1 + np.exp(-scaled)), atol=1e-5)
+    np.testing.assert_allclose(predicted.probabilities, 1 / (1 + np.exp(-scaled)), atol=1e-5)
     # The masks are scored over the whole frame: the first of the images that have any.
     packed = next(itertools.islice(read_shard(records / "test.rec"), 1, None)).masks
     truth = group_masks(unpack_regions(packed), SCHEMA)
     expected = mask_scores(truth, 1 / (1 + np.exp(-outputs["masks"][1])))
-    np.testing.assert_allclose(said.masks["landmarks"][1], expected, atol=0.02)
-    np.testing.assert_array_equal(said.iou, said.masks["landmarks"][:, 0])
-    assert np.isnan(said.iou[::5]).all() and np.isfinite(said.iou[1]).any()
+    np.testing.assert_allclose(predicted.masks["landmarks"][1], expected, atol=0.02)
+    np.testing.assert_array_equal(predicted.iou, predicted.masks["landmarks"][:, 0])
+    assert np.isnan(predicted.iou[::5]).all() and np.isfinite(predicted.iou[1]).any()
 
 
 def test_the_command_leaves_scarce_attributes_out_of_the_means(records, models, tmp_path):
@@ -121,81 +121,83 @@ def test_the_command_leaves_scarce_attributes_out_of_the_means(records, models, 
     command = ["evaluate", str(models[0]), "--records", str(records), "--output", str(tmp_path)]
     for least, counted in (("15", True), ("16", False)):  # more say no
         assert main([*command, "--least", least]) == 0
-        said = json.loads((tmp_path / "evaluation.json").read_text())["models"]
-        mean = said["mgmtn_efficientnetlite0"]["mean"]["roc_auc"]["value"]
+        data = json.loads((tmp_path / "evaluation.json").read_text())["models"]
+        mean = data["mgmtn_mobilenetv3small"]["mean"]["roc_auc"]["value"]
         assert (mean is not None) == counted
 
 
 def test_an_evaluation_of_saved_models(records, models):
     evaluation = evaluate(models[0], records, baseline=models[1], resamples=50)
     names = [model.name for model in evaluation.models]
-    assert names == ["mgmtn_efficientnetlite0", "baseline_efficientnetlite0", MAJORITY]
+    assert names == ["mgmtn_mobilenetv3small", "baseline_mobilenetv3small", MAJORITY]
     assert evaluation.data["pictures"] == 37
     assert evaluation.data["resampled"] == "identities"
     # Images 3 to 36 in fours; the first three are of unknown persons, each counted for one.
     assert evaluation.data["identities"] == 13
     assert evaluation.data["synthetic"] is False
     loaded = load_model(models[0])
-    said = predict_split(loaded.model, SCHEMA, records, "test")
-    plain = brier_score(said.labels, 1 / (1 + np.exp(-said.logits))).mean()
-    calibrated = brier_score(said.labels, CALIBRATION.probabilities(said.logits, SCHEMA.attributes))
-    figures = evaluation.models[0].calibration
-    assert figures["brier_score_uncalibrated"] == pytest.approx(plain, abs=1e-5)
-    assert figures["brier_score"] == pytest.approx(calibrated.mean(), abs=1e-5)
+    predicted = predict_split(loaded.model, SCHEMA, records, "test")
+    plain = brier_score(predicted.labels, 1 / (1 + np.exp(-predicted.logits))).mean()
+    calibrated = brier_score(
+        predicted.labels, CALIBRATION.probabilities(predicted.logits, SCHEMA.attributes)
+    )
+    metrics = evaluation.models[0].calibration
+    assert metrics["brier_score_uncalibrated"] == pytest.approx(plain, abs=1e-5)
+    assert metrics["brier_score"] == pytest.approx(calibrated.mean(), abs=1e-5)
     assert evaluation.model(MAJORITY).calibration is None
-    said = predict_split(loaded.model, SCHEMA, records, "test", calibration=CALIBRATION)
-    expected = attribute_scores(said.labels, said.probabilities, 0.4)
+    predicted = predict_split(loaded.model, SCHEMA, records, "test", calibration=CALIBRATION)
+    expected = attribute_scores(predicted.labels, predicted.probabilities, 0.4)
     mgmtn = evaluation.models[0]
     for a, name in enumerate(SCHEMA.attributes):
-        figures = mgmtn.attributes[name]
-        assert figures["roc_auc"].value == pytest.approx(expected["roc_auc"][a])
-        assert figures["accuracy_at_thresholds"].value == pytest.approx(expected["accuracy"][a])
+        scores = mgmtn.attributes[name]
+        assert scores["roc_auc"].value == pytest.approx(expected["roc_auc"][a])
+        assert scores["accuracy_at_thresholds"].value == pytest.approx(expected["accuracy"][a])
     assert mgmtn.thresholds == {"Bald": 0.4, "Smiling": 0.4}
     assert set(mgmtn.mask_iou) == {"Hair", "Mouth", "mean"}
     assert evaluation.models[1].mask_iou is None
     # The majority of the training split, column by column.
     majority = evaluation.model(MAJORITY)
-    assert majority.attributes["Smiling"]["accuracy"].value == (said.labels[:, 1] == 1).mean()
-    assert majority.attributes["Bald"]["accuracy"].value == (said.labels[:, 0] == 0).mean()
+    assert majority.attributes["Smiling"]["accuracy"].value == (predicted.labels[:, 1] == 1).mean()
+    assert majority.attributes["Bald"]["accuracy"].value == (predicted.labels[:, 0] == 0).mean()
     assert majority.mean["roc_auc"].value == 0.5
 
 
-def test_given_masks_are_those_of_the_records_and_said_so(records, models, tmp_path):
+def test_given_masks_are_those_of_the_records_and_the_table_tells(records, models, tmp_path):
     from far_keras.datasets.pipeline import load_records
 
-    folder = make_model(tmp_path / "given", "mgmtn_efficientnetlite0", masks="given")
+    folder = make_model(tmp_path / "given", "mgmtn_mobilenetv3small", masks="given")
     loaded = load_model(folder)
-    for weight in loaded.model.weights:  # the answers of fresh heads hardly differ
+    for weight in loaded.model.weights:  # the logits of fresh heads hardly differ
         if "logits" in weight.path:
             weight.assign(np.random.default_rng(0).normal(size=weight.shape))
-    said = predict_split(loaded.model, SCHEMA, records, "test", batch_size=8)
+    predicted = predict_split(loaded.model, SCHEMA, records, "test", batch_size=8)
     inputs, _ = next(
-        iter(load_records(records, "test", schema=SCHEMA, image_size=64, mask_size=16,
-                          batch_size=64, masks_as="input"))
+        iter(load_records(records, "test", schema=SCHEMA, image_size=64, batch_size=64,
+                          mask_size=given_mask_size(loaded.model), masks_as="input"))
     )  # fmt: skip
     logits = loaded.model.predict_on_batch(inputs)["attributes"]
-    np.testing.assert_allclose(said.probabilities, 1 / (1 + np.exp(-logits)), atol=1e-4)
+    np.testing.assert_allclose(predicted.probabilities, 1 / (1 + np.exp(-logits)), atol=1e-4)
     blind = loaded.model.predict_on_batch({**inputs, "masks": np.ones_like(inputs["masks"])})
     changed = np.abs(blind["attributes"] - logits).max(axis=1)
     assert (changed[::5] == 0).all() and (changed[1:5] > 1e-3).all()  # every fifth has no masks
-    assert said.iou is None
+    assert predicted.iou is None
 
     evaluation = evaluate([folder, models[0]], records, resamples=5)
     assert evaluation.data["given_masks"] == {"given": "landmarks"}
     assert "given was given the records' own masks (landmarks)" in tables(evaluation)[0].caption
 
 
-def test_two_models_of_one_variant_are_called_by_their_folders(records, models, tmp_path):
-    other = make_model(tmp_path / "other", "baseline_efficientnetlite0")
+def test_two_models_of_one_variant_are_named_by_their_folders(records, models, tmp_path):
+    other = make_model(tmp_path / "other", "baseline_mobilenetv3small")
     evaluation = evaluate([models[1], other], records, resamples=5)
-    assert [m.name for m in evaluation.models] == ["baseline_efficientnetlite0", "other", MAJORITY]
+    assert [m.name for m in evaluation.models] == ["baseline_mobilenetv3small", "other", MAJORITY]
 
 
-def test_models_with_other_groups_stand_side_by_side(records, models, tmp_path):
+def test_models_with_different_groups_are_compared(records, models, tmp_path):
     all_in_one = AttributeSchema(
         "one group", SCHEMA.attributes, (Group("All", SCHEMA.attributes, ("object",)),)
     )
-    other = make_model(tmp_path / "other", "mgmtn_efficientnetlite0", all_in_one)
+    other = make_model(tmp_path / "other", "mgmtn_mobilenetv3small", all_in_one)
     masks = tables(evaluate([models[0], other], records, resamples=5))[1]
     first, _, _, second = (list(column.cells) for column in masks.columns[1:5])
     assert list(masks.columns[0].cells) == ["Hair", "Mouth", "All", "mean"]
@@ -203,7 +205,7 @@ def test_models_with_other_groups_stand_side_by_side(records, models, tmp_path):
     assert second[:2] == ["-", "-"]
 
 
-def test_what_cannot_be_measured_is_named(records, models, tmp_path):
+def test_impossible_evaluations_are_refused(records, models, tmp_path):
     with pytest.raises(DatasetError, match="'valid' has no images"):
         evaluate(models[0], records, "valid")
     with pytest.raises(DatasetError, match="manifest"):
@@ -215,6 +217,111 @@ def test_what_cannot_be_measured_is_named(records, models, tmp_path):
     with pytest.raises(ModelError, match=r"expected each model once. Received: .* twice"):
         evaluate(models[0], records, baseline=models[0])
     one = AttributeSchema("one", ("Bald",), (Group("Hair", ("Bald",), ("hair",)),))
-    small = make_model(tmp_path / "small", "baseline_efficientnetlite0", one)
+    small = make_model(tmp_path / "small", "baseline_mobilenetv3small", one)
     with pytest.raises(ModelError, match=r"missing attributes \['Smiling'\]"):
         evaluate(models[0], records, baseline=small)
+
+
+MASK_SCHEMA = AttributeSchema(
+    "two",
+    ("Bald", "Smiling"),
+    (Group("Hair", ("Bald",), ("hair",)), Group("Mouth", ("Smiling",), ("mouth",))),
+)
+BRIGHT = {"hair": slice(0, 80), "mouth": slice(150, 180)}
+
+
+@pytest.fixture(scope="module")
+def drawn_records(tmp_path_factory):
+    """Twelve images: red is where the hair truly is, green where the mouth is."""
+    folder, made = tmp_path_factory.mktemp("records"), []
+    for k in range(12):
+        image = np.zeros((218, 178, 3), np.uint8)
+        true = np.zeros((218, 178), np.uint8)
+        for channel, (region, rows) in enumerate(BRIGHT.items()):
+            image[rows, :, channel] = 255
+            true[rows] |= 1 << REGIONS.index(region)
+        landmarks = true.copy()
+        landmarks[60:80] = 0  # hair in 60 of 80 rows
+        made.append(
+            FaceRecord(
+                f"{k}.jpg",
+                encode(image, "JPEG", quality=95, subsampling=0),
+                np.array([0, 1], np.int8),
+                masks=b"" if k == 5 else encode(landmarks),
+                true_masks=encode(true),
+                identity=k // 3,
+            )
+        )
+    size = write_shard(folder / "test.rec", made)
+    shards = (Shard("test.rec", "test", 12, size),)
+    Manifest("drawn", MASK_SCHEMA.attributes, True, "0", shards).write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A mask network that finds red and green: its weights are set by hand."""
+    config = ModelConfig(
+        "mgmtn_mobilenetv3small",
+        {"image_size": 64, "mask_network": "unet", "unet_channels": [2, 2]},
+        "masks",
+    )
+    model = build_model(config, MASK_SCHEMA)
+    network = model.get_layer("mask_network")
+    for layer in network.layers:
+        if layer.name.startswith(("down_0_conv", "up_0_conv", "down_1_conv")):
+            kernel = np.zeros(layer.kernel.shape, "float32")
+            kernel[1, 1, 0, 0] = kernel[1, 1, 1, 1] = 1  # the channels, from the finest level
+            layer.set_weights([kernel])
+        elif layer.name == "masks":
+            kernel = np.zeros(layer.kernel.shape, "float32")
+            kernel[0, 0, 0, 0] = kernel[0, 0, 1, 1] = 4
+            layer.set_weights([kernel, np.full(2, -1.0, "float32")])
+    folder = tmp_path_factory.mktemp("alone") / "masks"
+    return save_model(model, folder, config=config, schema=MASK_SCHEMA)
+
+
+def test_a_mask_network_is_measured_against_both_kinds_of_masks(drawn_records, alone):
+    evaluation = evaluate_masks(alone, drawn_records, resamples=50, progress=False)
+    (scores,) = evaluation.models
+    assert scores.name == "mgmtn_mobilenetv3small"
+    true, landmarks = scores.masks["true"], scores.masks["landmarks"]
+    assert set(true) == {"iou", "dice", "boundary_f1"}
+    assert true["iou"]["Hair"].value > 0.97 and true["boundary_f1"]["Hair"].value == 1
+    assert landmarks["iou"]["Hair"].value == pytest.approx(60 / 80, abs=0.02)
+    assert landmarks["dice"]["Hair"].value == pytest.approx(120 / 140, abs=0.02)
+    assert landmarks["boundary_f1"]["Hair"].value == 0  # 20 rows away
+    assert landmarks["iou"]["Mouth"].value > 0.9
+    mean = (landmarks["iou"]["Hair"].value + landmarks["iou"]["Mouth"].value) / 2
+    assert landmarks["iou"]["mean"].value == pytest.approx(mean)
+    # All images are alike, so no resample differs.
+    assert landmarks["iou"]["Hair"].low == pytest.approx(landmarks["iou"]["Hair"].high)
+    assert evaluation.data["resampled"] == "identities" and evaluation.data["identities"] == 4
+
+
+def test_the_command_measures_masks_of_a_mask_network(drawn_records, alone, tmp_path, capsys):
+    output = tmp_path / "report"
+    command = ["evaluate", str(alone), "--records", str(drawn_records), "--output", str(output)]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "true (rendered) regions" in printed and "boundary F1" in printed
+    assert "4 persons" in printed
+    data = json.loads((output / "mask_evaluation.json").read_text())
+    scores = data["models"]["mgmtn_mobilenetv3small"]["masks"]
+    assert scores["landmarks"]["iou"]["Hair"]["value"] == pytest.approx(0.75, abs=0.02)
+    assert data["boundary_tolerance_pixels"] == 3
+
+
+def test_a_mask_network_alone_is_refused_where_attributes_are_needed(drawn_records, alone):
+    with pytest.raises(ModelError, match="a mask network alone; measure it with"):
+        evaluate(alone, drawn_records)
+    with pytest.raises(ModelError, match="recognition needs a network that predicts attributes"):
+        Recognizer.load(alone)
+
+
+def test_a_model_without_masks_is_refused(drawn_records, tmp_path):
+    config = ModelConfig("baseline_mobilenetv3small", {"image_size": 64})
+    model = build_model(config, MASK_SCHEMA)
+    folder = save_model(model, tmp_path / "baseline", config=config, schema=MASK_SCHEMA)
+    with pytest.raises(ModelError, match="'baseline_mobilenetv3small', which predicts none"):
+        evaluate_masks(folder, drawn_records)

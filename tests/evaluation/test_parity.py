@@ -45,10 +45,8 @@ def records(tmp_path_factory):
         written = []
         for k in range(count):
             coarse = rng.integers(0, 256, (6, 5, 3)).astype(np.uint8)
-            picture = io.BytesIO()
-            Image.fromarray(coarse).resize((178, 218), Image.Resampling.BICUBIC).save(
-                picture, "JPEG"
-            )
+            image = io.BytesIO()
+            Image.fromarray(coarse).resize((178, 218), Image.Resampling.BICUBIC).save(image, "JPEG")
             packed = np.zeros((218, 178), np.uint8)
             packed[: rng.integers(40, 100)] |= 1 << REGIONS.index("hair")
             packed[150:180, 50:120] |= 1 << REGIONS.index("mouth")
@@ -56,7 +54,7 @@ def records(tmp_path_factory):
             written.append(
                 FaceRecord(
                     f"{split}{k}.jpg",
-                    picture.getvalue(),
+                    image.getvalue(),
                     labels,
                     masks=png(packed),
                     identity=k // 2,
@@ -107,7 +105,7 @@ def test_a_file_stands_beside_the_network(folder, files, records):
     assert set(exact.agreement) == {"Bald", "Smiling"}
     assert exact.mean_agreement > 0.98
     assert exact.size == files["float32"].stat().st_size
-    # The network's own figures are those of `evaluate`.
+    # The network's own scores are those of `evaluate`.
     own = evaluate(folder, records, resamples=50, progress=False).models[0]
     assert parity.accuracy.value == pytest.approx(
         own.mean["accuracy_at_thresholds"].value, abs=1e-6
@@ -147,11 +145,11 @@ def test_another_schema_is_refused(folder, records, tmp_path):
     model = build_model(config, other)
     save_model(model, tmp_path / "m", config=config, schema=other)
     file = export_tflite(tmp_path / "m", tmp_path / "phone", precisions=["float32"])
-    with pytest.raises(ModelError, match="answers the schema 'one', not 'two'"):
+    with pytest.raises(ModelError, match="schema 'two'. Received: the schema 'one'"):
         measure_parity(loaded, file, records, progress=False)
 
 
-def test_a_split_without_pictures_is_refused(folder, files, records):
+def test_a_split_without_images_is_refused(folder, files, records):
     loaded = load_model(folder)
     with pytest.raises(DatasetError, match="'valid' has no images"):
         measure_parity(loaded, files, records, "valid", progress=False)
@@ -174,12 +172,12 @@ def test_the_command_writes_all_files_and_compares_them(folder, records, tmp_pat
     # Which images, but not where they lie on this machine.
     manifest = hashlib.sha256((records / "manifest.json").read_bytes()).hexdigest()
     name = read_manifest(records).name
-    said = f"{name}, training split, manifest_sha256 {manifest}"
-    assert facts["calibrated_on"]["from"] == said
+    source = f"{name}, training split, manifest_sha256 {manifest}"
+    assert facts["calibrated_on"]["from"] == source
 
 
 @pytest.mark.slow
-def test_the_command_without_pictures(folder, tmp_path, capsys):
+def test_the_command_without_images(folder, tmp_path, capsys):
     copy = shutil.copytree(folder, tmp_path / "model")
     (copy / "provenance.json").write_text("{}")
     assert main(["export", str(copy), "--tflite", str(tmp_path / "out")]) == 0

@@ -112,7 +112,7 @@ def test_what_cannot_be_explained_is_refused(records, models, tmp_path):
     config = ModelConfig("mgmtn_mobilenetv3small", {"image_size": 64, "masks": "given"})
     model = build_model(config, SCHEMA)
     given = save_model(model, tmp_path / "given", config=config, schema=SCHEMA)
-    with pytest.raises(ModelError, match="an explanation needs a network that answers from"):
+    with pytest.raises(ModelError, match="an explanation needs a network that predicts from"):
         explain(given, records)
 
 

@@ -3,13 +3,23 @@ import pytest
 
 from far_keras.errors import DatasetError
 from far_keras.evaluation.metrics import (
+    BOUNDARY_TOLERANCE,
     METRICS,
     attribute_scores,
+    boundary_f1,
+    brier_score,
+    calibration_metrics,
+    expected_calibration_error,
+    group_masks,
     majority_baseline,
     mask_iou,
+    mask_scores,
     mean_over_attributes,
+    outline,
     prevalence,
+    unpack_regions,
 )
+from far_keras.schema import REGIONS, AttributeSchema, Group
 
 # Counting whole images and dividing once: nothing but the last bit may differ.
 EXACT = {"rtol": 0, "atol": 1e-12}
@@ -67,7 +77,7 @@ def test_agrees_with_counting_pairs(seed):
             np.testing.assert_allclose(scores[metric][a], expected[metric], **EXACT)
 
 
-def test_weights_count_a_picture_as_often_as_copies_do():
+def test_weights_count_an_image_like_copies_of_it():
     labels, probabilities, thresholds = random_case(7)
     weights = np.random.default_rng(1).integers(0, 4, (len(labels), 3))
     scores = attribute_scores(labels, probabilities, thresholds, weights)
@@ -78,7 +88,7 @@ def test_weights_count_a_picture_as_often_as_copies_do():
             np.testing.assert_allclose(scores[metric][r], expected[metric], **EXACT)
 
 
-def test_auc_and_balanced_accuracy_of_a_constant_answer_are_one_half():
+def test_auc_and_balanced_accuracy_of_a_constant_prediction_are_one_half():
     labels = np.array([[1], [0], [0], [0]])
     scores = attribute_scores(labels, np.zeros((4, 1)), 0.5)
     assert scores["roc_auc"][0] == 0.5
@@ -138,3 +148,129 @@ def test_bad_arguments_are_named():
         attribute_scores(good, np.zeros((2, 1)), 0.5, np.ones((3, 5)))
     with pytest.raises(DatasetError, match="masks and predicted"):
         mask_iou(np.zeros((1, 2, 2, 1)), np.zeros((1, 2, 2, 2)))
+
+
+LABELS = np.array([[1, 0, -1], [0, 0, -1], [1, -1, -1], [0, 1, -1]])
+PROBABILITIES = np.array([[0.9, 0.3, 0.5], [0.9, 0.3, 0.5], [0.9, 0.9, 0.5], [0.1, 0.6, 0.5]])
+
+
+def test_values_computed_by_hand():
+    np.testing.assert_allclose(
+        brier_score(LABELS, PROBABILITIES),
+        [(0.01 + 0.81 + 0.01 + 0.01) / 4, (0.09 + 0.09 + 0.16) / 3, np.nan],
+    )
+    # First: three images at 0.9, of which two are a yes, and one at 0.1 which is none.
+    # Second: two at 0.3, both none, and one at 0.6 which is a yes; the missing one is left out.
+    np.testing.assert_allclose(
+        expected_calibration_error(LABELS, PROBABILITIES),
+        [(3 * abs(0.9 - 2 / 3) + 0.1) / 4, (2 * 0.3 + 0.4) / 3, np.nan],
+    )
+
+
+def test_certain_and_right_is_zero_and_the_edges_are_in_a_bin():
+    labels = np.array([[1], [0]])
+    assert expected_calibration_error(labels, labels)[0] == 0
+    assert brier_score(labels, labels)[0] == 0
+    assert expected_calibration_error(labels, 1 - labels)[0] == 1
+
+
+def test_calibration_metrics_are_means_over_attributes_with_both_labels():
+    one_class = np.zeros((4, 1), int)
+    labels = np.hstack([LABELS, one_class])
+    predicted = np.hstack([PROBABILITIES, one_class + 0.9])
+    metrics = calibration_metrics(labels, predicted, np.full_like(predicted, 0.5))
+    assert metrics["brier_score"] == 0.25
+    np.testing.assert_allclose(
+        metrics["brier_score_uncalibrated"], np.nanmean(brier_score(LABELS, PROBABILITIES))
+    )
+    assert metrics["expected_calibration_error"] == (0 + 1 / 6) / 2
+
+
+FRAME = (218, 178)
+
+
+def rectangle(top, bottom, left, right):
+    mask = np.zeros(FRAME, bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def as_probabilities(masks):
+    return np.moveaxis(np.asarray(masks, float), 0, -1)
+
+
+def test_overlaps_by_hand():
+    truth = np.stack([rectangle(50, 90, 50, 90), rectangle(0, 0, 0, 0), rectangle(20, 30, 0, 178)])
+    predicted = np.stack([rectangle(50, 90, 60, 100), rectangle(0, 0, 0, 0), rectangle(0, 0, 0, 0)])
+    iou, dice, boundary = mask_scores(truth, as_probabilities(predicted))
+    np.testing.assert_allclose(iou, [30 / 50, np.nan, 0], rtol=1e-12)
+    np.testing.assert_allclose(dice, [60 / 80, np.nan, 0], rtol=1e-12)
+    assert np.isnan(boundary[1]) and boundary[2] == 0
+    # Dice and IoU are functions of one another.
+    np.testing.assert_allclose(dice[0], 2 * iou[0] / (1 + iou[0]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0, 1, BOUNDARY_TOLERANCE, BOUNDARY_TOLERANCE + 1, 10])
+def test_the_boundary_agrees_within_its_tolerance_and_no_further(shift):
+    truth = rectangle(50, 90, 50, 90)[None]
+    found = boundary_f1(truth, rectangle(50, 90, 50 + shift, 90 + shift)[None])[0]
+    if shift <= BOUNDARY_TOLERANCE:
+        assert found == 1
+    else:
+        # Pixel by pixel: the distance of each outline's pixels to the other outline.
+        a, b = (
+            np.argwhere(outline(mask))
+            for mask in (truth[0], rectangle(50, 90, 50 + shift, 90 + shift))
+        )
+        far = np.linalg.norm(a[:, None] - b[None], axis=-1)
+        recall = (far.min(axis=1) <= BOUNDARY_TOLERANCE).mean()
+        precision = (far.min(axis=0) <= BOUNDARY_TOLERANCE).mean()
+        assert found == pytest.approx(2 * precision * recall / (precision + recall), abs=1e-12)
+        assert 0 < found < 1
+
+
+def test_the_boundary_f1_is_symmetrical():
+    rng = np.random.default_rng(0)
+    first, second = np.kron(rng.random((2, 3, 6, 6)) > 0.5, np.ones((12, 12), bool))
+    forth = boundary_f1(first, second)
+    np.testing.assert_array_equal(forth, boundary_f1(second, first))
+    assert ((forth > 0) & (forth < 1)).all()
+
+
+def test_the_edge_of_the_image_is_no_boundary():
+    assert not outline(np.ones((5, 5), bool)).any()
+    line = outline(rectangle(0, 10, 0, 178))
+    assert np.argwhere(line)[:, 0].tolist() == [9] * 178
+    assert np.isnan(boundary_f1(np.ones((1, 9, 9), bool), np.ones((1, 9, 9), bool)))[0]
+
+
+def test_masks_of_any_size_are_scored_in_the_frame():
+    truth = rectangle(0, 109, 0, 178)[None]
+    for size in (8, 32, 227):
+        half = np.zeros((size, size, 1))
+        half[: size // 2] = 1.0
+        half[size // 2 : -(size // 2)] = 0.5  # the middle row of an odd size
+        iou, dice, boundary = mask_scores(truth, half)
+        assert iou[0] > 0.98 and dice[0] > 0.99 and boundary[0] == 1
+
+
+def test_images_without_masks_are_undefined_and_other_sizes_refused():
+    empty = np.zeros((2, *FRAME), bool)
+    assert np.isnan(mask_scores(empty, np.ones((8, 8, 2)))).all()  # there is no face
+    with pytest.raises(DatasetError, match=r"\(2, 218, 178\).*Received: \(2, 178, 218\)"):
+        mask_scores(empty.transpose(0, 2, 1), np.ones((8, 8, 2)))
+    with pytest.raises(DatasetError, match=r"expected \(3, 218, 178\)"):
+        mask_scores(empty, np.ones((8, 8, 3)))
+
+
+def test_a_group_s_mask_is_the_union_of_its_regions():
+    regions = np.zeros((*FRAME, 8), bool)
+    regions[0, 0, REGIONS.index("mouth")] = regions[1, 1, REGIONS.index("hair")] = True
+    schema = AttributeSchema(
+        "two",
+        ("A", "B"),
+        (Group("Both", ("A",), ("hair", "mouth")), Group("Nose", ("B",), ("nose",))),
+    )
+    both, nose = group_masks(regions, schema)
+    assert np.argwhere(both).tolist() == [[0, 0], [1, 1]] and not nose.any()
+    assert unpack_regions(b"") is None
