@@ -25,7 +25,7 @@ from far_keras.recognition.recognizer import Recognizer
 from far_keras.recognition.results import FaceResult
 from far_keras.synthetic.children import YOUNGEST, as_child
 from far_keras.synthetic.dataset import RENDERER
-from far_keras.synthetic.likenesses import DRAWINGS, STATUES, drawing, statue
+from far_keras.synthetic.negatives import DRAWINGS, STATUES, drawing, statue
 from far_keras.synthetic.parameters import Occluder, Person, Shot
 from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.renderer import render
@@ -370,16 +370,16 @@ def measure_stand_ins(model: str | Path) -> list[StandIns]:
 
 
 def _people(count: int) -> Iterator[tuple[Person, Shot]]:
-    population, identity = Population(SEED), 0
+    population, number = Population(SEED), 0
     while count:
-        identity += 1
-        subject = population.subject(identity)
-        if subject.person is None:
+        number += 1
+        identity = population.identity(number)
+        if identity.person is None:
             continue
         count -= 1
-        shot = subject.shots[0]
+        shot = identity.shots[0]
         sharp = replace(shot.camera, blur=0.0)
-        yield subject.person, replace(shot, occluder=None, border=None, camera=sharp)
+        yield identity.person, replace(shot, occluder=None, border=None, camera=sharp)
 
 
 def _summarize(kind: str, images: list[np.ndarray], faces: list[FaceResult | None]) -> StandIns:

@@ -128,9 +128,9 @@ def _landmarks(
     detector: FaceDetector, number: int
 ) -> tuple[np.ndarray | None, np.ndarray | None, set[str]]:
     """Of one person as adult and as child, None where no face was found; and their kinds."""
-    subject = Population(SEED).identity(number)
-    assert subject.person is not None  # a population without negatives
-    person, shot = subject.person, subject.shots[0]
+    identity = Population(SEED).identity(number)
+    assert identity.person is not None  # a population without negatives
+    person, shot = identity.person, identity.shots[0]
     age = float(np.random.default_rng([SEED, number]).uniform(YOUNGEST, OLDEST))
     return (
         _find(detector, render(person, shot).image),
