@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from far_keras.calibration import sigmoid
 from far_keras.console import json_number
@@ -26,6 +25,7 @@ from far_keras.evaluation.evaluate import (
 from far_keras.evaluation.metrics import BOUNDARY_TOLERANCE, group_masks
 from far_keras.evaluation.predict import SplitPredictions, read_faces
 from far_keras.files import atomic_path, write_atomically
+from far_keras.images import resize_image
 from far_keras.recognition.drawing import overlay_masks
 from far_keras.schema import MISSING
 
@@ -396,9 +396,7 @@ def mask_examples(
         image, regions = faces[row]
         if regions is None or not regions.any():
             continue
-        size = (loaded.image_size, loaded.image_size)
-        small = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
-        outputs = forward(np.asarray(small)[None])
+        outputs = forward(resize_image(image, loaded.image_size)[None])
         logits = np.moveaxis(outputs["masks"][0], -1, 0)  # (G, h, w)
         predicted = sigmoid(logits)
         given = group_masks(regions, loaded.schema).astype(np.float32)

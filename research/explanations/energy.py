@@ -26,6 +26,7 @@ from far_keras.evaluation.evaluate import EvaluatedModel, load_models, open_spli
 from far_keras.evaluation.metrics import group_masks, outline
 from far_keras.evaluation.predict import read_faces
 from far_keras.files import atomic_path, write_atomically
+from far_keras.images import resize_image
 from far_keras.schema import AttributeSchema
 
 if TYPE_CHECKING:
@@ -365,16 +366,14 @@ def _batches(
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
     """Images (B, S, S, 3), resized to the network's input, and group masks (B, G, S, S)."""
 
-    def resized(array: NDArray, filter_: Image.Resampling) -> NDArray:
-        return np.asarray(Image.fromarray(array).resize((size, size), filter_))
+    def resized_mask(mask: NDArray) -> NDArray:
+        return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
 
     for start in range(0, len(faces), _BATCH):
         part = faces[start : start + _BATCH]
         yield (
-            np.stack([resized(image, Image.Resampling.BILINEAR) for image, _ in part]),
-            np.stack(
-                [[resized(m, Image.Resampling.NEAREST) for m in masks] for _, masks in part]
-            ).astype(bool),
+            np.stack([resize_image(image, size) for image, _ in part]),
+            np.stack([[resized_mask(mask) for mask in masks] for _, masks in part]).astype(bool),
         )
 
 

@@ -18,6 +18,7 @@ from far_keras.evaluation.bootstrap import interval, resample_means
 from far_keras.evaluation.metrics import group_masks
 from far_keras.evaluation.predict import read_faces
 from far_keras.files import atomic_path, write_atomically
+from far_keras.images import resize_image
 from far_keras.models.storage import compile_forward
 from far_keras.schema import REGIONS
 
@@ -205,10 +206,7 @@ def _occlude(
     untrained = set(loaded.untrained)
 
     def predict(images: Sequence[NDArray]) -> NDArray[np.float64]:
-        small = [
-            np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
-            for image in images
-        ]
+        small = [resize_image(image, size) for image in images]
         parts = [
             forward(np.stack(small[start : start + batch_size]).astype(np.float32))["attributes"]
             for start in range(0, len(small), batch_size)
