@@ -145,7 +145,7 @@ def test_another_schema_is_refused(folder, records, tmp_path):
     model = build_model(config, other)
     save_model(model, tmp_path / "m", config=config, schema=other)
     file = export_tflite(tmp_path / "m", tmp_path / "phone", precisions=["float32"])
-    with pytest.raises(ModelError, match="schema 'two'. Received: the schema 'one'"):
+    with pytest.raises(ModelError, match=r"schema 'two'\. Received: the schema 'one'"):
         measure_parity(loaded, file, records, progress=False)
 
 
