@@ -15,6 +15,7 @@ from far_keras.synthetic.worn.solids import (
     Solid,
     SurfaceMaterial,
     draw_solid,
+    draw_surface,
     join,
     sheet,
     tube,
@@ -66,14 +67,9 @@ def _draw_face_mask(scene: Scene, rng: np.random.Generator, height: float) -> No
     shade = 1 - 0.16 * pleats * inner + 0.03 * rng.normal(size=radius.shape)
     hem = np.minimum(t, 1 - t) < 0.05
     shade = shade * np.where(hem, 0.9, 1.0)
-    cloth = np.clip(color * shade[..., None], 0, 1).reshape(-1, 3).astype(np.float32)
-    shown = draw_solid(
-        scene,
-        sheet(points),
-        SurfaceMaterial(cloth, 0.01, 8, wrap=0.3),
-        Region.OCCLUDER,
-        bias=0.03,
-        two_sided=True,
+    cloth = np.clip(color * shade[..., None], 0, 1)
+    shown = draw_surface(
+        scene, points, cloth, Region.OCCLUDER, gloss=0.01, sharpness=8, wrap=0.3, bias=0.03
     )
     loops = SurfaceMaterial(np.clip(color * 1.1, 0, 0.85), 0.01, 8, wrap=0.3)
     shown = shown | draw_solid(scene, _loops(points), loops, Region.OCCLUDER, two_sided=True)

@@ -1,6 +1,6 @@
-"""What a rendered image depends on: a `Person`, who stays the same, and a `Shot` of them.
+"""What a rendered image depends on: a `Person`, and a `Shot`, which is one image of them.
 
-Both are plain data. `population` draws them, `renderer` turns them into pixels, `labels` says
+Both are plain data. `population` draws them, `renderer` turns them into pixels, `labels` decides
 which attributes are visible in the result; none of the three reads anything else.
 
 Units: lengths are the head mesh's (1 unit = 1 decimetre), angles are degrees, colours are
@@ -13,38 +13,14 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = [
-    "Accessories",
-    "Background",
-    "Beard",
-    "Border",
-    "Camera",
-    "Expression",
-    "Face",
-    "Finish",
-    "Garment",
-    "Hair",
-    "Light",
-    "Makeup",
-    "Occluder",
-    "Person",
-    "Shot",
-    "Skin",
-]
-
 RGB = tuple[float, float, float]
 Garment = Literal[
-    "crew",
-    "vneck",
-    "shirt",
-    "suit",
-    "turtleneck",
-    "scoop",
-    "boat",
-    "straps",
-    "strapless",
-    "hoodie",
+    "crew", "vneck", "shirt", "suit", "turtleneck", "scoop", "boat", "straps", "strapless", "hoodie"
+]  # fmt: skip
+Glasses = Literal[
+    "round", "oval", "rectangular", "square", "cat-eye", "aviator", "browline", "rimless"
 ]
+Necklace = Literal["chain", "pendant", "beads", "choker", "cord", "layered", "statement"]
 
 
 @dataclass(frozen=True)
@@ -174,12 +150,7 @@ class Makeup:
 class Accessories:
     """What is worn. None means that it is not."""
 
-    glasses: (
-        Literal[
-            "round", "oval", "rectangular", "square", "cat-eye", "aviator", "browline", "rimless"
-        ]
-        | None
-    ) = None
+    glasses: Glasses | None = None
     glasses_size: float = 0.5  # 0 small .. 1 oversized
     glasses_color: RGB = (0.02, 0.02, 0.02)
     lenses: Literal["clear", "tinted", "dark", "mirrored"] = "clear"
@@ -187,9 +158,7 @@ class Accessories:
     hat_color: RGB = (0.1, 0.1, 0.3)
     earrings: Literal["stud", "hoop", "drop", "long", "chandelier"] | None = None
     earring_size: float = 0.5  # 0 small .. 1 large
-    necklace: (
-        Literal["chain", "pendant", "beads", "choker", "cord", "layered", "statement"] | None
-    ) = None
+    necklace: Necklace | None = None
     jewellery_color: RGB = (0.8, 0.55, 0.2)
     clothing: Garment = "crew"
     pattern: Literal["plain", "stripes", "checks", "dots", "floral"] = "plain"  # of the cloth

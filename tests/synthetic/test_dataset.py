@@ -1,4 +1,4 @@
-"""Real data sets on disk; those of faces are small, since a face takes a sixth of a second."""
+"""Data sets on disk: layout, seeds, resumption after a kill and Ctrl-C, refusals."""
 
 import json
 import os
@@ -15,12 +15,14 @@ from rich.console import Console
 
 from far_keras.errors import DatasetError
 from far_keras.files import exclusive
-from far_keras.schema import CELEBA
-from far_keras.synthetic.dataset import split_of, synthesize
+from far_keras.schema import CELEBA, MISSING
+from far_keras.synthetic.dataset import LabelRow, split_of, synthesize, write_lists
 from far_keras.synthetic.regions import Region
 
 QUIET = Console(quiet=True)
-COUNT = 16
+COUNT = 10
+SETTINGS = {"seed": 3, "negatives": 0.3}
+ROOT = Path(__file__).parents[2]
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -36,12 +38,50 @@ def read_table(path: Path) -> dict[str, list[int]]:
     return {name: [int(value) for value in values] for name, *values in rows}
 
 
+def images_in(directory: Path) -> int:
+    return len(list((directory / "img_align_celeba").glob("0*.jpg")))
+
+
+def is_running(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def start(directory: Path, count: int, settings: dict, **popen) -> subprocess.Popen:
+    """Another process that renders a set, once it has written three images."""
+    script = directory.parent / "render.py"
+    script.write_text(
+        "from far_keras.synthetic.dataset import synthesize\n"
+        "if __name__ == '__main__':\n"
+        f"    synthesize({str(directory)!r}, {count}, workers=1, **{settings!r})\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)], env=os.environ | {"PYTHONPATH": str(ROOT)}, **popen
+    )
+    deadline = time.monotonic() + 120
+    while images_in(directory) < 3:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    return process
+
+
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
     """A small set of faces made by one process."""
     directory = tmp_path_factory.mktemp("faces")
-    made = synthesize(directory, COUNT, seed=3, workers=1, negatives=0.15, console=QUIET)
-    return directory, made
+    return directory, synthesize(directory, COUNT, workers=1, console=QUIET, **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def things(tmp_path_factory):
+    """Six images without a face, extended from two."""
+    directory = tmp_path_factory.mktemp("things")
+    for count in (2, 6):
+        made = synthesize(directory, count, workers=1, negatives=1.0, console=QUIET)
+    assert made.rendered == 4
+    return directory
 
 
 def test_the_layout_is_that_of_celeba(faces):
@@ -61,6 +101,11 @@ def test_the_layout_is_that_of_celeba(faces):
     assert made.count == made.rendered == COUNT
     provenance = json.loads((directory / "synthesis.json").read_text())
     assert (provenance["seed"], provenance["count"], provenance["complete"]) == (3, COUNT, True)
+    identities = read_table(directory / "identity_CelebA.txt")
+    splits = read_table(directory / "list_eval_partition.txt")
+    assert list(identities) == list(splits) == names
+    assert all(splits[name] == [split_of(identities[name][0])] for name in names)
+    assert made.identities == len({number for (number,) in identities.values()})
 
 
 def test_negatives_are_listed_and_have_no_labels(faces):
@@ -76,124 +121,107 @@ def test_negatives_are_listed_and_have_no_labels(faces):
 
 
 def test_splits_share_no_identity(tmp_path):
-    synthesize(tmp_path, 150, seed=0, workers=1, negatives=1.0, console=QUIET)
+    labels = np.full(40, MISSING, np.int8)
+    write_lists(tmp_path, [LabelRow(n, (n + 2) // 3, False, labels) for n in range(1, 151)])
     splits = read_table(tmp_path / "list_eval_partition.txt")
     identities = read_table(tmp_path / "identity_CelebA.txt")
     groups = {split: set() for split in (0, 1, 2)}
     for name, (split,) in splits.items():
         groups[split].add(identities[name][0])
     assert groups[0] and groups[1] and groups[2]
-    assert not groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2]
+    assert not (groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2])
     shares = np.bincount([split_of(identity) for identity in range(1, 1001)]) / 1000
     np.testing.assert_allclose(shares, [0.8, 0.1, 0.1])
 
 
 def test_two_workers_write_the_same_bytes_as_one(faces, tmp_path):
     directory, _ = faces
-    synthesize(tmp_path, COUNT, seed=3, workers=2, negatives=0.15, console=QUIET)
+    synthesize(tmp_path, COUNT, workers=2, console=QUIET, **SETTINGS)
     assert contents(tmp_path) == contents(directory)
-
-
-def test_another_seed_gives_other_images(faces, tmp_path):
-    directory, _ = faces
-    synthesize(tmp_path, 3, seed=4, workers=1, negatives=0.15, console=QUIET)
-    first = "img_align_celeba/000001.jpg"
-    assert (tmp_path / first).read_bytes() != (directory / first).read_bytes()
 
 
 def test_after_a_kill_the_same_call_resumes(faces, tmp_path):
     directory, _ = faces
-    call = (
-        "from far_keras.synthetic.dataset import synthesize\n"
-        "if __name__ == '__main__':\n"
-        f"    synthesize({str(tmp_path)!r}, {COUNT}, seed=3, workers=1, negatives=0.15)\n"
-    )
-    script = tmp_path.parent / "synthesize_until_killed.py"
-    script.write_text(call)
-    process = subprocess.Popen(
-        [sys.executable, str(script)],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        stderr=subprocess.DEVNULL,
-    )
-    images = tmp_path / "img_align_celeba"
-    deadline = time.monotonic() + 120
-    while len(list(images.glob("0*.jpg"))) < 3:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
+    target = tmp_path / "set"
+    process = start(target, COUNT, SETTINGS, stderr=subprocess.DEVNULL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGKILL)
     process.wait()
-    time.sleep(1)  # its worker notices
-    before = len(list(images.glob("0*.jpg")))
+    deadline = time.monotonic() + 30
+    while any(map(is_running, children)):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.01)
+    before = images_in(target)
     assert 3 <= before < COUNT
-    assert not (tmp_path / "list_attr_celeba.txt").exists()
-    time.sleep(1)
-    assert len(list(images.glob("0*.jpg"))) == before, "a worker outlived its parent"
+    assert not (target / "list_attr_celeba.txt").exists()
 
     # As if the machine had stopped while files were being written.
+    images = target / "img_align_celeba"
     (images / ".000009.jpg.77.tmp").write_bytes(b"half")
     (images / "000002.jpg").write_bytes((images / "000002.jpg").read_bytes()[:2000])
-    made = synthesize(tmp_path, COUNT, seed=3, workers=1, negatives=0.15, console=QUIET)
+    made = synthesize(target, COUNT, workers=1, console=QUIET, **SETTINGS)
     assert made.rendered == COUNT - before + 1
-    assert contents(tmp_path) == contents(directory)
+    assert contents(target) == contents(directory)
 
 
 def test_after_ctrl_c_the_same_call_resumes(tmp_path):
-    call = (
-        "from far_keras.synthetic.dataset import synthesize\n"
-        "if __name__ == '__main__':\n"
-        f"    synthesize({str(tmp_path)!r}, 400, workers=1, negatives=1.0)\n"
-    )
-    script = tmp_path.parent / "synthesize_until_interrupted.py"
-    script.write_text(call)
-    process = subprocess.Popen(
-        [sys.executable, str(script)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    target, count = tmp_path / "set", 50
+    process = start(
+        target,
+        count,
+        {"negatives": 1.0},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         # A background job of a shell ignores Ctrl-C, and what it starts inherits that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    images = tmp_path / "img_align_celeba"
-    while len(list(images.glob("0*.jpg"))) < 5:
-        assert process.poll() is None
-        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, shown = process.communicate(timeout=240)
     assert process.returncode != 0
     assert "Run the same command again: it resumes" in shown
-    made = synthesize(tmp_path, 400, workers=1, negatives=1.0, console=QUIET)
-    assert 0 < made.rendered < 400
-    assert json.loads((tmp_path / "synthesis.json").read_text())["complete"]
+    made = synthesize(target, count, workers=1, negatives=1.0, console=QUIET)
+    assert 0 < made.rendered < count
+    assert json.loads((target / "synthesis.json").read_text())["complete"]
 
 
-def test_a_larger_count_extends_a_set(tmp_path):
-    long, short = tmp_path / "long", tmp_path / "short"
-    synthesize(long, 12, workers=1, negatives=1.0, console=QUIET)
-    synthesize(short, 5, workers=1, negatives=1.0, console=QUIET)
-    assert synthesize(short, 12, workers=1, negatives=1.0, console=QUIET).rendered == 7
-    assert contents(short) == contents(long)
-    with pytest.raises(DatasetError, match="started with a count of 12"):
-        synthesize(short, 5, workers=1, negatives=1.0, console=QUIET)
+def test_a_larger_count_extends_a_set(things, tmp_path):
+    synthesize(tmp_path, 6, workers=1, negatives=1.0, console=QUIET)
+    assert contents(tmp_path) == contents(things)
 
 
-def test_other_settings_in_the_same_folder_are_refused(tmp_path):
-    synthesize(tmp_path, 2, seed=0, workers=1, negatives=1.0, console=QUIET)
-    with pytest.raises(DatasetError, match="seed = 0, not 1"):
-        synthesize(tmp_path, 2, seed=1, workers=1, negatives=1.0, console=QUIET)
-    with pytest.raises(DatasetError, match="force"):
-        synthesize(tmp_path, 2, workers=1, negatives=1.0, force={"Male": 1}, console=QUIET)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": 1}, "seed = 0, not 1"),
+        ({"force": {"Male": 1}}, "force"),
+        ({"agreements": {"Smiling": ("Wavy_Hair", 0.97)}}, "agreements = {}, not"),
+        ({"correlations": "reversed"}, "correlations = 'people', not 'reversed'"),
+        ({"count": 5}, "started with a count of 6"),
+    ],
+)
+def test_other_settings_in_the_same_folder_are_refused(things, settings, message):
+    before = contents(things)
+    with pytest.raises(DatasetError, match=message):
+        synthesize(things, **({"count": 6, "negatives": 1.0} | settings), console=QUIET)
+    assert contents(things) == before
 
 
-def test_images_of_an_older_renderer_are_not_continued(tmp_path):
-    synthesize(tmp_path, 1, workers=1, negatives=1.0, console=QUIET)
-    provenance = tmp_path / "synthesis.json"
-    settings = json.loads(provenance.read_text())
+def test_another_seed_gives_other_images_and_the_same_agreements_resume(faces, tmp_path):
+    directory, _ = faces
+    settings = {"seed": 4, "negatives": 0.3, "agreements": {"Smiling": ("Wavy_Hair", 0.97)}}
+    synthesize(tmp_path, 2, workers=1, console=QUIET, **settings)
+    first = "img_align_celeba/000001.jpg"
+    assert (tmp_path / first).read_bytes() != (directory / first).read_bytes()
+    assert synthesize(tmp_path, 2, workers=1, console=QUIET, **settings).rendered == 0
+
+
+def test_images_of_an_older_renderer_are_not_continued(things, tmp_path):
+    settings = json.loads((things / "synthesis.json").read_text())
     assert settings.pop("renderer") > 1
-    provenance.write_text(json.dumps(settings))
+    (tmp_path / "synthesis.json").write_text(json.dumps(settings))
     with pytest.raises(DatasetError, match=r"renderer = 1, not \d"):
-        synthesize(tmp_path, 2, workers=1, negatives=1.0, console=QUIET)
+        synthesize(tmp_path, 6, negatives=1.0, console=QUIET)
 
 
 def test_images_of_other_origin_are_not_mixed_in(tmp_path):
@@ -227,17 +255,9 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 
 
 def test_a_folder_that_another_process_fills_is_left_alone(tmp_path):
-    unfinished = tmp_path / ".000001.jpg.tmp"  # the other one's
+    unfinished = tmp_path / ".000001.jpg.tmp"  # the other process's
     unfinished.write_bytes(b"half")
     refused = pytest.raises(DatasetError, match="another process is working")
     with exclusive(tmp_path, DatasetError), refused:
         synthesize(tmp_path, 2, workers=1, negatives=1.0, console=QUIET)
     assert list(tmp_path.iterdir()) == [unfinished]
-
-
-def test_agreements_are_part_of_a_sets_provenance(tmp_path):
-    ties = {"Smiling": ("Wavy_Hair", 0.97)}
-    synthesize(tmp_path / "set", 2, negatives=0.0, workers=1, agreements=ties)
-    assert synthesize(tmp_path / "set", 2, negatives=0.0, workers=1, agreements=ties).rendered == 0
-    with pytest.raises(DatasetError, match="agreements"):
-        synthesize(tmp_path / "set", 2, negatives=0.0, workers=1)

@@ -11,17 +11,8 @@ from far_keras.synthetic.parameters import RGB, Beard, Expression, Hair, Makeup,
 from far_keras.synthetic.people.attributes import DOUBTFUL, HAIR_STYLES, MARGINS, WOMEN_CUT_SHORTER
 
 __all__ = [
-    "METALS",
-    "draw_beard",
-    "draw_cloth_color",
-    "draw_expression",
-    "draw_hair",
-    "draw_iris_color",
-    "draw_makeup",
-    "draw_skin",
-    "lip_color",
-    "pick_tone",
-    "rgb",
+    *("METALS", "choose", "clipped_normal", "draw_beard", "draw_cloth_color", "draw_expression"),
+    *("draw_hair", "draw_iris_color", "draw_makeup", "draw_skin", "lip_color", "pick_tone", "rgb"),
     "skin_tone",
 ]
 
@@ -117,6 +108,18 @@ def rgb(values: np.ndarray) -> RGB:
     return red, green, blue
 
 
+def choose(rng: np.random.Generator, shares: Mapping[str, float]) -> Any:
+    """A key, drawn with its share of the sum; Any, since it is one of a field's literals."""
+    total = sum(shares.values())
+    return str(rng.choice(list(shares), p=[share / total for share in shares.values()]))
+
+
+def clipped_normal(
+    rng: np.random.Generator, mean: float, deviation: float, low: float, high: float
+) -> float:
+    return float(np.clip(rng.normal(mean, deviation), low, high))
+
+
 # sRGB of evenly lit skin, by melanin from none to most.
 MELANIN = (0.0, 0.15, 0.35, 0.55, 0.75, 0.9, 1.0)
 TONES = (
@@ -170,12 +173,12 @@ def draw_skin(rng: np.random.Generator, male: bool) -> Skin:
     shaded = rng.random() < 0.25
     blemished = rng.random() < 0.15
     return Skin(
-        pores=float(np.clip(rng.normal(0.5 if male else 0.35, 0.2), 0, 1)),
+        pores=clipped_normal(rng, 0.5 if male else 0.35, 0.2, 0, 1),
         shine=float(rng.beta(1.6, 2.0)),
         moles=float(rng.beta(1.0, 3.0)),
         blemishes=float(rng.uniform(0.3, 1.0)) if blemished else 0.0,
         mouth_shade=float(rng.uniform(0.3, 1.0)) if shaded else float(rng.uniform(0, 0.15)),
-        lip_depth=float(np.clip(rng.normal(0.15 if male else 0.85, 0.2), 0, 1)),
+        lip_depth=clipped_normal(rng, 0.15 if male else 0.85, 0.2, 0, 1),
         smile_folds=float(rng.beta(1.3, 1.8 if male else 2.4)),
         teeth=float(rng.beta(3.0, 1.6)),
     )
@@ -212,7 +215,7 @@ def draw_expression(
         smile=smile,
         grin=grin,
         jaw_open=jaw_open,
-        brow_raise=float(np.clip(rng.normal(0.12, 0.16), -0.2, 0.6)),
+        brow_raise=clipped_normal(rng, 0.12, 0.16, -0.2, 0.6),
         squint=float(np.clip(0.3 * smile * rng.random() + rng.uniform(0, 0.15), 0, 1)),
         blink=float(blink),
         pucker=float(rng.uniform(0.2, 0.5)) if pouts else 0.0,
@@ -277,7 +280,7 @@ def draw_hair(
     tips, streaks = _dye(rng, name, color, style, male, sure)
     pencilled = not male and rng.random() < 0.35
     return Hair(
-        style=style,  # type: ignore[arg-type]
+        style=style,
         color=color,
         wave=_draw_wave(rng, drawn, sure),
         receding=strength("Receding_Hairline"),
@@ -288,9 +291,9 @@ def draw_hair(
         brow_thickness=strength("Bushy_Eyebrows"),
         brow_arch=strength("Arched_Eyebrows"),
         brow_color=draw_brow_color(rng, name, color),
-        brow_length=float(np.clip(rng.normal(0.5, 0.22), 0, 1)),
-        brow_angle=float(np.clip(rng.normal(-0.05 if male else 0.1, 0.35), -1, 1)),
-        brow_gap=float(np.clip(rng.normal(0.45 if male else 0.5, 0.22), 0, 1)),
+        brow_length=clipped_normal(rng, 0.5, 0.22, 0, 1),
+        brow_angle=clipped_normal(rng, -0.05 if male else 0.1, 0.35, -1, 1),
+        brow_gap=clipped_normal(rng, 0.45 if male else 0.5, 0.22, 0, 1),
         brow_fill=float(rng.uniform(0.4, 1.0)) if pencilled else float(rng.uniform(0, 0.4)),
         cut=str(rng.choice(("side", "forward", "back", "up", "tousled"))),  # type: ignore
         sides=float(rng.beta(1.2, 1.6)),
@@ -322,7 +325,7 @@ def _dye(
     return tips, float(rng.uniform(0.1, 0.5)) if rng.random() < 0.5 else 0.0
 
 
-def _draw_style(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]) -> str:
+def _draw_style(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]) -> Any:
     if drawn["Bald"]:
         return "bald"
     shares = dict(HAIR_STYLES["men" if drawn["Male"] else "women"])
@@ -341,9 +344,7 @@ def _draw_style(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozen
         shares = {name: share for name, share in shares.items() if name not in TIED}
     if sure & {"Wearing_Earrings", "Sideburns", "Wearing_Necklace"}:
         shares = {name: shares.get(name, 0) for name in ("short", *TIED)}
-    names = list(shares)
-    total = sum(shares.values())
-    return names[int(rng.choice(len(names), p=[share / total for share in shares.values()]))]
+    return choose(rng, shares)
 
 
 def _draw_wave(rng: np.random.Generator, drawn: Mapping[str, Any], sure: frozenset[str]) -> float:

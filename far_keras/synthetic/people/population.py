@@ -11,6 +11,7 @@ import numpy as np
 from far_keras.errors import DatasetError
 from far_keras.synthetic.parameters import RGB, Face, Person, Shot
 from far_keras.synthetic.people.appearance import (
+    clipped_normal,
     draw_beard,
     draw_expression,
     draw_hair,
@@ -67,7 +68,7 @@ def _draw_person(
     outline = "oval" if drawn["Oval_Face"] else str(rng.choice(outlines))
     high = drawn["High_Cheekbones"]
     face = Face(
-        masculinity=float(np.clip(rng.normal(0.97 if male else 0.03, 0.05), 0, 1)),
+        masculinity=clipped_normal(rng, 0.97 if male else 0.03, 0.05, 0, 1),
         ancestry=ancestry,
         weight=strength("Chubby"),
         nose_size=strength("Big_Nose"),
@@ -82,7 +83,7 @@ def _draw_person(
             else rng.uniform(-0.8, -0.4)
         ),
         cheek_volume=float(
-            rng.uniform(0.4, 1.0) if drawn["Chubby"] else np.clip(rng.normal(-0.1, 0.3), -0.7, 0.4)
+            rng.uniform(0.4, 1.0) if drawn["Chubby"] else clipped_normal(rng, -0.1, 0.3, -0.7, 0.4)
         ),
         eye_bags=strength("Bags_Under_Eyes"),
         double_chin=strength("Double_Chin"),
@@ -97,7 +98,7 @@ def _draw_person(
         age=age,
         face=face,
         melanin=melanin,
-        skin_redness=float(np.clip(rng.normal(0.45, 0.2), 0, 1)),
+        skin_redness=clipped_normal(rng, 0.45, 0.2, 0, 1),
         freckles=float(rng.uniform(0.3, 1)) if melanin < 0.3 and rng.random() < 0.15 else 0.0,
         iris_color=draw_iris_color(rng, melanin, drawn["hair_color"]),
         hair=hair,
@@ -118,17 +119,12 @@ def _draw_shot(
     expression = draw_expression(rng, smile, bool(drawn["Mouth_Slightly_Open"]), sure)
     makeup = draw_makeup(rng, person, drawn, strength)
     staging = draw_staging(rng, strength("Blurry"), sure)
-    return Shot(
+    return replace(
+        staging,
         seed=int(rng.integers(2**31)),
         expression=expression,
         makeup=makeup,
         accessories=draw_accessories(rng, drawn, sure),
-        light=staging.light,
-        camera=staging.camera,
-        finish=staging.finish,
-        background=staging.background,
-        occluder=staging.occluder,
-        border=staging.border,
     )
 
 

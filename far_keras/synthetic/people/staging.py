@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from far_keras.synthetic.parameters import RGB, Background, Border, Camera, Finish, Light, Occluder
-from far_keras.synthetic.people.appearance import rgb
+from far_keras.synthetic.parameters import (
+    RGB,
+    Background,
+    Border,
+    Camera,
+    Finish,
+    Light,
+    Occluder,
+    Shot,
+)
+from far_keras.synthetic.people.appearance import choose, clipped_normal, rgb
 
 __all__ = [
-    "BACKGROUNDS",
-    "LIGHT_SHARES",
-    "NORMAL_LEVEL",
-    "Staging",
-    "color_cast",
-    "draw_light",
-    "draw_staging",
-    "face_level",
+    *("BACKGROUNDS", "LIGHT_SHARES", "NORMAL_LEVEL"),
+    *("color_cast", "draw_light", "draw_staging", "face_level"),
 ]
 
 LIGHT_SHARES = {
@@ -69,17 +72,9 @@ def draw_light(rng: np.random.Generator, kind: str) -> Light:
         level *= rng.uniform(0.3, 0.6)
     if kind == "backlit":
         level *= rng.uniform(0.5, 1.0)
-    return replace(
-        light,
-        key_color=_scaled(light.key_color, level),
-        fill_color=_scaled(light.fill_color, level),
-        ambient_color=_scaled(light.ambient_color, level),
-        rim_color=_scaled(light.rim_color, level),
-    )
-
-
-def _scaled(color: RGB, factor: float) -> RGB:
-    return rgb(factor * np.array(color))
+    colors = ("key_color", "fill_color", "ambient_color", "rim_color")
+    scaled = {name: rgb(level * np.array(getattr(light, name))) for name in colors}
+    return replace(light, **scaled)  # type: ignore[arg-type]
 
 
 def _side(rng: np.random.Generator) -> float:
@@ -263,30 +258,19 @@ BACKGROUNDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Staging:
-    """The fields of a `Shot` that are not about the person."""
-
-    light: Light
-    camera: Camera
-    finish: Finish
-    background: Background
-    occluder: Occluder | None
-    border: Border | None
-
-
-def draw_staging(rng: np.random.Generator, spread: float, sure: frozenset[str]) -> Staging:
-    """What is around a person in one shot.
+def draw_staging(rng: np.random.Generator, spread: float, sure: frozenset[str]) -> Shot:
+    """A shot with what is around a person; the fields of the person keep their defaults.
 
     Args:
-        rng: where it is drawn from.
-        spread: how blurred the image is, as `Camera.spread`.
-        sure: the attributes that are forced.
+        rng: Random numbers.
+        spread: How blurred the image is, as `Camera.spread`.
+        sure: Forced attributes: nothing hides them or changes their colour.
     """
     shares = {kind: LIGHT_SHARES[kind] for kind in (TELLING_LIGHTS if sure else LIGHT_SHARES)}
-    kind = _one_of(rng, shares)
+    kind = choose(rng, shares)
     light = draw_light(rng, kind)
-    return Staging(
+    return Shot(
+        seed=0,
         light=light,
         camera=_draw_camera(rng, kind, spread, sure),
         finish=_draw_finish(rng, kind, sure),
@@ -296,24 +280,13 @@ def draw_staging(rng: np.random.Generator, spread: float, sure: frozenset[str]) 
     )
 
 
-def _one_of(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
-    total = sum(shares.values())
-    return str(rng.choice(list(shares), p=[share / total for share in shares.values()]))
-
-
-def _normal(
-    rng: np.random.Generator, mean: float, deviation: float, low: float, high: float
-) -> float:
-    return float(np.clip(rng.normal(mean, deviation), low, high))
-
-
 def _draw_camera(
     rng: np.random.Generator, light: str, spread: float, sure: frozenset[str]
 ) -> Camera:
-    yaw = _normal(rng, 0, 12, -25, 25)
+    yaw = clipped_normal(rng, 0, 12, -25, 25)
     if rng.random() < 0.15 and not sure & AT_BORDER:
         yaw = float(rng.choice((-1, 1)) * rng.uniform(25, 45))
-    pitch = _normal(rng, 0, 6, -14, 12)
+    pitch = clipped_normal(rng, 0, 6, -14, 12)
     if rng.random() < 0.04 and not sure:
         pitch = float(rng.uniform(-25, -14))
     distance = rng.uniform(7, 16)
@@ -321,7 +294,7 @@ def _draw_camera(
         distance = rng.uniform(4.5, 7)  # selfies
     elif rng.random() < 0.25:
         distance = rng.uniform(16, 40)  # long lenses
-    exposure = _normal(rng, 1.0, 0.13, 0.7, 1.35)
+    exposure = clipped_normal(rng, 1.0, 0.13, 0.7, 1.35)
     if rng.random() < 0.06 and not sure:
         exposure = float(rng.uniform(0.4, 0.7) if rng.random() < 0.5 else rng.uniform(1.35, 1.9))
     dark = light in ("dim", "coloured")
@@ -333,12 +306,12 @@ def _draw_camera(
     return Camera(
         yaw=yaw,
         pitch=pitch,
-        roll=_normal(rng, 0, 6, -18, 18),
+        roll=clipped_normal(rng, 0, 6, -18, 18),
         distance=float(distance),
-        tilt=_normal(rng, 0, 1, -2.5, 2.5),
+        tilt=clipped_normal(rng, 0, 1, -2.5, 2.5),
         exposure=exposure,
-        white_balance=_normal(rng, 0, 0.5, -1, 1),
-        tint=_normal(rng, 0, 0.25, -0.7, 0.7),
+        white_balance=clipped_normal(rng, 0, 0.5, -1, 1),
+        tint=clipped_normal(rng, 0, 0.25, -0.7, 0.7),
         noise=float(rng.uniform(0.012, 0.04) if grainy else rng.uniform(0.0, 0.009)),
         jpeg_quality=round(quality),
         **blur,
@@ -347,7 +320,7 @@ def _draw_camera(
 
 def _draw_blur(rng: np.random.Generator, spread: float) -> dict[str, float]:
     """Fields of a camera whose `spread` is the one wanted, by focus, motion or too few pixels."""
-    way = _one_of(rng, {"focus": 0.45, "motion": 0.2, "resolution": 0.35})
+    way = choose(rng, {"focus": 0.45, "motion": 0.2, "resolution": 0.35})
     if way == "motion":
         length, angle = spread * float(np.sqrt(12)), float(rng.uniform(0, 180))
         return {"motion": length, "motion_angle": angle}
@@ -357,7 +330,7 @@ def _draw_blur(rng: np.random.Generator, spread: float) -> dict[str, float]:
 
 
 def _draw_finish(rng: np.random.Generator, light: str, sure: frozenset[str]) -> Finish:
-    saturation = _normal(rng, 1.0, 0.15, 0.55, 1.4)
+    saturation = clipped_normal(rng, 1.0, 0.15, 0.55, 1.4)
     toning = 0.0
     if rng.random() < 0.035 and not sure:
         saturation = 0.0
@@ -366,7 +339,7 @@ def _draw_finish(rng: np.random.Generator, light: str, sure: frozenset[str]) -> 
     if light == "backlit":
         fade = float(rng.uniform(0.0, 0.25))
     return Finish(
-        contrast=_normal(rng, 1.35, 0.2, 0.8, 1.9),
+        contrast=clipped_normal(rng, 1.35, 0.2, 0.8, 1.9),
         saturation=saturation,
         toning=toning,
         fade=fade,
@@ -376,8 +349,8 @@ def _draw_finish(rng: np.random.Generator, light: str, sure: frozenset[str]) -> 
 
 
 def _draw_background(rng: np.random.Generator, light: str, lights: Light) -> Background:
-    kind = _one_of(rng, BACKGROUNDS[light])
-    brightness = float(np.exp(_normal(rng, 0.0, 0.35, -0.8, 0.8)))
+    kind = choose(rng, BACKGROUNDS[light])
+    brightness = float(np.exp(clipped_normal(rng, 0.0, 0.35, -0.8, 0.8)))
     if light == "flash" and kind != "press":  # a flash does not reach far
         brightness *= float(rng.uniform(0.25, 0.9))
     elif light in ("dim", "coloured"):
@@ -397,23 +370,23 @@ def _draw_background(rng: np.random.Generator, light: str, lights: Light) -> Bac
         blur = float(rng.uniform(0.5, 1.2))
     elif kind == "people":
         blur = float(rng.uniform(2.0, 8.0))
-    return Background(kind, brightness, rgb(color), blur)  # type: ignore[arg-type]
+    return Background(kind, brightness, rgb(color), blur)
 
 
 def _draw_occluder(rng: np.random.Generator) -> Occluder | None:
     if rng.random() >= 0.08:
         return None
-    kind = _one_of(rng, {"hand": 0.3, "head": 0.3, "microphone": 0.15, "mask": 0.25})
-    return Occluder(kind, float(rng.choice((-1, 1))), float(rng.uniform(0, 1)))  # type: ignore
+    kind = choose(rng, {"hand": 0.3, "head": 0.3, "microphone": 0.15, "mask": 0.25})
+    return Occluder(kind, float(rng.choice((-1, 1))), float(rng.uniform(0, 1)))
 
 
 def _draw_border(rng: np.random.Generator) -> Border | None:
     if rng.random() >= 0.05:
         return None
-    fill = _one_of(rng, {"repeated": 0.5, "blank": 0.35, "mirrored": 0.15})
-    side = _one_of(rng, {"top": 0.35, "bottom": 0.25, "left": 0.2, "right": 0.2})
+    fill = choose(rng, {"repeated": 0.5, "blank": 0.35, "mirrored": 0.15})
+    side = choose(rng, {"top": 0.35, "bottom": 0.25, "left": 0.2, "right": 0.2})
     deepest = {"top": 60.0, "bottom": 45.0, "left": 50.0, "right": 50.0}[side]
     if fill == "mirrored":  # not so deep that it shows a second face
         deepest *= 0.5
     depth = float(rng.uniform(4, deepest))
-    return Border(fill, **{side: depth})  # type: ignore[arg-type]
+    return Border(fill, **{side: depth})

@@ -21,6 +21,7 @@ from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.lighting import Surface
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Fragments, Head, Scene
+from far_keras.synthetic.worn.solids import grid_triangles
 
 __all__ = ["drape_of", "draw_cloth", "draw_clothing", "neckline", "paint_clothing"]
 
@@ -115,14 +116,6 @@ def drape_of(head: Head) -> Drape:
     )
 
 
-@lru_cache(maxsize=32)
-def _grid_triangles(rows: int, columns: int) -> np.ndarray:
-    number = np.arange(rows * columns).reshape(rows, columns)
-    a, b = number[:-1, :-1].ravel(), number[:-1, 1:].ravel()
-    c, d = number[1:, :-1].ravel(), number[1:, 1:].ravel()
-    return np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)]).astype(np.int32)
-
-
 def draw_cloth(
     scene: Scene,
     points: np.ndarray,
@@ -143,7 +136,7 @@ def draw_cloth(
     """
     rows, columns = points.shape[:2]
     posed = scene.head.pose.apply(points.reshape(-1, 3).astype(np.float32))
-    triangles = _grid_triangles(rows, columns)
+    triangles = grid_triangles(rows, columns, closed=False)
     normals = vertex_normals(posed, triangles)
     normals *= np.where(normals[:, 2:] < 0, -1, 1)  # both sides of cloth face the viewer
     albedo = np.broadcast_to(colors, points.shape).reshape(-1, 3)
@@ -159,6 +152,12 @@ def _heights(angle: np.ndarray, front: float, side: float, back: float) -> np.nd
     """Heights by direction around the neck (radians, 0 in front), smooth in between."""
     t = np.abs(angle) / np.pi
     return np.interp(t, (0, 0.5, 1), (front, side, back))
+
+
+def _around_back(gap: float, count: int) -> np.ndarray:
+    """(1, count) angles around the neck's back, from `gap` radians beside the front."""
+    angle = np.linspace(gap, 2 * np.pi - gap, count)[None]
+    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def draw_rib(
@@ -196,8 +195,7 @@ def draw_turtleneck(scene: Scene, drape: Drape, color: np.ndarray) -> None:
 def draw_hood_roll(scene: Scene, drape: Drape, color: np.ndarray) -> None:
     """The hood of a sweater that lies around the neck, and its two strings."""
     gap = 0.16
-    angle = np.linspace(gap, 2 * np.pi - gap, 90)[None]
-    angle = (angle + np.pi) % (2 * np.pi) - np.pi
+    angle = _around_back(gap, 90)
     turn = np.abs(angle) / np.pi
     t = np.linspace(0, 1, 12)[:, None]
     thick = np.interp(turn, (0, 0.3, 1), (0.07, 0.15, 0.30))
@@ -225,8 +223,7 @@ def draw_collar(
         under_jacket: lapels press the wings flat.
     """
     gap = 0.34 if open_collar else 0.06  # radians from the middle to the collar's front edge
-    angle = np.linspace(gap, 2 * np.pi - gap, 100)[None]
-    angle = (angle + np.pi) % (2 * np.pi) - np.pi
+    angle = _around_back(gap, 100)
     turn = np.abs(angle) / np.pi  # 0 in front, 1 at the back
     opened = 0.10 if open_collar else 0.0
     top = np.interp(turn, (0, 0.2, 0.5, 1), (6.04 - 1.6 * opened, 6.08 - 0.6 * opened, 6.17, 6.32))
@@ -257,8 +254,7 @@ def draw_lapels(scene: Scene, drape: Drape, color: np.ndarray) -> None:
         edge = np.clip(1 - (1 - s) / 0.16, 0, 1) + 0 * t  # the shadow under the lapel's edge
         tint = color * (1.25 - 0.85 * edge)[..., None]
         draw_cloth(scene, points, tint, Region.CLOTHING, bias=0.03)
-    angle = np.linspace(0.42 * np.pi, 1.58 * np.pi, 50)[None]
-    angle = (angle + np.pi) % (2 * np.pi) - np.pi
+    angle = _around_back(0.42 * np.pi, 50)
     t = np.linspace(0, 1, 6)[:, None]
     top = _heights(angle, 5.95, 6.05, 6.20)
     collar = drape.around(angle + 0 * t, top - 0.18 * t, 0.13 + 0.06 * t + 0 * angle)

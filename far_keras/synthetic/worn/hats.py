@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,11 +11,15 @@ from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Scene, cast_shadow
 from far_keras.synthetic.worn.clothing import drape_of
-from far_keras.synthetic.worn.solids import SurfaceMaterial, draw_solid, sheet, sphere
+from far_keras.synthetic.worn.solids import (
+    SurfaceMaterial,
+    directions,
+    draw_solid,
+    draw_surface,
+    sphere,
+)
 
 __all__ = ["COVERS", "UNDER_HAT", "Rim", "draw_hat", "hat_rim"]
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 COVERS = ("hood", "headscarf")
 HOOD_NORMAL = np.array([0.0, 0.33, -0.944])  # of the plane behind which hair lies under the cloth
@@ -26,11 +29,21 @@ COVER_ROWS, COVER_COLUMNS = 22, 84
 AROUND = (0, 40, 75, 110, 140, 165, 180)
 OPENING = {"hood": (41, 52, 76, 92, 88, 78, 75), "headscarf": (25, 36, 57, 63, 63, 63, 64)}
 FARTHEST = 170.0
+UNDER_HAT = 0.045  # decimetres that hair keeps under a hat
+CLEARANCE = 0.085  # of the hat's cloth over the skin
+ROWS, COLUMNS = 26, 72
+
+# Finishes of `draw_surface`.
+WOVEN = {"gloss": 0.015, "sharpness": 8, "wrap": 0.25}
+KNITTED = {"gloss": 0.01, "sharpness": 8, "wrap": 0.25}
+CANVAS = {"gloss": 0.015, "sharpness": 10, "wrap": 0.15}
+BOARD = {"gloss": 0.02, "sharpness": 12, "wrap": 0.1}
+FELT = {"gloss": 0.02, "sharpness": 10, "wrap": 0.15}
 
 
 def draw_cover(
-    scene: Scene, form: HeadForm, hood: bool, color: Array, rng: np.random.Generator
-) -> Array:
+    scene: Scene, form: HeadForm, hood: bool, color: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Draws a hood, which stands off the head, or a headscarf; region HAT.
 
     Returns:
@@ -41,7 +54,7 @@ def draw_cover(
     kind = "hood" if hood else "headscarf"
     edge = np.interp(np.degrees(np.abs(turn)), AROUND, OPENING[kind])
     angle = np.radians(edge + (FARTHEST - edge) * t)
-    directions = np.stack(
+    towards = np.stack(
         [np.sin(angle) * np.sin(turn), np.sin(angle) * np.cos(turn), np.cos(angle) + 0 * turn], -1
     )
     seed = rng.uniform(0, 50)
@@ -52,47 +65,33 @@ def draw_cover(
     ).reshape(COVER_ROWS, COVER_COLUMNS)
     below = np.clip(-np.cos(turn), 0, 1)
     off = 0.12 + 0.25 * np.clip(t * 3, 0, 1) if hood else 0.07 + 0.05 * np.clip(t * 6, 0, 1)
-    radius = form.radius(directions)
+    radius = form.radius(towards)
     # Cloth bridges the hollow under the jaw, and falls wide over the neck.
     radius = np.maximum(radius, (0.62 + 0.65 * below) * np.clip(0.6 + t, 0, 1))
     radius = radius + off + 0.025 * folds + (0.35 if hood else 0.25) * below * t
-    points = form.center + directions * radius[..., None]
+    points = form.center + towards * radius[..., None]
     shade = 1 + 0.10 * folds - 0.35 * np.exp(-((t / 0.06) ** 2)) * (0.5 if hood else 1.0)
-    cloth = np.clip(color * shade[..., None], 0, 1).reshape(-1, 3).astype(np.float32)
-    shown = draw_solid(
-        scene,
-        sheet(points, closed=True),
-        SurfaceMaterial(cloth, 0.015, 8, wrap=0.25),
-        Region.HAT,
-        two_sided=True,
-    )
-    return shown if hood else shown | _wrap(scene, color, rng)
+    cloth = np.clip(color * shade[..., None], 0, 1)
+    shown = draw_surface(scene, points, cloth, Region.HAT, **WOVEN, closed=True)
+    return shown if hood else shown | _draw_scarf_end(scene, color, rng)
 
 
-def _wrap(scene: Scene, color: Array, rng: np.random.Generator) -> Array:
+def _draw_scarf_end(scene: Scene, color: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The end of a headscarf, wound around the neck."""
     angle = np.linspace(-np.pi, np.pi, 96)[None]
     t = np.linspace(0, 1, 16)[:, None]  # from the chin down
     folds = np.sin(9 * t + 1.5 * np.sin(angle + rng.uniform(0, 6)) + rng.uniform(0, 6))
     off = 0.05 + 0.24 * t**0.7 + 0.03 * folds
     points = drape_of(scene.head).around(angle + 0 * t, 6.42 - 0.75 * t + 0.06 * np.cos(angle), off)
-    cloth = np.broadcast_to(color * (0.85 + 0.12 * folds)[..., None], points.shape)
-    material = SurfaceMaterial(
-        np.clip(cloth, 0, 1).reshape(-1, 3).astype(np.float32), 0.015, 8, wrap=0.25
-    )
-    return draw_solid(scene, sheet(points), material, Region.HAT, bias=0.02, two_sided=True)
-
-
-UNDER_HAT = 0.045  # decimetres that hair keeps under a hat
-CLEARANCE = 0.085  # of the hat's cloth over the skin
-ROWS, COLUMNS = 26, 72
+    cloth = np.clip(color * (0.85 + 0.12 * folds)[..., None], 0, 1)
+    return draw_surface(scene, points, cloth, Region.HAT, **WOVEN, bias=0.02)
 
 
 @dataclass(frozen=True)
 class Rim:
     """The plane of a hat's lower edge: points with `normal` . p > `offset` are under the hat."""
 
-    normal: Array
+    normal: np.ndarray
     offset: float
 
 
@@ -140,29 +139,18 @@ def draw_hat(scene: Scene) -> None:
     cast_shadow(scene, shown, reach=0.3 if kind == "beanie" else 0.5, strength=0.45)
 
 
-def _edge_angles(form: HeadForm, rim: Rim, around: Array, clearance: float) -> Array:
+def _edge_angles(form: HeadForm, rim: Rim, around: np.ndarray, clearance: float) -> np.ndarray:
     """(C,) polar angle from straight up at which the crown meets the rim's plane."""
     polar = np.linspace(0.2, 2.4, 120)[:, None]
-    directions = _directions(polar, around[None])
-    points = form.center + directions * (form.radius(directions) + clearance)[..., None]
+    towards = directions(polar, around[None])
+    points = form.center + towards * (form.radius(towards) + clearance)[..., None]
     under = points @ rim.normal > rim.offset
     return np.asarray(polar[np.argmin(under, axis=0), 0])
 
 
-def _directions(polar: Array, around: Array) -> Array:
-    return np.stack(
-        [
-            np.sin(polar) * np.sin(around),
-            np.cos(polar) + 0 * around,
-            np.sin(polar) * np.cos(around),
-        ],
-        -1,
-    )
-
-
 def _crown(
-    form: HeadForm, rim: Rim, extra: Array, clearance: float = CLEARANCE
-) -> tuple[Array, Array]:
+    form: HeadForm, rim: Rim, extra: np.ndarray, clearance: float = CLEARANCE
+) -> tuple[np.ndarray, np.ndarray]:
     """A dome over the skull down to the rim.
 
     Args:
@@ -177,27 +165,30 @@ def _crown(
     around = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)
     edge = _edge_angles(form, rim, around, clearance)
     polar = np.linspace(0.0, 1.0, ROWS)[:, None] * edge[None]
-    directions = _directions(polar, np.broadcast_to(around, polar.shape))
-    radius = form.radius(directions)
+    towards = directions(polar, np.broadcast_to(around, polar.shape))
+    radius = form.radius(towards)
     # Cloth bridges hollows: never below a mean over its surroundings.
     for _ in range(4):
         ahead, behind = np.roll(radius, 1, 1), np.roll(radius, -1, 1)
         up, down = radius[np.r_[0, : ROWS - 1]], radius[np.r_[1:ROWS, ROWS - 1]]
         radius = np.maximum(radius, (ahead + behind + up + down) / 4)
-    points = form.center + directions * (radius + clearance + extra)[..., None]
+    points = form.center + towards * (radius + clearance + extra)[..., None]
     return points, around
 
 
-def _cloth(solid_points: Array, color: Array, grain: float, seed: float) -> Array:
-    """(N, 3) a cloth's colour with blotches and grain."""
-    flat = solid_points.reshape(-1, 3).astype(np.float32)
-    u, v = 0.3 * (flat[:, 0] + 0.3 * flat[:, 2]) + np.float32(seed), 0.3 * (flat[:, 1] + flat[:, 2])
+def _cloth(points: np.ndarray, color: np.ndarray, grain: float, seed: float) -> np.ndarray:
+    """(R, C, 3) a cloth's colour with blotches and grain at points (R, C, 3)."""
+    x, y, z = points.astype(np.float32).reshape(-1, 3).T
+    u, v = 0.3 * (x + 0.3 * z) + np.float32(seed), 0.3 * (y + z)
     blotches = sample_noise(noise_texture(2.0, 1), u, v)
     fine = sample_noise(noise_texture(0.0, 2), 2 * u, 2 * v)
-    return np.asarray(color * (1 + 0.07 * blotches + grain * fine)[:, None], np.float32)
+    cloth = color * (1 + 0.07 * blotches + grain * fine)[:, None]
+    return cloth.astype(np.float32).reshape(points.shape)
 
 
-def _draw_lines(scene: Scene, lines: Array, color: Array, width: float, alpha: float) -> None:
+def _draw_lines(
+    scene: Scene, lines: np.ndarray, color: np.ndarray, width: float, alpha: float
+) -> None:
     """Seams and ribs: lines (S, K, 3) on a hat's surface."""
     scene.framebuffer.draw_strands(
         scene.project(lines.astype(np.float32)),
@@ -209,27 +200,20 @@ def _draw_lines(scene: Scene, lines: Array, color: Array, width: float, alpha: f
     )
 
 
-def _ambient(scene: Scene) -> Array:
+def _ambient(scene: Scene) -> np.ndarray:
     return np.asarray(scene.light.ambient + 0.5 * scene.light.key[1])
 
 
 def _draw_beanie(
-    scene: Scene, form: HeadForm, rim: Rim, color: Array, rng: np.random.Generator
-) -> Array:
+    scene: Scene, form: HeadForm, rim: Rim, color: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     t = np.linspace(0, 1, ROWS)[:, None]
     slouch = rng.uniform(0.02, 0.16)
     cuff = t > 0.72 if rng.random() < 0.75 else t > 2
     extra = 0.03 + slouch * (1 - t) ** 1.5 + 0.035 * cuff + np.zeros((1, COLUMNS))
     points, _ = _crown(form, rim, extra)
-    seed = rng.uniform(0, 50)
-    cloth = _cloth(points, color, 0.12, seed)
-    shown = draw_solid(
-        scene,
-        sheet(points, closed=True),
-        SurfaceMaterial(cloth, 0.01, 8, wrap=0.25),
-        Region.HAT,
-        two_sided=True,
-    )
+    cloth = _cloth(points, color, 0.12, rng.uniform(0, 50))
+    shown = draw_surface(scene, points, cloth, Region.HAT, **KNITTED, closed=True)
     # Knitted ribs, and the fold of the cuff.
     ribs = points[4:, ::1].transpose(1, 0, 2)
     light = _ambient(scene)
@@ -248,8 +232,8 @@ def _draw_beanie(
 
 
 def _draw_cap(
-    scene: Scene, form: HeadForm, rim: Rim, color: Array, rng: np.random.Generator
-) -> Array:
+    scene: Scene, form: HeadForm, rim: Rim, color: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     t = np.linspace(0, 1, ROWS)[:, None]
     around = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)[None]
     front = np.clip(np.cos(around), 0, 1)
@@ -260,18 +244,10 @@ def _draw_cap(
     points, angles = _crown(form, rim, extra * (1 - 0.5 * t**4))
     cloth = _cloth(points, color, 0.05, rng.uniform(0, 50))
     if rng.random() < 0.3:
-        panel = np.abs(np.broadcast_to(angles, (ROWS, COLUMNS))).reshape(-1) < 0.9
-        cloth[panel] = np.clip(0.75 * np.clip(color * 3 + 0.25, 0, 0.85), 0, 1)
-    material = SurfaceMaterial(cloth, 0.015, 10, wrap=0.15)
-    shown = draw_solid(scene, sheet(points, closed=True), material, Region.HAT, two_sided=True)
-    visor = _visor(points[-1], angles, form, rng)
-    shown |= draw_solid(
-        scene,
-        sheet(visor),
-        SurfaceMaterial(_cloth(visor, color * 0.9, 0.05, 3.0), 0.02, 12, wrap=0.1),
-        Region.HAT,
-        two_sided=True,
-    )
+        cloth[:, np.abs(angles) < 0.9] = np.clip(0.75 * np.clip(color * 3 + 0.25, 0, 0.85), 0, 1)
+    shown = draw_surface(scene, points, cloth, Region.HAT, **CANVAS, closed=True)
+    visor = _visor(points[-1], angles, rng)
+    shown |= draw_surface(scene, visor, _cloth(visor, color * 0.9, 0.05, 3.0), Region.HAT, **BOARD)
     # The visor's edge has the thickness of its board.
     edge = visor[-1][None]
     light = _ambient(scene)
@@ -283,7 +259,7 @@ def _draw_cap(
     return shown
 
 
-def _visor(edge: Array, angles: Array, form: HeadForm, rng: np.random.Generator) -> Array:
+def _visor(edge: np.ndarray, angles: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(R, C, 3) a curved visor in front of the crown's lower edge (COLUMNS, 3)."""
     spread = 1.12
     wanted = np.linspace(-spread, spread, 33)
@@ -303,11 +279,11 @@ def _draw_brimmed(
     scene: Scene,
     form: HeadForm,
     rim: Rim,
-    color: Array,
+    color: np.ndarray,
     rng: np.random.Generator,
     *,
     soft: bool,
-) -> Array:
+) -> np.ndarray:
     """A hat with a stiff brim, or with `soft` a bucket hat of cloth."""
     t = np.linspace(0, 1, ROWS)[:, None]
     around = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)[None]
@@ -319,24 +295,20 @@ def _draw_brimmed(
     straw = rng.random() < (0.0 if soft else 0.35)
     grain = 0.22 if straw else 0.05
     seed = rng.uniform(0, 50)
-    solid = sheet(points, closed=True)
     cloth = _cloth(points, color, grain, seed)
-    band = np.repeat(t[:, 0] > 0.74, COLUMNS)
-    band_color = color * 0.25 if color.mean() > 0.08 else color * 3 + 0.05
     if not soft:
-        cloth[band] = np.clip(band_color, 0, 0.9)
-    shown = draw_solid(
-        scene, solid, SurfaceMaterial(cloth, 0.02, 10, wrap=0.15), Region.HAT, two_sided=True
-    )
+        band_color = color * 0.25 if color.mean() > 0.08 else color * 3 + 0.05
+        cloth[t[:, 0] > 0.74] = np.clip(band_color, 0, 0.9)
+    shown = draw_surface(scene, points, cloth, Region.HAT, **FELT, closed=True)
     brim = _brim(points[-1], angles, rng, soft)
-    brim_cloth = SurfaceMaterial(_cloth(brim, color * 0.95, grain, seed), 0.02, 10, wrap=0.15)
-    shown |= draw_solid(scene, sheet(brim, closed=True), brim_cloth, Region.HAT, two_sided=True)
+    brim_cloth = _cloth(brim, color * 0.95, grain, seed)
+    shown |= draw_surface(scene, brim, brim_cloth, Region.HAT, **FELT, closed=True)
     ring = np.concatenate([brim[-1], brim[-1, :1]])[None]
     _draw_lines(scene, ring, 0.45 * color * _ambient(scene), 0.022, 0.9)
     return shown
 
 
-def _brim(edge: Array, angles: Array, rng: np.random.Generator, soft: bool) -> Array:
+def _brim(edge: np.ndarray, angles: np.ndarray, rng: np.random.Generator, soft: bool) -> np.ndarray:
     """(R, COLUMNS, 3) a ring around the crown's lower edge that rises at the sides."""
     width = rng.uniform(0.26, 0.36) if soft else rng.uniform(0.34, 0.75)
     roll = rng.uniform(-0.2, -0.12) if soft else rng.uniform(-0.06, 0.14)

@@ -12,14 +12,8 @@ from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene
 
 __all__ = [
-    "Solid",
-    "SurfaceMaterial",
-    "draw_solid",
-    "join",
-    "sheet",
-    "sphere",
-    "tube",
-    "unit_sphere",
+    *("Solid", "SurfaceMaterial", "directions", "draw_solid", "draw_surface", "grid_triangles"),
+    *("join", "sheet", "sphere", "tube", "unit_sphere"),
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -57,7 +51,7 @@ def _unit(vectors: Array) -> Array:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
 
 
-def _grid_triangles(rows: int, columns: int, closed: bool) -> Array:
+def grid_triangles(rows: int, columns: int, closed: bool) -> Array:
     """Two triangles for every cell of a grid of points; `closed` joins last and first column."""
     i, j = np.meshgrid(
         np.arange(rows - 1), np.arange(columns if closed else columns - 1), indexing="ij"
@@ -81,7 +75,7 @@ def sheet(points: Array, closed: bool = False) -> Solid:
     return Solid(
         points.reshape(-1, 3),
         normals.reshape(-1, 3),
-        _grid_triangles(points.shape[0], points.shape[1], closed),
+        grid_triangles(points.shape[0], points.shape[1], closed),
     )
 
 
@@ -121,7 +115,7 @@ def tube(
     return Solid(
         points.reshape(-1, 3),
         normals.reshape(-1, 3),
-        _grid_triangles(points.shape[0], sides, closed=True),
+        grid_triangles(points.shape[0], sides, closed=True),
     )
 
 
@@ -131,13 +125,18 @@ def sphere(
     """A ball of 7 x 10 faces around `center`; `stretch` scales its axes."""
     normals = unit_sphere(8, 10)
     points = center + radius * normals * np.array(stretch)
-    return Solid(points.reshape(-1, 3), normals.reshape(-1, 3), _grid_triangles(8, 10, True))
+    return Solid(points.reshape(-1, 3), normals.reshape(-1, 3), grid_triangles(8, 10, True))
 
 
 def unit_sphere(rows: int, columns: int) -> Array:
     """Points (rows, columns, 3) of the unit sphere, from the upper pole to the lower one."""
     polar = np.linspace(0, np.pi, rows)[:, None]
     around = np.linspace(0, 2 * np.pi, columns, endpoint=False)[None]
+    return directions(polar, around)
+
+
+def directions(polar: Array, around: Array) -> Array:
+    """Unit vectors (..., 3) at angles from straight up and around the vertical axis, radians."""
     return np.stack(
         [
             np.sin(polar) * np.sin(around),
@@ -203,3 +202,21 @@ def draw_solid(
         alpha=alpha,
         bias=bias,
     )
+
+
+def draw_surface(
+    scene: Scene,
+    points: Array,
+    color: Array,
+    region: Region,
+    *,
+    gloss: float,
+    sharpness: float,
+    wrap: float,
+    closed: bool = False,
+    bias: float = 0.0,
+) -> Array:
+    """Draws a sheet (R, C, 3) of a color that broadcasts to it, lit on both sides; see `sheet`."""
+    colors = np.broadcast_to(color, points.shape).reshape(-1, 3)
+    material = SurfaceMaterial(colors, gloss, sharpness, wrap=wrap)
+    return draw_solid(scene, sheet(points, closed), material, region, bias=bias, two_sided=True)
