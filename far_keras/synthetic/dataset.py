@@ -77,20 +77,6 @@ class LabelRow:
         return f"{self.number:06d}.jpg"
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """What the images of a set depend on."""
-
-    seed: int
-    negatives: float
-    correlations: Correlations
-    force: dict[str, int]
-    agreements: dict[str, tuple[str, float]]
-
-    def population(self) -> Population:
-        return Population(self.seed, self.force, self.correlations, self.negatives, self.agreements)
-
-
 def synthesize(
     directory: str | Path,
     count: int,
@@ -130,8 +116,7 @@ def synthesize(
     Example:
         >>> synthesize("faces", 5000, seed=0)  # doctest: +SKIP
     """
-    settings = _Settings(seed, negatives, correlations, dict(force or {}), dict(agreements or {}))
-    settings.population()  # refuses wrong settings before anything is written
+    population = Population(seed, force, correlations, negatives, agreements)
     if not isinstance(count, int) or count < 1:
         raise DatasetError(f"count: expected an integer of at least 1. Received: {count!r}")
     workers = usable_cores() if workers is None else workers
@@ -146,12 +131,12 @@ def synthesize(
     with writing(directory, DatasetError, advice):
         directory.mkdir(parents=True, exist_ok=True)
         with exclusive(directory, DatasetError):
-            _prepare(directory, count, settings)
+            _prepare(directory, count, population)
             rows, rendered = _render_all(
-                directory, count, settings, workers, console or message_console()
+                directory, count, population, workers, console or message_console()
             )
             write_lists(directory, rows)
-            _write_provenance(directory, count, settings, complete=True)
+            _write_provenance(directory, count, population, complete=True)
     return Synthesis(
         directory=directory,
         count=count,
@@ -184,7 +169,7 @@ def write_lists(directory: Path, rows: Sequence[LabelRow]) -> None:
         write_atomically(directory / name, "".join(f"{line}\n" for line in lines))
 
 
-def _prepare(directory: Path, count: int, settings: _Settings) -> None:
+def _prepare(directory: Path, count: int, population: Population) -> None:
     """Creates the folder, or checks that it was made with the same settings."""
     path = directory / _PROVENANCE
     folders = (directory, directory / IMAGES, directory / REGION_MAPS)
@@ -196,7 +181,7 @@ def _prepare(directory: Path, count: int, settings: _Settings) -> None:
         except ValueError as error:
             raise DatasetError(f"{path}: not valid JSON ({error}); delete it") from error
         stored = {"agreements": {}, "renderer": 1} | stored  # what the first sets do not say
-        wanted = _provenance(count, settings)
+        wanted = _provenance(count, population)
         same = [name for name in wanted if name not in ("made_by", "count")]
         check_settings(
             directory,
@@ -217,36 +202,36 @@ def _prepare(directory: Path, count: int, settings: _Settings) -> None:
         )
     for folder in folders:
         remove_temporary_files(folder)
-    _write_provenance(directory, count, settings, complete=False)
+    _write_provenance(directory, count, population, complete=False)
 
 
-def _provenance(count: int, settings: _Settings) -> dict[str, Any]:
+def _provenance(count: int, population: Population) -> dict[str, Any]:
     return {
         "made_by": "far_keras.synthetic",
         "version": __version__,
         "renderer": RENDERER,
-        "seed": settings.seed,
+        "seed": population.seed,
         "count": count,
-        "negatives": settings.negatives,
-        "correlations": settings.correlations,
-        "force": dict(sorted(settings.force.items())),
-        "agreements": {name: list(tie) for name, tie in sorted(settings.agreements.items())},
+        "negatives": population.negatives,
+        "correlations": population.correlations,
+        "force": dict(sorted(population.force.items())),
+        "agreements": {name: list(tie) for name, tie in sorted(population.agreements.items())},
     }
 
 
-def _write_provenance(directory: Path, count: int, settings: _Settings, complete: bool) -> None:
-    data = _provenance(count, settings) | {"complete": complete}
+def _write_provenance(directory: Path, count: int, population: Population, complete: bool) -> None:
+    data = _provenance(count, population) | {"complete": complete}
     write_atomically(directory / _PROVENANCE, json.dumps(data, indent=2) + "\n")
 
 
 def _render_all(
-    directory: Path, count: int, settings: _Settings, workers: int, console: Console
+    directory: Path, count: int, population: Population, workers: int, console: Console
 ) -> tuple[list[LabelRow], int]:
     """All rows in the order of the images, and how many were rendered now."""
     rows: list[LabelRow] = []
     rendered = 0
     pool = WorkerPool(
-        partial(_Worker, directory, settings),
+        partial(_Worker, directory, population),
         workers,
         DatasetError,
         in_process=False,
@@ -255,7 +240,7 @@ def _render_all(
     with progress_bar(console=console) as bar, pool:
         bar_task = bar.add_task("Rendering faces", total=count)
         try:
-            for made, fresh in pool.map(_Worker.finish, _tasks(count, settings.population())):
+            for made, fresh in pool.map(_Worker.finish, _tasks(count, population)):
                 rows += made
                 rendered += fresh
                 bar.advance(bar_task, len(made))
@@ -283,8 +268,8 @@ def _tasks(count: int, population: Population) -> Iterator[tuple[int, int, int]]
 class _Worker:
     """Renders, labels and stores the images of identities; one per process."""
 
-    def __init__(self, directory: Path, settings: _Settings) -> None:
-        self._directory, self._population = directory, settings.population()
+    def __init__(self, directory: Path, population: Population) -> None:
+        self._directory, self._population = directory, population
 
     def finish(self, task: tuple[int, int, int]) -> tuple[list[LabelRow], int]:
         """Renders the images of one identity that are not on disk yet; rows of all of them."""

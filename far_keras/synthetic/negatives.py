@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
@@ -12,8 +10,6 @@ from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import Rendering, render
 
 __all__ = ["DRAWINGS", "STATUES", "drawing", "render_negative", "statue"]
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 STATUES: dict[str, tuple[float, float, float]] = {
     # sRGB of the material where it is lit. None is near any skin: nobody is to be taken for one.
@@ -33,7 +29,7 @@ _EVEN = 0.55  # level that the middle of each part is brought to
 _MOST_GAIN = 3.0
 
 
-def statue(rendering: Rendering, material: str, rng: np.random.Generator) -> Array:
+def statue(rendering: Rendering, material: str, rng: np.random.Generator) -> np.ndarray:
     """The person carved or cast: the shading stays, all colour and paint go.
 
     Args:
@@ -59,7 +55,7 @@ def statue(rendering: Rendering, material: str, rng: np.random.Generator) -> Arr
     return np.where(carved, _bytes(colored), rendering.image)
 
 
-def drawing(rendering: Rendering, style: str, rng: np.random.Generator) -> Array:
+def drawing(rendering: Rendering, style: str, rng: np.random.Generator) -> np.ndarray:
     """The person drawn by hand: lines where the image is darker than its surroundings.
 
     Args:
@@ -90,12 +86,12 @@ def drawing(rendering: Rendering, style: str, rng: np.random.Generator) -> Array
     return _bytes((0.15 + 0.85 * ink) * vivid)
 
 
-def _level(rendering: Rendering) -> Array:
+def _level(rendering: Rendering) -> np.ndarray:
     """(H, W) brightness in [0, 1]."""
     return rendering.image.astype(np.float64).mean(2) / 255
 
 
-def _bytes(picture: Array) -> Array:
+def _bytes(picture: np.ndarray) -> np.ndarray:
     return np.clip(255 * picture, 0, 255).astype(np.uint8)
 
 

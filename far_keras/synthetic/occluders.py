@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
@@ -23,8 +22,6 @@ from far_keras.synthetic.worn.solids import (
 )
 
 __all__ = ["draw_occluder"]
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 MASK_ROWS, MASK_COLUMNS = 36, 73
 AXIS_Z = 0.35  # depth of the upright axis that the mask is bent around
@@ -76,7 +73,7 @@ def _draw_face_mask(scene: Scene, rng: np.random.Generator, height: float) -> No
     cast_shadow(scene, shown, reach=0.06, strength=0.3)
 
 
-def _reach(vertices: Array, angles: Array, heights: Array) -> Array:
+def _reach(vertices: np.ndarray, angles: np.ndarray, heights: np.ndarray) -> np.ndarray:
     """Distance (R, C) from the axis to a cloth drawn over the face at angles (C,), heights."""
     x, y, z = vertices.T
     front = (y > 5.9) & (y < 7.4) & (z > AXIS_Z) & (np.abs(x) < 0.95)
@@ -92,7 +89,7 @@ def _reach(vertices: Array, angles: Array, heights: Array) -> Array:
     return gaussian_filter(table[row, column[None]], 1.0, mode="nearest")
 
 
-def _loops(points: Array) -> Solid:
+def _loops(points: np.ndarray) -> Solid:
     """Bands from the side edges behind the ears."""
     bands = []
     for side, column in ((-1.0, 0), (1.0, -1)):
@@ -119,7 +116,7 @@ def draw_occluder(scene: Scene) -> None:
     draw[occluder.kind](scene, rng, occluder.side, occluder.nearness)
 
 
-def _ball(center: Array, radii: Array) -> Solid:
+def _ball(center: np.ndarray, radii: np.ndarray) -> Solid:
     """An ellipsoid of 22 x 28 faces."""
     normals = unit_sphere(22, 28)
     solid = sheet(center + normals * radii, closed=True)
@@ -128,7 +125,7 @@ def _ball(center: Array, radii: Array) -> Solid:
     return Solid(solid.points, outward, solid.triangles)
 
 
-def _finger(points: Sequence[Array], radius: float) -> Solid:
+def _finger(points: Sequence[np.ndarray], radius: float) -> Solid:
     """A finger along its joints, rounded at the tip."""
     joints = np.array(points)
     at = np.linspace(0, len(joints) - 1, 14)
@@ -184,7 +181,9 @@ def _draw_hand(scene: Scene, rng: np.random.Generator, side: float, nearness: fl
         _draw_sleeve(scene, rng, wrist, elbow)
 
 
-def _draw_sleeve(scene: Scene, rng: np.random.Generator, wrist: Array, elbow: Array) -> None:
+def _draw_sleeve(
+    scene: Scene, rng: np.random.Generator, wrist: np.ndarray, elbow: np.ndarray
+) -> None:
     start = wrist + rng.uniform(0.05, 0.3) * (elbow - wrist)
     course = np.linspace(0, 1, 8)[:, None] * (elbow - start) + start
     color = np.array(scene.shot.accessories.clothing_color)
@@ -238,7 +237,12 @@ def _draw_other_head(scene: Scene, rng: np.random.Generator, side: float, nearne
 
 
 def _draw_hair(
-    scene: Scene, rng: np.random.Generator, middle: Array, radii: Array, color: Array, length: float
+    scene: Scene,
+    rng: np.random.Generator,
+    middle: np.ndarray,
+    radii: np.ndarray,
+    color: np.ndarray,
+    length: float,
 ) -> None:
     """Strands that fall from the crown over an ellipsoid, and on downwards."""
     around = rng.uniform(0, 2 * np.pi, STRANDS)

@@ -197,16 +197,17 @@ class Population:
             raise DatasetError(f"negatives: expected a share in [0, 1]. Received: {negatives!r}")
         if not isinstance(seed, int) or seed < 0:
             raise DatasetError(f"seed: expected an integer of at least 0. Received: {seed!r}")
-        self.seed = seed
+        self.seed, self.negatives, self.correlations = seed, negatives, correlations
+        self.force, self.agreements = dict(force or {}), dict(agreements or {})
         self._sampler = AttributeSampler(force, correlations, agreements)
         # A negative is one image, the others have three on average.
         shots = (1 + MOST_SHOTS) / 2
-        self._negatives = negatives * shots / (1 - negatives + negatives * shots)
+        self._negative_identities = negatives * shots / (1 - negatives + negatives * shots)
 
     def identity(self, number: int) -> Identity:
         """Identity `number`, counted from 1."""
         rng = np.random.default_rng([self.seed, number])
-        negative = rng.random() < self._negatives
+        negative = rng.random() < self._negative_identities
         num_shots = int(rng.integers(1, MOST_SHOTS, endpoint=True))
         if negative:
             return Identity(number, None, ())

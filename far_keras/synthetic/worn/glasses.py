@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,8 +13,6 @@ from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.worn.solids import Solid, SurfaceMaterial, draw_solid, join, tube
 
 __all__ = ["draw_glasses"]
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 # Linear colours of lenses; a pair has one of them.
 LENS_TINTS = {
@@ -103,13 +100,13 @@ def _choose_frame(kind: str, size: float, dark: bool, rng: np.random.Generator) 
     )
 
 
-def _depth(scene: Scene, eyes: Array) -> float:
+def _depth(scene: Scene, eyes: np.ndarray) -> float:
     """z of the lenses' plane: on the bridge of the nose, clear of the lashes."""
     bridge = point_on_head(scene, "nose bridge")
     return float(max(bridge[2] + 0.02, eyes[:, 2].mean() + 0.26))
 
 
-def _outline(frame: _Frame, eye: Array, side: int, depth: float, count: int) -> Array:
+def _outline(frame: _Frame, eye: np.ndarray, side: int, depth: float, count: int) -> np.ndarray:
     """(count, 3) the rim of one lens; it curves back towards the temple and tilts in below."""
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -124,12 +121,12 @@ def _outline(frame: _Frame, eye: Array, side: int, depth: float, count: int) -> 
     return _on_lens(x, eye[1] - 0.02 + y, eye[1], depth)
 
 
-def _on_lens(x: Array, y: Array, middle: float, depth: float) -> Array:
+def _on_lens(x: np.ndarray, y: np.ndarray, middle: float, depth: float) -> np.ndarray:
     z = depth - 0.3 * np.maximum(np.abs(x) - 0.12, 0) ** 1.7 + 0.12 * (y - middle)
     return np.stack([x, y, z], -1)
 
 
-def _bridge(frame: _Frame, outlines: list[Array], eyes: Array) -> Solid:
+def _bridge(frame: _Frame, outlines: list[np.ndarray], eyes: np.ndarray) -> Solid:
     inner = [
         outline[np.argmin(np.abs(outline[:, 0]) + 0.9 * np.abs(outline[:, 1] - eyes[0, 1] - 0.06))]
         for outline in outlines
@@ -140,7 +137,7 @@ def _bridge(frame: _Frame, outlines: list[Array], eyes: Array) -> Solid:
     return tube(course, max(frame.rim * 0.9, 0.01), sides=6)
 
 
-def _temple(scene: Scene, frame: _Frame, outline: Array, side: int, form: HeadForm) -> Solid:
+def _temple(scene: Scene, frame: _Frame, outline: np.ndarray, side: int, form: HeadForm) -> Solid:
     """From the rim's outer edge along the head over the ear."""
     start = outline[np.argmax(side * outline[:, 0] + 0.8 * outline[:, 1])]
     ear = point_on_head(scene, "ear root", side) + np.array([0.035 * side, 0.03, 0.0])
@@ -157,7 +154,12 @@ def _temple(scene: Scene, frame: _Frame, outline: Array, side: int, form: HeadFo
 
 
 def _draw_lens(
-    scene: Scene, outline: Array, eye: Array, lenses: str, tint: Array, rng: np.random.Generator
+    scene: Scene,
+    outline: np.ndarray,
+    eye: np.ndarray,
+    lenses: str,
+    tint: np.ndarray,
+    rng: np.random.Generator,
 ) -> None:
     """A slightly domed fan of triangles with the sky's reflection."""
     middle = outline.mean(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -17,8 +16,6 @@ from far_keras.synthetic.worn.clothing import drape_of, draw_cloth
 from far_keras.synthetic.worn.solids import Solid, SurfaceMaterial, draw_solid, join, sphere, tube
 
 __all__ = ["draw_earrings", "draw_necklace"]
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def draw_earrings(scene: Scene) -> None:
@@ -58,7 +55,7 @@ def _length(kind: str, size: float) -> float:
     )
 
 
-def _earring(kind: str, at: Array, side: int, size: float, thick: float) -> list[Solid]:
+def _earring(kind: str, at: np.ndarray, side: int, size: float, thick: float) -> list[Solid]:
     if kind == "stud":
         return [sphere(at, 0.026 + 0.03 * size)]
     if kind == "hoop":
@@ -130,14 +127,14 @@ def draw_necklace(scene: Scene) -> None:
         draw_solid(scene, join(solids), metal, Region.NECKLACE, bias=0.03)
 
 
-def _chain(course: Array, rng: np.random.Generator) -> Solid:
+def _chain(course: np.ndarray, rng: np.random.Generator) -> Solid:
     """Links: thick and thin in turns."""
     wide = rng.choice((0.0085, 0.014, 0.022), p=(0.4, 0.4, 0.2)) * rng.uniform(0.85, 1.15)
     links = 1 + 0.35 * np.sin(np.arange(len(course)) * 1.9)
     return tube(course, wide * links, sides=6)
 
 
-def _pendant(course: Array, rng: np.random.Generator) -> Solid:
+def _pendant(course: np.ndarray, rng: np.random.Generator) -> Solid:
     """A drop, a disc, a bar or a cross at the lowest point."""
     front = course[np.argmax(course[:, 2] - 4 * np.abs(course[:, 0]))]
     size = rng.uniform(0.035, 0.08)
@@ -152,7 +149,7 @@ def _pendant(course: Array, rng: np.random.Generator) -> Solid:
 
 
 def _draw_beads(
-    scene: Scene, kind: str, low: float, color: Array, rng: np.random.Generator
+    scene: Scene, kind: str, low: float, color: np.ndarray, rng: np.random.Generator
 ) -> None:
     course = _course(scene, low, 56)
     radius = rng.uniform(0.026, 0.055)
@@ -177,7 +174,7 @@ def _draw_beads(
     draw_solid(scene, join(beads), material, Region.NECKLACE, bias=0.03)
 
 
-def _draw_choker(scene: Scene, color: Array, rng: np.random.Generator) -> None:
+def _draw_choker(scene: Scene, color: np.ndarray, rng: np.random.Generator) -> None:
     """A band of ribbon, lace or metal close to the throat."""
     height = rng.choice((0.035, 0.07, 0.13), p=(0.4, 0.4, 0.2)) * rng.uniform(0.8, 1.2)
     top = rng.uniform(6.0, 6.08) + 0.3 * height
@@ -197,7 +194,7 @@ def _draw_choker(scene: Scene, color: Array, rng: np.random.Generator) -> None:
     )
 
 
-def _spaced(course: Array, gap: float) -> Array:
+def _spaced(course: np.ndarray, gap: float) -> np.ndarray:
     """Points along a polyline (K, 3) at equal distances."""
     step = np.linalg.norm(np.diff(course, axis=0), axis=1)
     along = np.concatenate([[0], np.cumsum(step)])
@@ -205,7 +202,7 @@ def _spaced(course: Array, gap: float) -> Array:
     return np.stack([np.interp(wanted, along, course[:, axis]) for axis in range(3)], 1)
 
 
-def _course(scene: Scene, low: float, count: int) -> Array:
+def _course(scene: Scene, low: float, count: int) -> np.ndarray:
     """(count, 3) a line around the front of the neck; `low` is its height (y) on the rest head."""
     angle = np.linspace(-0.75 * np.pi, 0.75 * np.pi, count)  # 0 is the front
     high = 6.2
@@ -230,7 +227,7 @@ def _course(scene: Scene, low: float, count: int) -> Array:
 
 
 @lru_cache(maxsize=1)
-def _neck() -> tuple[Array, cKDTree]:
+def _neck() -> tuple[np.ndarray, cKDTree]:
     """Vertices of the neck and the upper chest, and where they are on the rest head."""
     mesh = load_head()
     skin = mesh.vertices_of(MeshMaterial.SKIN)
@@ -241,7 +238,7 @@ def _neck() -> tuple[Array, cKDTree]:
 
 
 @lru_cache(maxsize=1)
-def _girth() -> Array:
+def _girth() -> np.ndarray:
     """(ANGLES, heights) distance of the rest head's neck and chest from the neck's axis."""
     points = load_head().vertices[_neck()[0]].astype(float)
     x, y, z = points[:, 0], points[:, 1], points[:, 2] - AXIS_Z

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,16 +15,14 @@ __all__ = [
     *("join", "sheet", "sphere", "tube", "unit_sphere"),
 ]
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 
 @dataclass(frozen=True)
 class Solid:
     """A triangle mesh: points (N, 3), unit normals (N, 3), triangles (T, 3)."""
 
-    points: Array
-    normals: Array
-    triangles: Array
+    points: np.ndarray
+    normals: np.ndarray
+    triangles: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -40,18 +37,18 @@ class SurfaceMaterial:
         wrap: How far light reaches around, 0 hard .. 0.5 soft cloth.
     """
 
-    color: Array
+    color: np.ndarray
     gloss: float = 0.1
     sharpness: float = 30.0
     metal: float = 0.0
     wrap: float = 0.1
 
 
-def _unit(vectors: Array) -> Array:
+def _unit(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
 
 
-def grid_triangles(rows: int, columns: int, closed: bool) -> Array:
+def grid_triangles(rows: int, columns: int, closed: bool) -> np.ndarray:
     """Two triangles for every cell of a grid of points; `closed` joins last and first column."""
     i, j = np.meshgrid(
         np.arange(rows - 1), np.arange(columns if closed else columns - 1), indexing="ij"
@@ -63,7 +60,7 @@ def grid_triangles(rows: int, columns: int, closed: bool) -> Array:
     ).astype(np.int32)
 
 
-def sheet(points: Array, closed: bool = False) -> Solid:
+def sheet(points: np.ndarray, closed: bool = False) -> Solid:
     """A surface through a grid of points (R, C, 3); `closed`: columns run around."""
     before, after = (
         (np.roll(points, 1, 1), np.roll(points, -1, 1))
@@ -80,7 +77,12 @@ def sheet(points: Array, closed: bool = False) -> Solid:
 
 
 def tube(
-    course: Array, radius: float | Array, *, closed: bool = False, sides: int = 7, flat: float = 1.0
+    course: np.ndarray,
+    radius: float | np.ndarray,
+    *,
+    closed: bool = False,
+    sides: int = 7,
+    flat: float = 1.0,
 ) -> Solid:
     """A tube along a polyline.
 
@@ -120,7 +122,7 @@ def tube(
 
 
 def sphere(
-    center: Array, radius: float, stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    center: np.ndarray, radius: float, stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
 ) -> Solid:
     """A ball of 7 x 10 faces around `center`; `stretch` scales its axes."""
     normals = unit_sphere(8, 10)
@@ -128,14 +130,14 @@ def sphere(
     return Solid(points.reshape(-1, 3), normals.reshape(-1, 3), grid_triangles(8, 10, True))
 
 
-def unit_sphere(rows: int, columns: int) -> Array:
+def unit_sphere(rows: int, columns: int) -> np.ndarray:
     """Points (rows, columns, 3) of the unit sphere, from the upper pole to the lower one."""
     polar = np.linspace(0, np.pi, rows)[:, None]
     around = np.linspace(0, 2 * np.pi, columns, endpoint=False)[None]
     return directions(polar, around)
 
 
-def directions(polar: Array, around: Array) -> Array:
+def directions(polar: np.ndarray, around: np.ndarray) -> np.ndarray:
     """Unit vectors (..., 3) at angles from straight up and around the vertical axis, radians."""
     return np.stack(
         [
@@ -163,10 +165,10 @@ def draw_solid(
     material: SurfaceMaterial,
     region: Region,
     *,
-    alpha: float | Array = 1.0,
+    alpha: float | np.ndarray = 1.0,
     bias: float = 0.0,
     two_sided: bool = False,
-) -> Array:
+) -> np.ndarray:
     """Lights and draws a solid.
 
     Args:
@@ -206,8 +208,8 @@ def draw_solid(
 
 def draw_surface(
     scene: Scene,
-    points: Array,
-    color: Array,
+    points: np.ndarray,
+    color: np.ndarray,
     region: Region,
     *,
     gloss: float,
@@ -215,7 +217,7 @@ def draw_surface(
     wrap: float,
     closed: bool = False,
     bias: float = 0.0,
-) -> Array:
+) -> np.ndarray:
     """Draws a sheet (R, C, 3) of a color that broadcasts to it, lit on both sides; see `sheet`."""
     colors = np.broadcast_to(color, points.shape).reshape(-1, 3)
     material = SurfaceMaterial(colors, gloss, sharpness, wrap=wrap)
