@@ -6,7 +6,7 @@
 Prints for each region the mean intersection over union of the mask with the renderer's truth, with
 a 95% interval (normal approximation), over the images in which the region is visible and a face
 was found; from the landmarks alone, and with the image's colours as annotation uses them. The
-truth is `far_keras.synthetic.regions.true_masks`.
+truth is `far_keras.faces.region_map.true_masks`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from rich.progress import track
 from rich.table import Table
 
 from far_keras.faces.landmarks import FaceLandmarker
+from far_keras.faces.region_map import Region, true_masks
 from far_keras.faces.regions import region_masks
 from far_keras.images import list_images, read_image
 from far_keras.schema import REGIONS
 from far_keras.synthetic.dataset import synthesize
-from far_keras.synthetic.regions import Region, true_masks
 
 SEED = 30_000  # far from the seeds that anything was tuned on
 TRUTHS = {

@@ -30,7 +30,7 @@ LAYERS = [
 
 # The same within the renderer.
 RENDERER = [
-    {"parameters", "regions"},
+    {"parameters"},
     {"head", "people"},
     {"stage"},
     {"face"},

@@ -16,10 +16,10 @@ from far_keras.errors import DatasetError, ImageError
 from far_keras.faces.alignment import align
 from far_keras.faces.detector import FaceDetector
 from far_keras.faces.landmarks import FaceLandmarker
+from far_keras.faces.region_map import true_masks
 from far_keras.faces.regions import pack_masks, region_masks
 from far_keras.geometry import ALIGNED_SIZE
 from far_keras.images import read_image
-from far_keras.synthetic.regions import true_masks
 
 __all__ = ["AnnotatedPicture", "PictureAnnotator", "PictureTask", "encode_png"]
 

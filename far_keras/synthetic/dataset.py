@@ -6,7 +6,7 @@ list_attr_celeba.txt          1 yes, -1 no, 0 missing
 list_eval_partition.txt       0 train, 1 valid, 2 test; identities are in one of them only
 identity_CelebA.txt
 list_no_face.txt              names of the images without a face: no labels (0)
-regions/000001.png            what each pixel shows: ids of `regions.Region`
+regions/000001.png            what each pixel shows: ids of `faces.region_map.Region`
 synthesis.json                the settings that made it
 ```
 """

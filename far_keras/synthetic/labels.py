@@ -44,11 +44,11 @@ import colorsys
 
 import numpy as np
 
+from far_keras.faces.region_map import Region
 from far_keras.schema import CELEBA, MISSING
 from far_keras.synthetic.parameters import RGB, Person, Shot
 from far_keras.synthetic.people.appearance import lip_color, skin_tone
 from far_keras.synthetic.people.attributes import MARGINS
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.visibility import hidden_attributes
 
 __all__ = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.people.population import Population
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import Rendering, render
 
 __all__ = ["DRAWINGS", "STATUES", "drawing", "render_negative", "statue"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.people.appearance import skin_tone
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene, cast_shadow
 from far_keras.synthetic.worn.solids import (
     Solid,

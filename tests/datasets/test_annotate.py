@@ -26,10 +26,10 @@ from far_keras.datasets.records import read_shard
 from far_keras.errors import DatasetError
 from far_keras.faces.alignment import ALIGNED_EYES, align, eye_centers
 from far_keras.faces.landmarks import FaceLandmarker
+from far_keras.faces.region_map import Region
 from far_keras.faces.regions import pack_masks, region_masks
 from far_keras.images import read_image
 from far_keras.schema import CELEBA, REGIONS
-from far_keras.synthetic.regions import Region
 
 ATTRIBUTES = CELEBA.attributes
 

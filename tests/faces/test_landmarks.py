@@ -10,7 +10,7 @@ from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.errors import AssetError, ImageError, SystemLibraryError
 from far_keras.faces.alignment import eye_centers
 from far_keras.faces.landmarks import NUM_LANDMARKS, FaceLandmarker, create_task
-from far_keras.synthetic.regions import Region
+from far_keras.faces.region_map import Region
 
 
 def test_finds_a_face_in_an_aligned_crop(landmarker, render_face):

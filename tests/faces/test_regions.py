@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from far_keras.faces.alignment import LEFT_EYE, RIGHT_EYE
+from far_keras.faces.region_map import Region, true_masks
 from far_keras.faces.regions import HeadFrame, pack_masks, region_masks, unpack_masks
 from far_keras.geometry import convex_hull, fill_polygons
 from far_keras.schema import REGIONS
-from far_keras.synthetic.regions import Region, true_masks
 
 MOUTH, EAR, LOWER_FACE, CHEEKS, NOSE, EYES, HAIR, OBJECT = range(8)
 

@@ -14,10 +14,10 @@ from PIL import Image
 from rich.console import Console
 
 from far_keras.errors import DatasetError
+from far_keras.faces.region_map import Region
 from far_keras.files import exclusive
 from far_keras.schema import CELEBA, MISSING
 from far_keras.synthetic.dataset import LabelRow, split_of, synthesize, write_lists
-from far_keras.synthetic.regions import Region
 
 QUIET = Console(quiet=True)
 COUNT = 10

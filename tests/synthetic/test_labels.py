@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from far_keras.faces.region_map import Region
 from far_keras.schema import CELEBA, MISSING
 from far_keras.synthetic.labels import (
     VISIBLE,
@@ -24,7 +25,6 @@ from far_keras.synthetic.parameters import (
     Shot,
 )
 from far_keras.synthetic.people.appearance import lip_color, skin_tone
-from far_keras.synthetic.regions import Region
 
 BROWN = (0.08, 0.04, 0.02)
 FACE = Face(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from far_keras.faces.landmarks import FaceLandmarker
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.negatives import DRAWINGS, STATUES, drawing, render_negative, statue
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import render
 
 

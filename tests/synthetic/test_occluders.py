@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from far_keras.faces.region_map import Region, true_masks
 from far_keras.schema import CELEBA, MISSING, REGIONS
 from far_keras.synthetic.labels import visible_labels
 from far_keras.synthetic.parameters import Occluder
-from far_keras.synthetic.regions import Region, true_masks
 from far_keras.synthetic.renderer import render
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.parameters import Background, Camera, Expression, Light
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import SIZE, render
 from far_keras.synthetic.stage.background import KINDS
 

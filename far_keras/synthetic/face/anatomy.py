@@ -9,9 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.head.mesh import MeshMaterial, load_head
 from far_keras.synthetic.parameters import Hair
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Fragments, Scene
 
 __all__ = [

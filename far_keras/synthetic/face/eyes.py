@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.head.mesh import MeshMaterial
 from far_keras.synthetic.head.morphs import lid_rims
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.lighting import Surface
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Fragments, Scene

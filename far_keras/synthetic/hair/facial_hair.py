@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.hair.strands import choose, face_samples, strand_colors
 from far_keras.synthetic.head.mesh import SurfaceSamples
 from far_keras.synthetic.parameters import RGB, Beard, Hair
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Scene
 

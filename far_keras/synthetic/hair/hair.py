@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.face.anatomy import scalp_density
 from far_keras.synthetic.hair.strands import (
     choose,
@@ -33,7 +34,6 @@ from far_keras.synthetic.hair.styles import (
 from far_keras.synthetic.head.form import SKULL_CENTER, HeadForm, head_form
 from far_keras.synthetic.head.mesh import SurfaceSamples
 from far_keras.synthetic.parameters import Hair
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene, cast_shadow
 from far_keras.synthetic.worn.hats import UNDER_HAT, hat_rim
 

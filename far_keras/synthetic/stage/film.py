@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.parameters import Camera, Finish, Shot
-from far_keras.synthetic.regions import Region
 
 __all__ = ["add_border", "develop"]
 

@@ -11,7 +11,7 @@ import math
 import numba
 import numpy as np
 
-from far_keras.synthetic.regions import Region
+from far_keras.faces.region_map import Region
 
 __all__ = [
     "SUPERSAMPLING",

@@ -23,6 +23,7 @@ import numba
 import numpy as np
 from scipy.ndimage import gaussian_filter, shift
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.head.mesh import (
     UV_MASKS,
     HeadMesh,
@@ -33,7 +34,6 @@ from far_keras.synthetic.head.mesh import (
 )
 from far_keras.synthetic.head.morphs import expression_weights, lid_opening, morph, shape_weights
 from far_keras.synthetic.parameters import Person, Shot
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.camera import PinholeCamera, Pose, aligned_camera
 from far_keras.synthetic.stage.lighting import Lighting, ShadowMap, lighting_of
 from far_keras.synthetic.stage.rasterizer import SUPERSAMPLING, Framebuffer

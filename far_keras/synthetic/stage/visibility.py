@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.parameters import Shot
 from far_keras.synthetic.people.staging import NORMAL_LEVEL, color_cast, face_level
-from far_keras.synthetic.regions import Region
 
 __all__ = ["hidden_attributes"]
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.face.anatomy import is_neck
 from far_keras.synthetic.head.mesh import (
     MeshMaterial,
@@ -17,7 +18,6 @@ from far_keras.synthetic.head.mesh import (
     vertex_normals,
 )
 from far_keras.synthetic.parameters import Garment
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.lighting import Surface
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Fragments, Head, Scene

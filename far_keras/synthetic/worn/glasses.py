@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.face.anatomy import point_on_head
 from far_keras.synthetic.head.form import HeadForm, head_form
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.worn.solids import Solid, SurfaceMaterial, draw_solid, join, tube
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.head.form import HeadForm, head_form
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Scene, cast_shadow
 from far_keras.synthetic.worn.clothing import drape_of

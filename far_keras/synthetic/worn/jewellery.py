@@ -8,9 +8,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.face.anatomy import point_on_head
 from far_keras.synthetic.head.mesh import MeshMaterial, load_head
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.scene import Scene
 from far_keras.synthetic.worn.clothing import drape_of, draw_cloth
 from far_keras.synthetic.worn.solids import Solid, SurfaceMaterial, draw_solid, join, sphere, tube

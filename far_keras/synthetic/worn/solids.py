@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from far_keras.synthetic.regions import Region
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.stage.scene import Scene
 
 __all__ = [

@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.head.wrinkles import detail_map
 from far_keras.synthetic.parameters import Beard, Expression, Makeup, Skin
 from far_keras.synthetic.people.appearance import skin_tone
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import render
 
 FOREHEAD = (slice(70, 82), slice(75, 103))

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.hair.facial_hair import INNER, OUTER, beard_region, brow_line
 from far_keras.synthetic.hair.strands import face_samples
 from far_keras.synthetic.parameters import Beard, Expression
-from far_keras.synthetic.regions import Region
 
 COLOR = (0.02, 0.012, 0.01)
 FULL = Beard(mustache=1.0, goatee=1.0, cheeks=1.0, length=0.12, color=COLOR)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.face.anatomy import scalp_density
 from far_keras.synthetic.hair.hair import draw_hair, grow_hair
 from far_keras.synthetic.hair.strands import project_hairs, scalp_samples, strand_colors
 from far_keras.synthetic.head.form import head_form
 from far_keras.synthetic.parameters import Hair
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.renderer import render
 from far_keras.synthetic.stage.scene import build_scene
 

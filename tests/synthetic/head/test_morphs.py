@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.head.mesh import load_head
 from far_keras.synthetic.head.morphs import (
     expression_weights,
@@ -19,7 +20,6 @@ from far_keras.synthetic.head.morphs import (
 )
 from far_keras.synthetic.parameters import Expression
 from far_keras.synthetic.people.attributes import MARGINS
-from far_keras.synthetic.regions import Region
 
 
 def _nearest(point):

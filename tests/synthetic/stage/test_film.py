@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.labels import visible_labels
 from far_keras.synthetic.parameters import Border, Camera, Finish, Shot
 from far_keras.synthetic.people.staging import draw_staging
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.film import add_border, develop
 
 SIZE = (218, 178)

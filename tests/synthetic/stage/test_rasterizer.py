@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.head.mesh import vertex_normals
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.rasterizer import SUPERSAMPLING, Framebuffer, rasterize
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.parameters import Camera, Finish, Light, Shot
-from far_keras.synthetic.regions import Region
 from far_keras.synthetic.stage.visibility import hidden_attributes
 
 PLAIN = Shot(seed=0)

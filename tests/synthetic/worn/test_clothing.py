@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from far_keras.synthetic.regions import Region
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.renderer import render
 from far_keras.synthetic.stage.scene import build_scene
 from far_keras.synthetic.worn.clothing import drape_of, neckline

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from far_keras.synthetic.regions import Region
+from far_keras.faces.region_map import Region
 from far_keras.synthetic.renderer import render
 
 KINDS = ("round", "oval", "rectangular", "square", "cat-eye", "aviator", "browline")

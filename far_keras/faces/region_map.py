@@ -1,4 +1,4 @@
-"""The region ids that the renderer writes for every pixel, and the group masks they stand for."""
+"""Region maps of rendered images: what each pixel shows, and the true masks of the groups."""
 
 from __future__ import annotations
 
