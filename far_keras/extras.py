@@ -14,11 +14,12 @@ from far_keras.errors import MissingExtraError
 __all__ = ["EXTRAS", "require", "require_modules"]
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "train": ("tensorflow", "keras", "keras_cv", "scipy", "matplotlib"),
+    "train": ("tensorflow", "keras", "keras_cv", "mediapipe", "scipy", "matplotlib"),
     "export": ("tensorflow", "keras", "keras_cv", "litert_quantizer", "tensorflow_serving"),
     "server": ("tensorflow", "tensorflow_serving", "grpc_health", "grpc_reflection"),
-    "synthetic": ("numba", "scipy", "skimage"),
+    "synthetic": ("numba", "scipy"),
     "parquet": ("pyarrow",),
+    "video": ("cv2",),
 }
 """By extra, the modules that it installs beyond the core."""
 
