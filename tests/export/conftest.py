@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 from far_keras.calibration import Calibration
+from far_keras.export import export_saved_model, load_saved_model
+from far_keras.export.tflite import convert
 from far_keras.models.backbones import BACKBONES
 from far_keras.models.storage import LoadedModel
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
@@ -34,9 +36,27 @@ def small_model(small_model_of):
 
 
 @pytest.fixture(scope="session")
-def pictures():
+def version(small_model, tmp_path_factory):
+    """The small model as version 1 of the SavedModel "faces"."""
+    return export_saved_model(small_model, tmp_path_factory.mktemp("saved_models") / "faces")
+
+
+@pytest.fixture(scope="session")
+def exported(version):
+    """That version, loaded."""
+    return load_saved_model(version)
+
+
+@pytest.fixture(scope="session")
+def flatbuffer(small_model):
+    """The small model as a float32 .tflite file without metadata."""
+    return convert(small_model)
+
+
+@pytest.fixture(scope="session")
+def make_images():
     """A function from count, size and seed to images."""
-    return _pictures
+    return _images
 
 
 def _small_backbone(pixels):
@@ -69,14 +89,14 @@ def _random_model(variant, **arguments):
             if weight is not None:
                 weight.assign(rng.uniform(low, high, weight.shape))
     # As a graph, which frees what is no longer needed: large networks took gigabytes otherwise.
-    tf.function(model)(_pictures(8, model.inputs[0].shape[1], seed=9), training=True)
+    tf.function(model)(_images(8, model.inputs[0].shape[1], seed=9), training=True)
     thresholds = dict.fromkeys(CELEBA.attributes, 0.5)
     calibration = Calibration({"Smiling": (0.7, 0.4), "Bald": (1.3, -1.0)})
     return LoadedModel(model, CELEBA, thresholds, config, {}, calibration)
 
 
-def _pictures(count, size, seed=0):
-    """uint8 (count, size, size, 3) of smooth colours, which random weights answer differently."""
+def _images(count, size, seed=0):
+    """uint8 (count, size, size, 3) of smooth colours, which random weights tell apart."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(0, 255, (count, 6, 6, 3)).astype(np.float32)
     smooth = keras.ops.image.resize(coarse, (size, size), interpolation="bicubic")

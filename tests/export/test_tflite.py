@@ -1,15 +1,18 @@
+"""The .tflite files of a model, in four precisions."""
+
 import numpy as np
 import pytest
 
+from far_keras.cli import main
 from far_keras.errors import ModelError
 from far_keras.export.litert import load_tflite
-from far_keras.export.tflite import PRECISIONS, export_tflite
-from far_keras.export.tflite_file import operations
+from far_keras.export.tflite import PRECISIONS, export_tflite, rendered_images
+from far_keras.export.tflite_file import operations, read_metadata
 from far_keras.models.storage import compile_forward
 
 
 def probabilities(loaded, images):
-    """What the network answers by Keras, as probabilities."""
+    """The network's probabilities by Keras."""
     outputs = compile_forward(loaded.model)(images)
     answers = {
         "attributes": loaded.calibration.probabilities(
@@ -36,12 +39,12 @@ def loaded(small_model):
 
 
 @pytest.fixture(scope="module")
-def files(loaded, pictures, tmp_path_factory):
+def files(loaded, make_images, tmp_path_factory):
     return export_tflite(
         loaded,
         tmp_path_factory.mktemp("phone"),
         "small",
-        images=pictures(8, 64, seed=1),
+        images=make_images(8, 64, seed=1),
         images_from="test",
     )
 
@@ -58,8 +61,8 @@ def test_there_is_a_file_for_each_precision(files):
     ("precision", "tolerance"),
     [("float32", 2e-6), ("float16", 2e-3), ("dynamic", 0.02), ("int8", 0.03)],
 )
-def test_answers_are_those_of_keras(loaded, files, pictures, precision, tolerance):
-    images = pictures(6, 64)
+def test_outputs_equal_those_of_keras(loaded, files, make_images, precision, tolerance):
+    images = make_images(6, 64)
     expected = probabilities(loaded, images)
     assert expected["attributes"].std(axis=0).mean() > 0.05  # the images are told apart
     answers = load_tflite(files[precision])(images)
@@ -86,7 +89,7 @@ def test_only_operations_of_the_runtime_are_used(files, precision):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_input_is_one_picture(files, precision):
+def test_the_input_is_one_image(files, precision):
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(files[precision]))
@@ -107,7 +110,7 @@ def test_equal_models_give_equal_files(loaded, files, tmp_path):
     assert again["float16"].read_bytes() == files["float16"].read_bytes()
 
 
-def test_int8_needs_pictures(loaded, tmp_path):
+def test_int8_needs_images(loaded, tmp_path):
     with pytest.raises(ModelError, match=r"images: expected training images for .* int8"):
         export_tflite(loaded, tmp_path, "small")
     assert not list(tmp_path.iterdir())
@@ -121,11 +124,11 @@ def test_unknown_precision(loaded, tmp_path):
 @pytest.mark.parametrize(
     "variant",
     [
-        "mgmtn_efficientnetlite0",
         "baseline_mobilenetv3small",
         *(
             pytest.param(name, marks=pytest.mark.slow)
             for name in (
+                "mgmtn_efficientnetlite0",
                 "mgmtn_mobilenetv3small",
                 "baseline_efficientnetlite0",
                 "mgmtn_resnest50",
@@ -136,13 +139,13 @@ def test_unknown_precision(loaded, tmp_path):
         ),
     ],
 )
-def test_every_variant_converts(variant, random_model, pictures, tmp_path):
+def test_every_variant_converts(variant, random_model, make_images, tmp_path):
     loaded = random_model(variant)
     size = loaded.image_size
     files = export_tflite(
-        loaded, tmp_path, precisions=["float32", "int8"], images=pictures(4, size, seed=1)
+        loaded, tmp_path, precisions=["float32", "int8"], images=make_images(4, size, seed=1)
     )
-    images = pictures(2, size)
+    images = make_images(2, size)
     expected = probabilities(loaded, images)
     for precision, tolerance in (("float32", 1e-4), ("int8", 0.2)):
         assert operations(files[precision].read_bytes())["CUSTOM"] == 0
@@ -157,3 +160,25 @@ def test_every_variant_converts(variant, random_model, pictures, tmp_path):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_fast_path_computes_it_in_one_piece(files, precision):
     assert pieces(files[precision]) == 1
+
+
+def test_rendered_images_are_faces_of_the_size_and_range_of_training():
+    first, second = rendered_images(64, 2)
+    assert first.shape == (64, 64, 3) and first.dtype == "float32"
+    assert 0 <= first.min() < 60 and 180 < first.max() <= 255
+    assert abs(first - second).mean() > 5
+
+
+@pytest.mark.slow
+def test_the_default_is_the_packaged_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export"]) == 0
+    said = capsys.readouterr().out
+    folder = tmp_path / "saved_models" / "mgmtn_efficientnetlite0"
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "tflite"]
+    assert (folder / "1" / "saved_model.pb").exists() and "far-keras serve saved_models" in said
+    files = sorted((folder / "tflite").glob("*.tflite"))
+    assert len(files) == 4
+    (int8,) = (path for path in files if path.stem.endswith("int8"))
+    _, facts, _ = read_metadata(int8)
+    assert facts["calibrated_on"] == {"images": 200, "from": "rendered faces"}

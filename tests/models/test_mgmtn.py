@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from far_keras.errors import ModelError
+from far_keras.models.baseline import baseline
 from far_keras.models.mgmtn import mgmtn
 from far_keras.schema import CELEBA, AttributeSchema, Group
 
@@ -222,3 +223,14 @@ def test_exported_model_answers_like_predict(backbone, schema, tmp_path):
     expected = model.predict(IMAGES, verbose=0)
     for key, value in served.items():
         np.testing.assert_allclose(value, expected[key], rtol=1e-4, atol=1e-4)  # float32
+
+
+def test_baseline_is_backbone_average_and_dense(backbone, schema):
+    model = baseline(backbone, schema, 64, name="plain")
+    images = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype("float32")
+    features = model.get_layer("backbone")(images)["P5"]
+    kernel, bias = model.get_layer("attribute_logits").get_weights()
+    expected = np.asarray(features).mean(axis=(1, 2)) @ kernel + bias
+    outputs = model(images)
+    assert set(outputs) == {"attributes"} and model.name == "plain"
+    np.testing.assert_allclose(outputs["attributes"], expected, rtol=1e-5, atol=1e-6)  # float32

@@ -1,4 +1,4 @@
-"""The network against the authors' implementation, by values that benchmarks/resnest_parity.py wrote."""  # noqa: E501
+"""ResNeSt-50 against values of the authors' code, written by benchmarks/resnest_parity.py."""
 
 import importlib.util
 import math
@@ -10,6 +10,7 @@ import pytest
 
 from far_keras.models.backbones import pyramid
 from far_keras.models.resnest import ResNeStBackbone, resnest50
+from far_keras.models.variants import ModelConfig, build_model
 from research.resnest_weights import reference_weights
 
 GOLD = Path(__file__).with_name("resnest_gold.npz")
@@ -139,3 +140,16 @@ def test_learns_in_every_weight():
 def test_refuses_stacks_that_do_not_fit(change):
     with pytest.raises(ValueError, match="stackwise"):
         ResNeStBackbone(**{**SMALL, **change})
+
+
+def test_the_papers_network_is_built_as_documented():
+    model = build_model(ModelConfig("mgmtn_resnest50"))
+    assert model.input_shape == (None, 227, 227, 3)
+    assert model.output["attributes"].shape == (None, 40)
+    assert model.output["masks"].shape == (None, 227, 227, 8)
+    levels = model.get_layer("backbone").output
+    assert {level: tuple(value.shape[1:]) for level, value in levels.items()} == {
+        "P3": (29, 29, 512),
+        "P4": (15, 15, 1024),
+        "P5": (8, 8, 2048),
+    }

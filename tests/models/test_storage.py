@@ -1,5 +1,10 @@
+"""Model folders, Keras files, and running a model."""
+
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import h5py
 import keras
@@ -10,25 +15,47 @@ from far_keras.calibration import Calibration
 from far_keras.errors import ModelError
 from far_keras.layers import BatchNormalization
 from far_keras.models import storage
-from far_keras.models.storage import load_model, save_model
+from far_keras.models.storage import (
+    compile_forward,
+    load_keras_file,
+    load_model,
+    load_weights_file,
+    read_schema,
+    save_keras_file,
+    save_model,
+    save_weights_file,
+)
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
-from far_keras.schema import CELEBA, AttributeSchema
+from far_keras.schema import CELEBA, AttributeSchema, Group
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0, 255, (2, 64, 64, 3)).astype("float32")
-# Small versions, and arguments that are not the variant's own.
-ARGUMENTS = {
-    "mgmtn_efficientnetlite0": {
-        "levels": ["P3", "P4"],
-        "fusion": "gated",
-        "fusion_units": 7,
-        "pooling": "product",
-        "global_shortcut": False,
-    },
-    "mgmtn_mobilenetv3small": {"global_path": False},
-    "mgmtn_resnet50": {"unet_channels": [4, 6, 8]},
-    "baseline_efficientnetlite0": {"dropout": 0.5},
+# Arguments that are not the variants' own.
+GATED = {
+    "levels": ["P3", "P4"],
+    "fusion": "gated",
+    "fusion_units": 7,
+    "pooling": "product",
+    "global_shortcut": False,
 }
+RELOADED = [
+    ("mgmtn_small", GATED),
+    ("mgmtn_small", {"mask_network": "unet", "unet_channels": [4, 6, 8]}),
+    ("baseline_small", {"dropout": 0.5}),
+    ("mgmtn_mobilenetv3small", {"global_path": False}),
+    *(
+        pytest.param(variant, arguments, marks=pytest.mark.slow)
+        for variant, arguments in (
+            ("baseline_mobilenetv3small", {}),
+            ("mgmtn_efficientnetlite0", GATED),
+            ("baseline_efficientnetlite0", {"dropout": 0.5}),
+            ("mgmtn_resnet50", {"unet_channels": [4, 6, 8]}),
+            ("baseline_resnet50", {}),
+            ("mgmtn_resnest50", {"unet_channels": [4, 6]}),
+            ("baseline_resnest50", {}),
+        )
+    ),
+]
 
 
 @pytest.fixture
@@ -49,9 +76,9 @@ def saved(tmp_path, schema, small_variants):
     return model, folder
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if "resnest" not in name])
-def test_reloaded_model_gives_equal_outputs(variant, schema, tmp_path):
-    config = ModelConfig(variant, {"image_size": 64, **ARGUMENTS.get(variant, {})})
+@pytest.mark.parametrize(("variant", "arguments"), RELOADED)
+def test_reloaded_model_gives_equal_outputs(variant, arguments, schema, small_variants, tmp_path):
+    config = ModelConfig(variant, {"image_size": 64, **arguments})
     model = build_model(config, schema)
     for weight in model.weights:  # also biases and statistics, which start as constants
         weight.assign(RNG.uniform(0.9, 1.1, weight.shape) * weight + 0.01)
@@ -272,3 +299,169 @@ def test_weights_beyond_half_precision_are_refused(saved, schema, tmp_path):
     with pytest.raises(ModelError, match="beyond float16's range"):
         save_model(model, tmp_path / "half", config=config, schema=schema, half=True)
     assert not (tmp_path / "half").exists()
+
+
+ROOT = Path(__file__).parents[2]
+UNET = {"mask_network": "unet", "unet_channels": [4, 6]}
+# Each variant as it is, but small; and what training modes make of one.
+CASES = {
+    **{
+        name: (name, UNET if name in ("mgmtn_resnest50", "mgmtn_resnet50") else {}, "attributes")
+        for name in VARIANTS
+    },
+    "given": ("mgmtn_mobilenetv3small", {"masks": "given"}, "attributes"),
+    "ones": ("mgmtn_mobilenetv3small", {"masks": "ones"}, "attributes"),
+    "two_stage": ("mgmtn_mobilenetv3small", UNET, "attributes"),
+    "masks_shared": ("mgmtn_mobilenetv3small", {}, "masks"),
+    "masks_unet": ("mgmtn_mobilenetv3small", UNET, "masks"),
+}
+FAST = ("mgmtn_mobilenetv3small", "given", "two_stage", "masks_shared")
+SLOW = tuple(name for name in CASES if name not in FAST)
+
+# Keras alone reads the .keras file; of this package it needs the layers only.
+SCRIPT = """
+import sys
+import keras, numpy as np
+import far_keras.layers
+from far_keras.models.variants import ModelConfig, build_model
+from far_keras.schema import AttributeSchema
+
+for name, (variant, arguments, task) in eval(sys.argv[2]).items():
+    folder = f"{sys.argv[1]}/{name}"
+    data = dict(np.load(folder + "/expected.npz"))
+    inputs = {key[3:]: data[key] for key in data if key.startswith("in_")}
+    inputs = inputs if len(inputs) > 1 else inputs["image"]
+    whole = keras.models.load_model(folder + "/model.keras")
+    schema = AttributeSchema.from_file(folder + "/schema.json")
+    built = build_model(ModelConfig(variant, {"image_size": 64, **arguments}, task), schema)
+    built.load_weights(folder + "/model.weights.h5")
+    for model in (whole, built):
+        outputs = model.predict(inputs, verbose=0)
+        assert set(outputs) == {key[4:] for key in data if key.startswith("out_")}, name
+        for key, value in outputs.items():
+            np.testing.assert_allclose(value, data["out_" + key], rtol=1e-5, atol=1e-5)
+"""
+
+
+@pytest.mark.parametrize("names", [FAST, pytest.param(SLOW, marks=pytest.mark.slow)], ids=str)
+def test_keras_alone_reloads_both_files_in_a_fresh_process(names, schema, tmp_path):
+    for name in names:
+        write_case(tmp_path / name, *CASES[name], schema)
+    cases = {name: CASES[name] for name in names}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), repr(cases)],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def write_case(folder, variant, arguments, task, schema):
+    """Both files of a network, its inputs and its outputs."""
+    folder.mkdir()
+    model = build_model(ModelConfig(variant, {"image_size": 64, **arguments}, task), schema)
+    for weight in model.weights:  # also biases and statistics, which start as constants
+        weight.assign(RNG.uniform(0.9, 1.1, weight.shape) * weight + 0.01)
+    inputs = {
+        tensor.name: RNG.uniform(0, 255 if tensor.name == "image" else 1, (2, *tensor.shape[1:]))
+        for tensor in model.inputs
+    }
+    inputs = {name: value.astype("float32") for name, value in inputs.items()}
+    outputs = model.predict(inputs if len(inputs) > 1 else inputs["image"], verbose=0)
+    save_keras_file(model, folder / "model.keras", schema)
+    save_weights_file(model, folder / "model.weights.h5", schema)
+    (folder / "schema.json").write_text(json.dumps(schema.to_dict()))
+    np.savez(
+        folder / "expected.npz",
+        **{f"in_{name}": value for name, value in inputs.items()},
+        **{f"out_{name}": value for name, value in outputs.items()},
+    )
+
+
+@pytest.fixture
+def files(schema, small_variants, tmp_path):
+    """A small model, and its two files."""
+    config = ModelConfig("baseline_small", {"image_size": 64})
+    model = build_model(config, schema)
+    save_model(model, tmp_path / "folder", config=config, schema=schema)
+    return (
+        model,
+        save_keras_file(model, tmp_path / "model.keras", schema),
+        save_weights_file(model, tmp_path / "model.weights.h5", schema),
+    )
+
+
+@pytest.fixture
+def renamed(schema):
+    """As many attributes, one of them another: no shape tells the two apart."""
+    words = {"Young": "Old"}
+
+    def other(names):
+        return tuple(words.get(name, name) for name in names)
+
+    groups = tuple(Group(g.name, other(g.attributes), g.regions) for g in schema.groups)
+    return AttributeSchema("renamed", other(schema.attributes), groups)
+
+
+def test_another_schema_is_refused_with_the_attributes_that_differ(files, schema, renamed):
+    model, keras_file, weights_file = files
+    said = (
+        r"'renamed'. Received: the schema 'small': missing attributes \['Old'\]; additional .*Young"
+    )
+    with pytest.raises(ModelError, match=said):
+        load_keras_file(keras_file, renamed)
+    with pytest.raises(ModelError, match=said):
+        load_weights_file(model, weights_file, renamed)
+    # Also the weights out of a model's folder.
+    with pytest.raises(ModelError, match=said):
+        load_weights_file(model, keras_file.parent / "folder" / "model.weights.h5", renamed)
+
+
+def test_the_right_schema_is_read_back(files, schema):
+    model, keras_file, weights_file = files
+    assert read_schema(keras_file) == read_schema(weights_file) == schema
+    images = RNG.uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    expected = model.predict(images, verbose=0)["attributes"]
+    again = load_keras_file(keras_file, schema).predict(images, verbose=0)["attributes"]
+    np.testing.assert_array_equal(again, expected)
+    for weight in model.weights:
+        weight.assign(weight * 0)
+    load_weights_file(model, weights_file, schema)
+    np.testing.assert_array_equal(model.predict(images, verbose=0)["attributes"], expected)
+
+
+def test_files_that_cannot_be_are_refused(files, schema, tmp_path):
+    model, keras_file, weights_file = files
+    model.save(tmp_path / "plain.keras")
+    model.save_weights(tmp_path / "plain.weights.h5")
+    for name in ("plain.keras", "plain.weights.h5"):
+        with pytest.raises(ModelError, match=f"{name}: .* one that Keras alone wrote"):
+            read_schema(tmp_path / name)
+    for path in (keras_file, weights_file):
+        path.write_bytes(path.read_bytes()[:500])
+        with pytest.raises(ModelError, match=f"{path.name}: the file is truncated"):
+            read_schema(path)
+    with pytest.raises(ModelError, match="expected a name that ends in"):
+        save_keras_file(model, tmp_path / "model.h5", schema)
+    with pytest.raises(ModelError, match="there is none"):
+        load_keras_file(tmp_path / "nothing.keras")
+
+
+def test_weights_of_another_network_are_refused(files, schema, small_variants):
+    _, _, weights_file = files
+    other = build_model(ModelConfig("mgmtn_small", {"image_size": 64}), schema)
+    with pytest.raises(ModelError, match="not the weights of a network like 'mgmtn_small'"):
+        load_weights_file(other, weights_file, schema)
+
+
+def test_any_batch_size_in_inference_mode():
+    image = keras.Input((4, 4, 3), name="image")
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Dropout(0.9)(image))
+    model = keras.Model(image, {"mean": pooled, "twice": keras.layers.Rescaling(2.0)(pooled)})
+    forward = compile_forward(model)
+    for count in (1, 3, 7):
+        pictures = np.random.default_rng(count).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+        outputs = forward(pictures)
+        expected = pictures.mean(axis=(1, 2))  # dropout would zero or scale most of it
+        np.testing.assert_allclose(outputs["mean"], expected, rtol=1e-6)
+        np.testing.assert_allclose(outputs["twice"], 2 * expected, rtol=1e-6)
+        assert outputs["mean"].dtype == np.float32

@@ -32,8 +32,16 @@ def profiled(model):
         ).total_float_ops
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_parts_add_up_to_the_whole_of_every_variant(variant):
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "mgmtn_small",
+        "baseline_small",
+        "mgmtn_mobilenetv3small",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS),
+    ],
+)
+def test_parts_add_up_to_the_whole_of_every_variant(variant, small_variants):
     model = build_model(ModelConfig(variant))
     summary = summarize(model)
     assert summary.parameters == model.count_params()
@@ -44,8 +52,12 @@ def test_parts_add_up_to_the_whole_of_every_variant(variant):
     assert summary.part("backbone").flops > 0.4 * summary.flops
 
 
-def test_the_profiler_agrees():
-    model = build_model(ModelConfig("mgmtn_efficientnetlite0"))
+@pytest.mark.parametrize(
+    "variant",
+    ["mgmtn_small", pytest.param("mgmtn_efficientnetlite0", marks=pytest.mark.slow)],
+)
+def test_the_profiler_agrees(variant, small_variants):
+    model = build_model(ModelConfig(variant))
     assert count_flops(model, model.input) == profiled(model)
 
 

@@ -1,7 +1,17 @@
 import pytest
 
+from far_keras.errors import ModelError
 from far_keras.models.backbones import BACKBONES
-from far_keras.models.variants import VARIANTS, ModelConfig, Variant, build_model
+from far_keras.models.storage import load_model
+from far_keras.models.variants import (
+    PRETRAINED,
+    VARIANTS,
+    ModelConfig,
+    Variant,
+    build_model,
+    pretrained_folder,
+)
+from far_keras.schema import CELEBA
 
 NAMED = dict(VARIANTS)  # before other tests add theirs
 
@@ -57,3 +67,22 @@ def test_written_out_it_builds_the_same_network_whatever_the_defaults():
     assert config.arguments["levels"] == ("P3", "P4") and config.arguments["fusion_units"] == 8
     assert set(config.arguments) >= {"dropout", "pooling", "masks", "image_size"}
     assert config.written_out() == config
+
+
+def test_the_shipped_model_is_whole_small_and_says_where_it_comes_from():
+    folder = pretrained_folder()
+    loaded = load_model(folder, CELEBA)
+    assert loaded.config.variant == PRETRAINED
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 10e6
+    assert loaded.provenance["licence"] == "Apache-2.0"
+    assert loaded.provenance["recipe"]["pictures"] == loaded.provenance["synthesis"]["count"]
+    assert not any(str(word).startswith("/") for word in loaded.provenance["command"])
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert loaded.provenance["manifest_sha256"] in card and "(mistakes.jpg)" in card
+    for name in CELEBA.sensitive or ():
+        assert name in card.split("unless asked for:")[1]
+
+
+def test_an_unknown_model_is_refused_by_name():
+    with pytest.raises(ModelError, match=r"'best': expected one of .*mgmtn_efficientnetlite0"):
+        pretrained_folder("best")

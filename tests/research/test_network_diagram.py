@@ -39,6 +39,7 @@ def test_fields_of_pyramid_levels(backbone, schema):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_is_drawn(variant):
     ET.fromstring(draw_network(build_model(ModelConfig(variant)), CELEBA))

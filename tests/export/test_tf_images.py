@@ -1,4 +1,4 @@
-"""Encoded images in the graph: the pixels that everyone else sees, or a short refusal."""
+"""Encoded images in TensorFlow graphs: the pixels of `read_image`, or a short refusal."""
 
 import io
 import struct
@@ -11,7 +11,6 @@ from PIL import Image
 from skimage.data import astronaut
 
 from far_keras.errors import ImageError
-from far_keras.export import export_saved_model, load_saved_model
 from far_keras.images import read_image
 from far_keras.tf_images import MAX_PIXELS, decode_images
 
@@ -21,16 +20,10 @@ SIZE = 64
 @pytest.fixture(scope="module")
 def decode():
     """From contents to pixels, as the graph has them."""
-    function = tf.function(lambda pictures: decode_images(pictures, SIZE))
+    function = tf.function(lambda contents: decode_images(contents, SIZE))
     signature = tf.TensorSpec((None,), tf.string)
     concrete = function.get_concrete_function(signature)
-    return lambda *pictures: concrete(tf.constant(list(pictures), tf.string)).numpy()
-
-
-@pytest.fixture(scope="module")
-def exported(small_model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("saved_models") / "faces"
-    return load_saved_model(export_saved_model(small_model, folder))
+    return lambda *contents: concrete(tf.constant(list(contents), tf.string)).numpy()
 
 
 def photograph(size=SIZE, mode="RGB"):
@@ -49,7 +42,7 @@ def with_alpha():
     return image
 
 
-PICTURES = {
+IMAGES = {
     "jpeg 4:4:4": encoded(photograph(), "JPEG", quality=95, subsampling=0),
     "jpeg 4:2:0": encoded(photograph(), "JPEG", quality=75, subsampling=2),
     "jpeg progressive": encoded(photograph(), "JPEG", progressive=True),
@@ -63,9 +56,9 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("kind", PICTURES)
-def test_pixels_are_those_that_the_package_reads(kind, decode):
-    np.testing.assert_array_equal(decode(PICTURES[kind])[0], read_image(PICTURES[kind]))
+@pytest.mark.parametrize("kind", IMAGES)
+def test_pixels_equal_those_of_read_image(kind, decode):
+    np.testing.assert_array_equal(decode(IMAGES[kind])[0], read_image(IMAGES[kind]))
 
 
 def test_sixteen_bits_are_within_a_grey_level(decode):
@@ -74,17 +67,17 @@ def test_sixteen_bits_are_within_a_grey_level(decode):
     assert np.abs(decode(picture)[0] - read_image(picture)).max() <= 1  # cut off, not rounded
 
 
-def test_pictures_of_several_kinds_and_sizes_are_one_batch(exported):
+def test_one_batch_may_hold_several_kinds_and_sizes(exported):
     contents = [
-        *PICTURES.values(),
+        *IMAGES.values(),
         encoded(photograph(200), "JPEG"),
         encoded(photograph(31), "PNG"),
     ]
-    answers = exported(contents)
-    assert all(len(values) == len(contents) for values in answers.values())
+    results = exported(contents)
+    assert all(len(values) == len(contents) for values in results.values())
     for number, content in enumerate(contents):
         alone = exported(read_image(content)[None])
-        for name, values in answers.items():
+        for name, values in results.items():
             # Batches of another size sum in another order.
             np.testing.assert_allclose(values[number], alone[name][0], rtol=0, atol=1e-4)
             if name != "logits":
@@ -106,7 +99,7 @@ def png_of(width, height):
 
 def jpeg_of(width, height):
     """A JPEG that says it is larger than it is."""
-    content = bytearray(PICTURES["jpeg 4:4:4"])
+    content = bytearray(IMAGES["jpeg 4:4:4"])
     frame = content.index(b"\xff\xc0")
     content[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
     return bytes(content)
@@ -116,11 +109,11 @@ REFUSED = {
     "nothing": b"",
     "text": b"no image at all",
     "the start of a JPEG": b"\xff\xd8\xff",
-    "a JPEG's first half": PICTURES["jpeg 4:2:0"][: len(PICTURES["jpeg 4:2:0"]) // 2],
-    "a JPEG without its end": PICTURES["jpeg 4:2:0"][:-200],
+    "a JPEG's first half": IMAGES["jpeg 4:2:0"][: len(IMAGES["jpeg 4:2:0"]) // 2],
+    "a JPEG without its end": IMAGES["jpeg 4:2:0"][:-200],
     "the start of a PNG": b"\x89PNG\r\n\x1a\n",
-    "a PNG's first half": PICTURES["png"][: len(PICTURES["png"]) // 2],
-    "a PNG that ends in its header": PICTURES["png"][:19],
+    "a PNG's first half": IMAGES["png"][: len(IMAGES["png"]) // 2],
+    "a PNG that ends in its header": IMAGES["png"][:19],
     "WebP": encoded(photograph(), "WEBP"),
     "animated WebP": encoded(
         photograph(), "WEBP", save_all=True, append_images=[Image.new("RGB", (SIZE, SIZE))]
@@ -134,13 +127,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_no_picture_is_refused_in_a_line(what, decode, exported):
+def test_bad_content_is_refused_in_one_line(what, decode, exported):
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode(REFUSED[what])
     with pytest.raises(tf.errors.InvalidArgumentError):  # nor beside good ones
-        decode(PICTURES["png"], REFUSED[what], PICTURES["jpeg grey"])
+        decode(IMAGES["png"], REFUSED[what], IMAGES["jpeg grey"])
     with pytest.raises(ImageError) as raised:
-        exported([PICTURES["png"], REFUSED[what]])
+        exported([IMAGES["png"], REFUSED[what]])
     said = str(raised.value)
     assert said.startswith("images: expected the contents of JPEG or PNG files")
     assert "\n" not in said and "node" not in said and len(said) < 250
@@ -148,7 +141,7 @@ def test_what_is_no_picture_is_refused_in_a_line(what, decode, exported):
         assert f"at most {MAX_PIXELS} pixels" in said
 
 
-def test_the_largest_picture_is_read_and_one_line_more_is_not(decode):
+def test_the_limit_of_pixels(decode):
     side = 2 ** (MAX_PIXELS.bit_length() // 2 - 1)
     assert 2 * side * side == MAX_PIXELS
     with pytest.raises(tf.errors.InvalidArgumentError, match="Invalid PNG data"):

@@ -14,20 +14,19 @@ from PIL import Image
 from far_keras.errors import ModelError
 from far_keras.export.description import describe
 from far_keras.export.litert import load_tflite
-from far_keras.export.tflite import convert
 from far_keras.export.tflite_file import read_metadata, with_metadata
 from far_keras.schema import CELEBA, AttributeSchema, Group
 
 
 @pytest.fixture(scope="module")
-def path(random_model, tmp_path_factory):
+def path(small_model, flatbuffer, tmp_path_factory):
     loaded = replace(
-        random_model("baseline_mobilenetv3small", image_size=32),
+        small_model,
         thresholds=dict.fromkeys(CELEBA.attributes, 0.5) | {"Smiling": 0.25},
         provenance={"untrained": ["Attractive"], "seed": 3},
     )
     content = with_metadata(
-        convert(loaded), describe(loaded, "tiny"), {"precision": "float32", "more": [1]}
+        flatbuffer, describe(loaded, "tiny"), {"precision": "float32", "more": [1]}
     )
     file = tmp_path_factory.mktemp("phone") / "tiny.tflite"
     file.write_bytes(content)
@@ -35,8 +34,8 @@ def path(random_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def images(pictures):
-    return pictures(5, 32)
+def images(make_images):
+    return make_images(5, 64)
 
 
 def test_description_is_in_the_file(path):
@@ -45,7 +44,7 @@ def test_description_is_in_the_file(path):
     assert model.description.schema == CELEBA
     assert model.description.thresholds["Smiling"] == 0.25
     assert model.description.untrained == ("Attractive",)
-    assert model.description.mask_size is None
+    assert model.description.mask_size == (16, 16)
     assert model.precision == "float32"
     assert model.facts["more"] == [1]
 
@@ -61,12 +60,12 @@ def test_any_zip_reader_finds_it(path, tmp_path):
         assert entry.compress_type == zipfile.ZIP_STORED
     assert data["attributes"] == list(CELEBA.attributes)
     assert data["groups"][0]["name"] == "Mouth"
-    assert data["image_size"] == 32
+    assert data["image_size"] == 64
     assert data["input"]["frame"]["eyes"] == [[69.5, 111.0], [108.5, 111.0]]
     assert data["provenance"]["seed"] == 3
 
 
-def test_pictures_are_answered_one_by_one(path, images):
+def test_a_batch_equals_its_images_one_by_one(path, images):
     model = load_tflite(path)
     together = model(images)["attributes"]
     assert together.shape == (5, 40)
@@ -76,11 +75,11 @@ def test_pictures_are_answered_one_by_one(path, images):
     assert (model(images.astype(np.float32))["attributes"] == together).all()
 
 
-def test_pictures_of_other_sizes_are_squashed(path):
+def test_images_of_other_sizes_are_resized(path):
     rng = np.random.default_rng(0)
     large = rng.integers(0, 256, (2, 218, 178, 3)).astype(np.uint8)
     small = np.stack(
-        [np.asarray(Image.fromarray(p).resize((32, 32), Image.Resampling.BILINEAR)) for p in large]
+        [np.asarray(Image.fromarray(p).resize((64, 64), Image.Resampling.BILINEAR)) for p in large]
     )
     model = load_tflite(path)
     assert (model(large)["attributes"] == model(small)["attributes"]).all()
@@ -92,7 +91,7 @@ def test_threads_may_share_a_model(path, images):
     wrong = []
 
     def work():
-        for _ in range(20):
+        for _ in range(10):
             if (model(images)["attributes"] != expected).any():
                 wrong.append(1)
 
@@ -230,7 +229,7 @@ def test_running_needs_no_tensorflow(path):
     code = (
         "import sys, numpy as np\n"
         "from far_keras.export.litert import load_tflite\n"
-        f"load_tflite({str(path)!r})(np.zeros((1, 32, 32, 3), np.uint8))\n"
+        f"load_tflite({str(path)!r})(np.zeros((1, 64, 64, 3), np.uint8))\n"
         "print([name for name in ('tensorflow', 'keras', 'mediapipe') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
