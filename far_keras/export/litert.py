@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from far_keras.errors import ModelError
 from far_keras.export.description import ModelDescription
 from far_keras.export.tflite_file import read_metadata
+from far_keras.images import resize_image
 from far_keras.quiet import quiet
 from far_keras.schema import AttributeSchema
 
@@ -129,8 +129,7 @@ class TFLiteModel:
         if image.shape[:2] != (size, size):
             if image.dtype != np.uint8:
                 image = np.rint(np.clip(image, 0, 255)).astype(np.uint8)
-            resized = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
-            image = np.asarray(resized)
+            image = resize_image(image, size)
         dtype = self._input["dtype"]
         if dtype == np.uint8 and image.dtype != np.uint8:
             image = np.rint(np.clip(image, 0, 255))

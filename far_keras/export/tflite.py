@@ -28,6 +28,7 @@ from far_keras.export.tflite_file import (
 )
 from far_keras.extras import require
 from far_keras.files import write_atomically
+from far_keras.images import resize_image
 from far_keras.models.storage import LoadedModel, load_in_float32, require_recogniser
 from far_keras.quiet import quiet
 
@@ -295,8 +296,6 @@ def rendered_images(image_size: int, count: int, seed: int = 0) -> Iterator[np.n
     Yields:
         float32 (S, S, 3) in [0, 255].
     """
-    from PIL import Image
-
     from far_keras.synthetic.people.population import Population
     from far_keras.synthetic.renderer import render
 
@@ -305,9 +304,8 @@ def rendered_images(image_size: int, count: int, seed: int = 0) -> Iterator[np.n
     for _ in range(count):
         subject = next(subject for subject in subjects if subject.person is not None)
         assert subject.person is not None
-        image = Image.fromarray(render(subject.person, subject.shots[0]).image)
-        size = (image_size, image_size)
-        yield np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32)
+        image = render(subject.person, subject.shots[0]).image
+        yield resize_image(image, image_size).astype(np.float32)
 
 
 def training_records(loaded: LoadedModel) -> Path | None:
