@@ -1,4 +1,4 @@
-"""Builds the test vector of docs/mobile.md: test_vector.json and tiny.tflite beside this file.
+"""Builds the test vector of docs/mobile.md: test_vector.json and tiny.tflite in this folder.
 
 python docs/mobile/build_test_vector.py
 """
@@ -11,12 +11,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from far_keras.models.calibration import Calibration
-from PIL import Image
 
+from far_keras.calibration import Calibration
 from far_keras.export.litert import load_tflite
 from far_keras.export.tflite import export_tflite
-from far_keras.faces.alignment import ALIGNED_SIZE, EYES, LEFT_EYE, RIGHT_EYE, align
+from far_keras.faces.alignment import LEFT_EYE, RIGHT_EYE, align
+from far_keras.geometry import ALIGNED_EYES, ALIGNED_SIZE
+from far_keras.images import resize_image
 from far_keras.models.backbones import BACKBONES
 from far_keras.models.storage import LoadedModel
 from far_keras.models.variants import VARIANTS, ModelConfig, build_model
@@ -46,10 +47,6 @@ def landmarks_of(eyes: tuple) -> np.ndarray:
     for centre, lids in zip(eyes, (LEFT_EYE, RIGHT_EYE), strict=True):
         points[list(lids)] = centre
     return points
-
-
-def squash(image: np.ndarray, size: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def tiny_backbone(pixels):
@@ -102,8 +99,8 @@ def main() -> None:
     cases = []
     for width, height, eyes in PHOTOGRAPHS:
         face = align(photograph(width, height), landmarks_of(eyes))
-        small = squash(face.image, SIZE)
-        answers = model(small[None])
+        small = resize_image(face.image, SIZE)
+        results = model(small[None])
         cases.append(
             {
                 "width": width,
@@ -114,13 +111,13 @@ def main() -> None:
                     {"x": x, "y": y, "rgb": face.image[y, x].tolist()} for x, y in POSITIONS
                 ],
                 "input_row_16": small[16].tolist(),
-                "attributes": answers["attributes"][0].tolist(),
-                "mask_row_4": answers["masks"][0, 4].tolist(),
+                "attributes": results["attributes"][0].tolist(),
+                "mask_row_4": results["masks"][0, 4].tolist(),
             }
         )
     source = np.random.default_rng(1).integers(0, 256, (7, 5, 3)).astype(np.uint8)
     vector = {
-        "frame": {"width": ALIGNED_SIZE[1], "height": ALIGNED_SIZE[0], "eyes": EYES},
+        "frame": {"width": ALIGNED_SIZE[1], "height": ALIGNED_SIZE[0], "eyes": ALIGNED_EYES},
         "lids": {"left": LEFT_EYE, "right": RIGHT_EYE},
         "photograph": "pixel (x, y): r = floor(127.5 + 100 sin(x / 9) + 0.5), "
         "g = floor(127.5 + 100 cos(y / 7) + 0.5), b = floor(127.5 + 100 sin((x + y) / 13) + 0.5)",
@@ -133,7 +130,11 @@ def main() -> None:
             "probability_of_case": 0.02,
         },
         "resize": [
-            {"size": size, "source": source.tolist(), "resized": squash(source, size).tolist()}
+            {
+                "size": size,
+                "source": source.tolist(),
+                "resized": resize_image(source, size).tolist(),
+            }
             for size in (3, 8)
         ],
         "model": {
