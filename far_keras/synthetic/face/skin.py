@@ -182,7 +182,7 @@ def _relief(
 
 
 def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
-    """Colour, gloss and relief of the F fragments that are skin (`Material.SKIN`)."""
+    """Colour, gloss and relief of the F fragments that are skin (`MeshMaterial.SKIN`)."""
     person, rest = scene.person, fragments.rest
     old = old_fraction(person.age)
     makeup = scene.shot.makeup

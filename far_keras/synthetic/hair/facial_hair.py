@@ -108,7 +108,7 @@ def brow_line(x: np.ndarray, hair: Hair, male: bool) -> np.ndarray:
         x, knots, (0.012, 0.016, 0.024 + 0.4 * (peak - 0.024), peak, 0.65 * peak, -0.012)
     )
     line += 0.05 * hair.brow_angle * (x - 0.3) / 0.3
-    return np.asarray((7.495 if male else 7.52) + line)
+    return (7.495 if male else 7.52) + line
 
 
 def brow_density(rest: np.ndarray, hair: Hair, male: bool) -> np.ndarray:
@@ -122,7 +122,7 @@ def brow_density(rest: np.ndarray, hair: Hair, male: bool) -> np.ndarray:
     end = OUTER + 0.16 * (hair.brow_length - 0.5)
     inner = np.clip((x - start + 0.02) / 0.09, 0, 1)
     outer = np.clip((end - x) / 0.13, 0, 1)
-    return np.asarray(across * inner * outer * (rest[:, 2] > 0.9))
+    return across * inner * outer * (rest[:, 2] > 0.9)
 
 
 def draw_brows(scene: Scene) -> None:
@@ -172,7 +172,7 @@ WIDTH = 0.0125  # decimetres
 def _soft(values: np.ndarray, edge: float) -> np.ndarray:
     """0 below 0, 1 above `edge`, a smooth step between."""
     t = np.clip(values / edge, 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))
+    return t * t * (3 - 2 * t)
 
 
 def beard_region(rest: np.ndarray, kind: Kind, beard: Beard | None = None) -> np.ndarray:
@@ -199,7 +199,7 @@ def beard_region(rest: np.ndarray, kind: Kind, beard: Beard | None = None) -> np
         elif beard.mustache_style == "handlebar":
             end, low = 0.44, low - 0.02
         inside = _soft(top - y, 0.06) * _soft(y - low, 0.03) * _soft(end - x, 0.14)
-        return np.asarray(inside * (z > 1.1))
+        return inside * (z > 1.1)
     if kind == "goatee":
         chin = _soft(0.32 - x, 0.17) * _soft(6.545 - 0.1 * x - y, 0.09) * _soft(y - 6.06, 0.14)
         patch = _soft(0.07 - x, 0.03) * _soft(6.585 - y, 0.03) * (y > 6.4)
@@ -214,17 +214,15 @@ def beard_region(rest: np.ndarray, kind: Kind, beard: Beard | None = None) -> np
         elif beard.goatee_style == "anchor":
             along_jaw = _soft(0.46 - x, 0.1) * _soft(6.36 - y, 0.05) * _soft(y - 6.1, 0.08)
             chin, ring = np.maximum(0.6 * chin * _soft(0.2 - x, 0.1), along_jaw), 0 * ring
-        return np.asarray(np.maximum(np.maximum(chin, patch), ring) * (z > 0.95))
+        return np.maximum(np.maximum(chin, patch), ring) * (z > 0.95)
     if kind == "cheeks":
         top = np.interp(z, (0.5, 0.68, 0.85, 1.05, 1.2, 1.4), (7.2, 7.1, 6.82, 6.66, 6.56, 6.5))
         low = np.interp(z, (0.4, 0.8, 1.1, 1.3), (6.5, 6.24, 6.1, 6.04))
-        return np.asarray(
-            _soft(top + 0.03 - y, 0.22) * _soft(y - low + 0.04, 0.2) * _soft(z - 0.6, 0.12)
-        )
+        return _soft(top + 0.03 - y, 0.22) * _soft(y - low + 0.04, 0.2) * _soft(z - 0.6, 0.12)
     # Narrow before the ear, from the temple's hair down to the lobe, thinner towards the cheek.
     front = np.interp(y, (6.8, 7.0, 7.3), (0.79, 0.85, 0.92))
     before_ear = _soft(front - z, 0.13) * _soft(z - 0.62, 0.05) * _soft(x - 0.5, 0.05)
-    return np.asarray(before_ear * _soft(7.38 - y, 0.1) * _soft(y - 6.84, 0.22))
+    return before_ear * _soft(7.38 - y, 0.1) * _soft(y - 6.84, 0.22)
 
 
 def draw_beard(scene: Scene) -> None:
@@ -290,7 +288,7 @@ def _directions(roots: SurfaceSamples, rng: np.random.Generator) -> np.ndarray:
     sideways = np.where(lip, np.sign(x) * 0.9, 0.25 * x)
     down = np.where(lip, -0.8, -1.0)
     directions = np.stack([sideways, down, 0.15 + 0.0 * x], axis=1)
-    return np.asarray(directions + rng.normal(0, 0.22, directions.shape))
+    return directions + rng.normal(0, 0.22, directions.shape)
 
 
 def _lengths(roots: SurfaceSamples, length: float, full: bool) -> np.ndarray:
@@ -304,4 +302,4 @@ def _lengths(roots: SurfaceSamples, length: float, full: bool) -> np.ndarray:
     room = np.maximum(y - (6.725 - 0.25 * np.maximum(x - 0.08, 0)), 0.02) * 1.4
     lengths = np.where(over_lip, np.minimum(lengths, room + 0.02), lengths)
     sideburn = z < 0.92
-    return np.asarray(np.where(sideburn, np.minimum(lengths, 0.075), lengths))
+    return np.where(sideburn, np.minimum(lengths, 0.075), lengths)

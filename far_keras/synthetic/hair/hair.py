@@ -40,25 +40,15 @@ from far_keras.synthetic.worn.hats import UNDER_HAT, hat_rim
 __all__ = ["draw_hair", "grow_hair"]
 
 
-_COUNTS = {
-    "buzzed": 9000,
-    "short": 5500,
-    "medium": 4200,
-    "long": 4200,
-    "bun": 4500,
-    "ponytail": 4500,
-    "updo": 4500,
-    "afro": 6000,
-}
-_STEPS = {
-    "buzzed": 4,
-    "short": 12,
-    "medium": 20,
-    "long": 26,
-    "bun": 14,
-    "ponytail": 14,
-    "updo": 14,
-    "afro": 12,
+_STRANDS = {  # hairs on the scalp, points per hair
+    "buzzed": (9000, 4),
+    "short": (5500, 12),
+    "medium": (4200, 20),
+    "long": (4200, 26),
+    "bun": (4500, 14),
+    "ponytail": (4500, 14),
+    "updo": (4500, 14),
+    "afro": (6000, 12),
 }
 _LOCKS = 170
 
@@ -71,9 +61,9 @@ def draw_hair(scene: Scene) -> None:
     skull = head_form(scene.head.vertices)
     rim = hat_rim(scene)
     rng = scene.rng("hair color")
-    rotation = scene.head.pose.rotation.astype(float)
     light = scene.light
-    all_points, all_colors, all_widths = [], [], []
+    lights = (scene.head.pose.rotation, light.key, light.fill, light.rim, light.ambient)
+    shown = []
     for points, combing, owner in map(_out_of_the_throat, grown):
         colors, tips = _strand_colors(scene.person.hair, combing.lengths, owner, rng)
         if rim is not None:
@@ -87,20 +77,15 @@ def draw_hair(scene: Scene) -> None:
             depth,
             0.5 if points.shape[1] > 12 else 0.65,
             skull.center,
-            rotation,
-            light.key.astype(float),
-            light.fill.astype(float),
-            light.rim.astype(float),
-            light.ambient.astype(float),
+            *(values.astype(float) for values in lights),
         )
         along = np.linspace(0, 1, points.shape[1], dtype=np.float32)
         # Thin and faint where they leave the skin: a hairline is soft.
         taper = np.interp(along, (0, 0.12, 1), (0.45, 1, 0.45)).astype(np.float32)
         thickness = rng.uniform(0.8, 1.25, (len(points), 1)).astype(np.float32)
-        all_points.append(project_hairs(scene, points))
-        all_colors.append(shaded)
-        all_widths.append(combing.width * scene.pixels_per_unit * thickness * taper)
-    for points, colors, widths in zip(all_points, all_colors, all_widths, strict=True):
+        widths = combing.width * scene.pixels_per_unit * thickness * taper
+        shown.append((project_hairs(scene, points), shaded, widths))
+    for points, colors, widths in shown:
         order = np.argsort(-points[:, points.shape[1] // 2, 2])
         scene.framebuffer.draw_strands(
             points[order],
@@ -158,12 +143,12 @@ def grow_hair(scene: Scene) -> list[tuple[np.ndarray, Combing, np.ndarray]]:
     samples = scalp_samples()
     density = scalp_density(samples.rest, hair, person.male)
     grown = []
-    chosen = samples[choose(density, _COUNTS[hair.style], rng)]
+    count, steps = _STRANDS[hair.style]
+    chosen = samples[choose(density, count, rng)]
     chosen = chosen[_may_show(scene, chosen, hair.style, rng)]
     parting = PARTING * hair.parting if hair.style in ("short", "medium", "long") else None
     locks = _locks(chosen.rest, _LOCKS, parting)
     combing = comb_scalp(chosen.rest.astype(float), hair, look, person.male, locks, rng)
-    steps = _STEPS[hair.style]
     grown.append(_grow(scene, skull, scene.head.surface(chosen), combing, locks, steps, rng))
     if hair.style in ("bun", "updo"):
         grown.append(_bun(scene, look, skull, hair.volume, rng))
@@ -200,7 +185,7 @@ def _may_show(
     """(N,) bool: roots whose hairs the camera can see; of hanging hair behind the head, some."""
     facing = scene.head.pose.rotation[2] @ roots.rest_normal.T
     keep = 0.5 if style in ("medium", "long") else 0.0
-    return np.asarray((facing > -0.4) | (rng.random(len(roots)) < keep))
+    return (facing > -0.4) | (rng.random(len(roots)) < keep)
 
 
 def _locks(rest: np.ndarray, count: int, parting: float | None) -> np.ndarray:
@@ -220,15 +205,18 @@ def _grow(
     steps: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, Combing, np.ndarray]:
+    def each(values: np.ndarray | float) -> np.ndarray:
+        return np.full(len(roots), values, float)
+
     points = grow(
         np.asarray(roots - skull.shift, float),
         combing.directions,
         combing.lengths,
         combing.lifts,
-        combing.cling,
-        combing.weight,
-        combing.face_edge,
-        combing.sideways,
+        each(combing.cling),
+        each(combing.weight),
+        each(combing.face_edge),
+        each(combing.sideways),
         SKULL_CENTER,
         skull.radii,
         skull.neck,
@@ -244,14 +232,15 @@ def _grow(
     height = roots[:, 1] - skull.shift[1]
     phase = 1.5 * roots[:, 0] - combing.frequency * height + disorder
     phase = phase + rng.normal(0, 0.25, len(locks))
-    wave(points, SKULL_CENTER, combing.amplitude, combing.frequency, phase, combing.flat)
+    amplitude, frequency = each(combing.amplitude), each(combing.frequency)
+    wave(points, SKULL_CENTER, amplitude, frequency, phase, combing.flat)
     return points + skull.shift, combing, locks
 
 
 def _knot(look: Look, skull: HeadForm) -> np.ndarray:
     """Where the hair is tied, on this person's head."""
     direction = unit(look.knot - SKULL_CENTER)
-    return np.asarray(skull.center + direction * (skull.radius(direction) + 0.06))
+    return skull.center + direction * (skull.radius(direction) + 0.06)
 
 
 def _bun(
@@ -273,16 +262,6 @@ def _bun(
     points = middle + shell * (
         ring * (np.cos(angle) * first + np.sin(angle) * second) + 0.75 * height * axis
     )
-    flat = np.zeros(count)
-    combing = Combing(
-        directions=np.zeros((count, 3)),
-        lengths=flat,
-        lifts=shell[:, 0, 0] - 0.8 * radius,
-        cling=flat,
-        weight=flat,
-        face_edge=flat,
-        sideways=flat,
-        amplitude=flat,
-        frequency=flat,
-    )
+    lifts = shell[:, 0, 0] - 0.8 * radius
+    combing = Combing(np.zeros((count, 3)), lengths=np.zeros(count), lifts=lifts)
     return points, combing, nearest_guide(points[:, 0].copy(), 30)

@@ -242,7 +242,7 @@ def choose(density: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
     positive = np.flatnonzero(density > 0)
     share = min(1.0, count / max(len(positive), 1))
     kept = positive[rng.random(len(positive)) < density[positive] * share]
-    return np.asarray(rng.permutation(kept))
+    return rng.permutation(kept)
 
 
 def _shuffled(samples: SurfaceSamples, most: int) -> SurfaceSamples:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from far_keras.synthetic.head.form import SKULL_CENTER
 from far_keras.synthetic.parameters import Hair
 
 __all__ = [
@@ -55,17 +57,17 @@ class Look:
 
 @dataclass(frozen=True)
 class Combing:
-    """Per hair (N,), arguments of `strands.grow` and `strands.wave`; directions (N, 3)."""
+    """Arguments of `strands.grow` and `strands.wave` for N hairs: (N,), or one value for all."""
 
-    directions: np.ndarray
+    directions: np.ndarray  # (N, 3)
     lengths: np.ndarray
     lifts: np.ndarray
-    cling: np.ndarray
-    weight: np.ndarray
-    face_edge: np.ndarray
-    sideways: np.ndarray
-    amplitude: np.ndarray
-    frequency: np.ndarray
+    cling: np.ndarray | float = 0.0
+    weight: np.ndarray | float = 0.0
+    face_edge: np.ndarray | float = 9.0  # nothing is drawn back
+    sideways: np.ndarray | float = 0.0
+    amplitude: np.ndarray | float = 0.0
+    frequency: np.ndarray | float = 0.0
     cling_until: float = 7.4
     flat: float = 0.8
     clump: float = 0.45
@@ -75,7 +77,7 @@ class Combing:
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors (..., 3) at length 1."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(length, 1e-9))
+    return vectors / np.maximum(length, 1e-9)
 
 
 def draw_look(hair: Hair, male: bool, rng: np.random.Generator) -> Look:
@@ -130,20 +132,18 @@ def comb_scalp(
         rng: Source of those deviations.
     """
     if hair.style == "buzzed":
-        combing = _buzzed(rest, rng)
-    elif hair.style == "short" and male:
-        combing = _short(rest, hair, look, owner, rng)
-    elif hair.style == "afro":
-        combing = _afro(rest, hair, look, owner, rng)
-    elif hair.style in ("bun", "ponytail", "updo"):
-        combing = _tied(rest, hair, look, owner, rng)
-    else:
-        combing = _hanging(rest, hair, look, male, owner, rng)
-    return combing
+        return _buzzed(rest, rng)
+    if hair.style == "short" and male:
+        return _short(rest, hair, look, owner, rng)
+    if hair.style == "afro":
+        return _afro(rest, hair, look, owner, rng)
+    if hair.style in ("bun", "ponytail", "updo"):
+        return _tied(rest, hair, look, owner, rng)
+    return _hanging(rest, hair, look, male, owner, rng)
 
 
 def _skull_normals(rest: np.ndarray) -> np.ndarray:
-    return unit(rest - np.array([0.0, 7.6, 0.55]))
+    return unit(rest - SKULL_CENTER)
 
 
 def _per_side(rest: np.ndarray, values: tuple[float, float]) -> np.ndarray:
@@ -153,37 +153,35 @@ def _per_side(rest: np.ndarray, values: tuple[float, float]) -> np.ndarray:
 
 def _jitter(owner: np.ndarray, lock: float, strand: float, rng: np.random.Generator) -> np.ndarray:
     shared = rng.normal(0, lock, (owner.max() + 1, 3))
-    return np.asarray(shared[owner] + rng.normal(0, strand, (len(owner), 3)))
+    return shared[owner] + rng.normal(0, strand, (len(owner), 3))
 
 
 def _waves(
     hair: Hair, look: Look, owner: np.ndarray, size: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Amplitude (N,), frequency (N,) and flatness of waves and curls."""
+) -> dict[str, Any]:
+    """Amplitude (N,), frequency (N,) and flatness of waves and curls, as fields of `Combing`."""
     curl = np.clip((hair.wave - 0.45) / 0.4, 0, 1)
     amplitude = size * (0.004 + 0.28 * min(hair.wave, 0.5)) * (1 - 0.35 * curl)
     frequency = look.frequency * (1 + 1.2 * curl)
     locks = rng.normal(0, 0.03 + 0.1 * curl, owner.max() + 1)
     own = 1 + locks[owner] + rng.normal(0, 0.015 + 0.1 * curl, len(owner))
     strength = rng.uniform(0.6, 1.2, len(owner))
-    return amplitude * strength, frequency * own, float(0.45 - 0.3 * curl)
+    return {
+        "amplitude": amplitude * strength,
+        "frequency": frequency * own,
+        "flat": float(0.45 - 0.3 * curl),
+    }
 
 
 def _buzzed(rest: np.ndarray, rng: np.random.Generator) -> Combing:
     count = len(rest)
     forward = np.array([0.0, 0.0, 0.9]) * (rest[:, 1:2] > 7.7) + np.array([0, -0.6, -0.1])
     directions = unit(_skull_normals(rest) * 0.6 + forward + rng.normal(0, 0.25, (count, 3)))
-    flat = np.zeros(count)
     return Combing(
         directions=directions,
         lengths=rng.uniform(0.025, 0.055, count),
         lifts=rng.uniform(0.005, 0.025, count),
-        cling=flat + 0.4,
-        weight=flat,
-        face_edge=flat + 9,
-        sideways=flat,
-        amplitude=flat,
-        frequency=flat,
+        cling=0.4,
         clump=0.0,
         width=0.010,
     )
@@ -200,7 +198,7 @@ def _short(
     top = np.clip((y - 7.78 - 0.1 * (z < 0)) / 0.3, 0, 1)
     top = top * top * (3 - 2 * top)
     ahead = np.clip((z - 0.3) / 0.8, 0, 1)
-    one, zero = np.ones(count), np.zeros(count)
+    one = np.ones(count)
     combed = {
         "side": np.stack([side, 0.2 * one, 0.25 - 0.2 * ahead], 1),
         "forward": np.stack([0.4 * x, 0 * one, one], 1),
@@ -210,7 +208,7 @@ def _short(
     }[hair.cut]
     rough = {"tousled": 0.55, "up": 0.22}.get(hair.cut, 0.14) + 0.35 * hair.wave
     combed = combed + _jitter(owner, rough, 0.07, rng)
-    down = np.stack([zero, -one, np.where(z > 0.55, -0.25, -0.1)], 1)
+    down = np.stack([0 * one, -one, np.where(z > 0.55, -0.25, -0.1)], 1)
     down = down + rng.normal(0, 0.08, (count, 3))
     curly = np.clip((hair.wave - 0.5) / 0.3, 0, 1)
     standing = _skull_normals(rest) + _jitter(owner, 0.3, 0.1, rng)
@@ -224,7 +222,7 @@ def _short(
     height = 0.05 + 0.16 * hair.volume + (0.08 * ahead if hair.cut == "up" else 0)
     lifts = (0.02 * (1 - top) + height * top) * rng.random(count) ** 0.6
     lifts = lifts + 0.2 * curly * lengths * rng.random(count)
-    amplitude, frequency, flat = _waves(hair, look, owner, 0.55, rng)
+    waves = _waves(hair, look, owner, 0.55, rng)
     edge = 9.0 if hair.cut == "forward" or hair.bangs > 0.12 else 0.95
     if hair.cut == "forward":
         lengths *= 1 - 0.55 * ahead * top
@@ -232,14 +230,13 @@ def _short(
         directions=unit(directions),
         lengths=lengths,
         lifts=lifts + 0.006,
-        cling=one * (0.9 - 0.55 * curly),
-        weight=one * 0.9 * (1 - curly),
-        face_edge=zero + edge,
-        sideways=zero,
-        amplitude=amplitude * (0.35 + 0.65 * top),
-        frequency=frequency * 1.25,
+        cling=0.9 - 0.55 * curly,
+        weight=0.9 * (1 - curly),
+        face_edge=edge,
+        amplitude=waves["amplitude"] * (0.35 + 0.65 * top),
+        frequency=waves["frequency"] * 1.25,
         cling_until=6.5,
-        flat=flat,
+        flat=waves["flat"],
         clump=0.3 + 0.25 * (hair.cut == "tousled"),
     )
 
@@ -258,7 +255,6 @@ def _hanging(
     # The parting ends before the crown, where hair falls straight back.
     side = np.tanh((x - part) / (0.03 + 0.6 * np.clip((0.95 - z) / 0.6, 0, 1)))
     behind = np.clip((0.35 - z) / 0.5, 0, 1)
-    one = np.ones(count)
     ahead = np.clip((z - 0.75) / 0.4, 0, 1)
     combed = np.stack(
         [
@@ -281,19 +277,17 @@ def _hanging(
     layer = rng.random(count) ** 0.7
     lifts = (0.04 + 0.32 * hair.volume + 0.14 * min(hair.wave, 0.6)) * layer
     lifts = lifts * (0.3 + 0.7 * np.tanh(np.abs(x - part) / 0.2))  # flat beside the parting
-    amplitude, frequency, flat = _waves(hair, look, owner, 1.0, rng)
+    waves = _waves(hair, look, owner, 1.0, rng)
     return Combing(
         directions=directions,
         lengths=lengths,
         lifts=lifts + 0.01,
-        cling=one * (0.9 - 0.5 * curly),
-        weight=one * (6.0 - 2.5 * curly),
+        cling=0.9 - 0.5 * curly,
+        weight=6.0 - 2.5 * curly,
         face_edge=_per_side(rest, look.face_edge) + rng.normal(0, 0.05, count),
         sideways=np.where(z > 0.1, _per_side(rest, look.shoulders) * (0.4 if male else 1.0), -0.5),
-        amplitude=amplitude,
-        frequency=frequency,
         cling_until=6.8 if hair.style == "short" else 7.9,
-        flat=flat,
+        **waves,
         clump=0.5,
     )
 
@@ -303,20 +297,16 @@ def _afro(
 ) -> Combing:
     """Curls that stand off the head in all directions."""
     count = len(rest)
-    zero = np.zeros(count)
     reach = (0.25 + 0.75 * hair.volume) * (0.75 + 0.25 * np.clip((rest[:, 1] - 7.0) / 1.2, 0, 1))
     lengths = reach * rng.uniform(0.55, 1.05, count)
-    amplitude, frequency, _ = _waves(replace(hair, wave=1.0), look, owner, 1.5, rng)
+    waves = _waves(replace(hair, wave=1.0), look, owner, 1.5, rng)
     return Combing(
         directions=unit(_skull_normals(rest) + _jitter(owner, 0.25, 0.5, rng)),
         lengths=lengths,
         lifts=0.8 * lengths,
-        cling=zero,
-        weight=zero + 0.15,
-        face_edge=zero + 9,
-        sideways=zero,
-        amplitude=amplitude,
-        frequency=frequency * 0.8,
+        weight=0.15,
+        amplitude=waves["amplitude"],
+        frequency=waves["frequency"] * 0.8,
         cling_until=6.0,
         flat=0.0,
         clump=0.1,
@@ -329,24 +319,21 @@ def comb_loose(
 ) -> Combing:
     """Strands that the comb has missed: short ones stand off, long ones hang before the ears."""
     count = len(rest)
-    zero = np.zeros(count)
     temple = (np.abs(rest[:, 0]) > 0.42) & (rest[:, 2] > 0.55) & (rest[:, 1] < 8.05)
     long = temple & (hair.style not in ("short", "buzzed", "afro"))
     aside = np.sign(rest[:, :1]) * np.array([0.5, -0.5, 0.35])
     off = _skull_normals(rest) + rng.normal(0, 0.7, (count, 3))
-    amplitude, frequency, flat = _waves(hair, look, owner, 0.8, rng)
+    waves = _waves(hair, look, owner, 0.8, rng)
     return Combing(
         directions=unit(np.where(long[:, None], aside + rng.normal(0, 0.2, (count, 3)), off)),
         lengths=np.where(long, rng.uniform(0.5, 1.5, count), rng.uniform(0.08, 0.3, count)),
         lifts=np.where(long, 0.05, 0.03 + 0.12 * rng.random(count) * (0.3 + hair.volume)),
         cling=np.where(long, 0.2, 0.6),
         weight=np.where(long, 4.0, 0.8),
-        face_edge=zero + 9,
-        sideways=zero,
-        amplitude=amplitude + 0.005 + 0.015 * rng.random(count),
-        frequency=frequency * rng.uniform(0.3, 1.0, count),
+        amplitude=waves["amplitude"] + 0.005 + 0.015 * rng.random(count),
+        frequency=waves["frequency"] * rng.uniform(0.3, 1.0, count),
         cling_until=7.5,
-        flat=flat,
+        flat=waves["flat"],
         clump=0.6,
         width=0.010,
     )
@@ -357,25 +344,19 @@ def _tied(
 ) -> Combing:
     count = len(rest)
     normals = _skull_normals(rest)
-    knot = look.knot - np.array([0.0, 7.6, 0.55])
+    knot = look.knot - SKULL_CENTER
     towards = look.knot - rest
     tangent = unit(towards - normals * np.sum(towards * normals, axis=1, keepdims=True))
     angle = np.arccos(np.clip(normals @ unit(knot), -1, 1))
-    zero = np.zeros(count)
     puff = (0.08 if hair.style == "updo" else 0.04) + 0.14 * hair.volume
-    amplitude, frequency, flat = _waves(hair, look, owner, 0.25, rng)
+    waves = _waves(hair, look, owner, 0.25, rng)
     return Combing(
         directions=unit(tangent + _jitter(owner, 0.03, 0.03, rng)),
         lengths=0.92 * angle + 0.06,
         lifts=puff * rng.random(count) ** 0.7 + 0.012,
-        cling=zero + 0.97,
-        weight=zero,
-        face_edge=zero + 9,
-        sideways=zero,
-        amplitude=amplitude,
-        frequency=frequency,
+        cling=0.97,
         cling_until=6.0,
-        flat=flat,
+        **waves,
         clump=0.15,
     )
 
@@ -384,20 +365,14 @@ def comb_tail(
     count: int, hair: Hair, look: Look, owner: np.ndarray, rng: np.random.Generator
 ) -> Combing:
     """The free end of a ponytail: `count` hairs from its knot."""
-    zero = np.zeros(count)
-    amplitude, frequency, flat = _waves(hair, look, owner, 1.0, rng)
+    waves = _waves(hair, look, owner, 1.0, rng)
     aim = np.array([0.55 * look.sweep, 0.35, -1.0])
     return Combing(
         directions=unit(aim + rng.normal(0, 0.3, (count, 3))),
         lengths=rng.uniform(0.85, 1.1, count) * (look.knot[1] - 6.1),
-        lifts=zero + 0.1,
-        cling=zero,
-        weight=zero + 4.0,
-        face_edge=zero + 9,
-        sideways=zero,
-        amplitude=amplitude,
-        frequency=frequency,
-        flat=flat,
+        lifts=np.full(count, 0.1),
+        weight=4.0,
+        **waves,
         clump=0.4,
     )
 
@@ -425,19 +400,14 @@ def comb_fringe(
     end = end + 0.12 * (1 - hair.bangs) + look.fringe_trim
     reach = (y - end) + 0.28 * np.clip((1.35 - z) / 0.5, 0, 1) + 0.05
     lengths = reach * (1 + 0.25 * abs(sweep)) * rng.uniform(0.82, 1.05, count)
-    zero = np.zeros(count)
-    amplitude, frequency, flat = _waves(hair, look, owner, 0.45, rng)
+    waves = _waves(hair, look, owner, 0.45, rng)
     return Combing(
         directions=directions,
         lengths=np.maximum(lengths, 0.12),
         lifts=(0.035 + 0.09 * hair.volume) * rng.random(count) ** 0.7 + 0.012,
-        cling=zero + 0.9,
-        weight=zero + 2.0,
-        face_edge=zero + 9,
-        sideways=zero,
-        amplitude=amplitude,
-        frequency=frequency,
+        cling=0.9,
+        weight=2.0,
         cling_until=6.5,
-        flat=flat,
+        **waves,
         clump=0.55,
     )

@@ -44,7 +44,7 @@ class HeadForm:
     @property
     def center(self) -> np.ndarray:
         """(3,) the skull's middle in the head's frame."""
-        return np.asarray(SKULL_CENTER + self.shift)
+        return SKULL_CENTER + self.shift
 
     def radius(self, directions: np.ndarray) -> np.ndarray:
         """Distance of the skin from `center` along unit vectors (..., 3)."""
@@ -56,7 +56,7 @@ class HeadForm:
         fi, fj = i - i0, j - j0
         upper = self.radii[i0, j0] * (1 - fj) + self.radii[i0, j0 + 1] * fj
         lower = self.radii[i0 + 1, j0] * (1 - fj) + self.radii[i0 + 1, j0 + 1] * fj
-        return np.asarray(upper * (1 - fi) + lower * fi)
+        return upper * (1 - fi) + lower * fi
 
 
 @lru_cache(maxsize=1)

@@ -102,7 +102,7 @@ def _graded(tone: np.ndarray, slope: float) -> np.ndarray:
     """A gradation curve through 0, `MIDDLE` and 1, of that slope in the middle; it never falls."""
     below = MIDDLE * (np.minimum(tone, MIDDLE) / MIDDLE) ** slope
     above = (1 - MIDDLE) * (1 - ((1 - np.maximum(tone, MIDDLE)) / (1 - MIDDLE)) ** slope)
-    return np.asarray(below + above)
+    return below + above
 
 
 def _finished(picture: np.ndarray, finish: Finish) -> np.ndarray:
