@@ -14,15 +14,7 @@ from far_keras.synthetic.head.mesh import MeshMaterial, load_head
 from far_keras.synthetic.parameters import Hair
 from far_keras.synthetic.stage.scene import Fragments, Scene
 
-__all__ = [
-    "beard_zone",
-    "head_regions",
-    "is_neck",
-    "is_nose",
-    "point_on_head",
-    "scalp_density",
-    "spot",
-]
+__all__ = ["beard_zone", "head_regions", "is_neck", "point_on_head", "scalp_density", "spot"]
 
 # The jaw's lower edge: height (y) by depth (z), from the nape to the chin's tip.
 JAW_Z = (-0.3, 0.3, 0.45, 0.7, 1.0, 1.2)

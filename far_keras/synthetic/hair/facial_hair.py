@@ -13,14 +13,7 @@ from far_keras.synthetic.parameters import RGB, Beard, Hair
 from far_keras.synthetic.stage.noise import noise_texture, sample_noise
 from far_keras.synthetic.stage.scene import Scene
 
-__all__ = [
-    "beard_region",
-    "brow_density",
-    "brow_line",
-    "draw_beard",
-    "draw_brows",
-    "draw_short_hairs",
-]
+__all__ = ["INNER", "OUTER", "beard_region", "brow_line", "draw_beard", "draw_brows"]
 
 WHITE = np.array([0.55, 0.54, 0.52], np.float32)
 
@@ -41,25 +34,16 @@ def draw_short_hairs(
     steps: int = 4,
     grey: float = 0.0,
 ) -> None:
-    """Draws hairs that lie along the skin.
+    """Draws N hairs that lie along the skin.
 
     Args:
-        scene: Where to draw.
-        roots: (N) samples of the skin.
-        directions: (N, 3) where the hairs point, in the head frame; made tangential to the skin.
-        lengths: (N,) decimetres.
-        color: Linear RGB of the hair.
-        region: What to write into the region map.
-        rng: Variation of colour and width.
-        width: Decimetres at the root.
-        alpha: Opacity of one hair, a number or (N,).
+        directions: (N, 3) in the head frame; only their part along the skin counts.
+        lengths, width: Decimetres: (N,), and one at the root.
+        alpha: Opacity, a number or (N,).
         rise: How steeply the hairs leave the skin, 0 flat .. 1 at 45 degrees; a number or (N,).
         gravity: How far the tips sink, per length.
-        steps: Points a hair.
         grey: Share of hairs that are white.
     """
-    if len(roots) == 0:
-        return
     start = scene.head.surface(roots)
     normals = scene.head.surface_normals(roots)
     along = directions - normals * np.sum(directions * normals, axis=1, keepdims=True)
@@ -133,20 +117,19 @@ def draw_brows(scene: Scene) -> None:
     density = np.zeros(len(samples))
     density[near] = brow_density(samples.rest[near], hair, male)
     rng = scene.person_rng("brows")
-    count = int(
-        np.count_nonzero(density) * (0.6 + 0.4 * hair.brow_thickness + 0.4 * hair.brow_fill)
-    )
-    roots = samples[choose(density, count, rng)]
+    full = 0.6 + 0.4 * hair.brow_thickness + 0.4 * hair.brow_fill
+    roots = samples[choose(density, int(np.count_nonzero(density) * full), rng)]
+    if len(roots) == 0:
+        return
     x, side = np.abs(roots.rest[:, 0]), np.sign(roots.rest[:, 0])
     above = roots.rest[:, 1] - brow_line(x, hair, male)
     # Upright at the inner end, along the arch in the middle, falling outside.
     upward = np.interp(x, (INNER, 0.2, 0.34, 0.46, OUTER), (1.6, 0.75, 0.3, -0.25, -0.5))
     directions = np.stack([side, upward - 9.0 * above, 0.0 * x], axis=1)
     directions += rng.normal(0, 0.16, directions.shape)
-    lengths = (0.055 + 0.030 * hair.brow_thickness) * np.interp(
-        x, (INNER, 0.25, OUTER), (0.75, 1.0, 0.8)
-    )
-    lengths = lengths * rng.uniform(0.75, 1.15, len(roots))
+    opacity = (0.75 if male else 0.42) + 0.3 * hair.brow_fill
+    lengths = np.interp(x, (INNER, 0.25, OUTER), (0.75, 1.0, 0.8))
+    lengths = (0.055 + 0.030 * hair.brow_thickness) * lengths * rng.uniform(0.75, 1.15, len(roots))
     draw_short_hairs(
         scene,
         roots,
@@ -156,8 +139,7 @@ def draw_brows(scene: Scene) -> None:
         Region.BROW,
         rng,
         width=0.0075,
-        alpha=((0.75 if male else 0.42) + 0.3 * hair.brow_fill)
-        * np.interp(x, (INNER, 0.2, 0.4, OUTER), FADE),
+        alpha=opacity * np.interp(x, (INNER, 0.2, 0.4, OUTER), FADE),
         rise=0.12,
     )
 
@@ -176,15 +158,11 @@ def _soft(values: np.ndarray, edge: float) -> np.ndarray:
 
 
 def beard_region(rest: np.ndarray, kind: Kind, beard: Beard | None = None) -> np.ndarray:
-    """How densely one kind of facial hair grows at points of the rest head.
+    """How densely one kind of facial hair grows at points (N, 3) of the rest head's skin.
 
-    Args:
-        rest: (N, 3) points on the skin; those on lips and ears must be left out by the caller.
-        kind: "cheeks" are cheeks, jaw and upper neck: with mustache and goatee, a full beard.
-        beard: Whose shapes of mustache and goatee; None for natural ones.
-
-    Returns:
-        (N,) float64 in [0, 1].
+    Returns (N,) float64 in [0, 1]. "cheeks" are cheeks, jaw and upper neck: with mustache and
+    goatee, a full beard. Without `beard`, mustache and goatee have their natural shapes. Lips and
+    ears are not left out.
     """
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     beard = beard or Beard()
@@ -203,12 +181,8 @@ def beard_region(rest: np.ndarray, kind: Kind, beard: Beard | None = None) -> np
     if kind == "goatee":
         chin = _soft(0.32 - x, 0.17) * _soft(6.545 - 0.1 * x - y, 0.09) * _soft(y - 6.06, 0.14)
         patch = _soft(0.07 - x, 0.03) * _soft(6.585 - y, 0.03) * (y > 6.4)
-        ring = (
-            _soft(x - 0.23, 0.07)
-            * _soft(0.385 - x, 0.1)
-            * _soft(6.66 - y, 0.1)
-            * _soft(y - 6.24, 0.12)
-        )
+        ring = _soft(x - 0.23, 0.07) * _soft(0.385 - x, 0.1)
+        ring = ring * _soft(6.66 - y, 0.1) * _soft(y - 6.24, 0.12)
         if beard.goatee_style == "chin":
             ring = 0 * ring
         elif beard.goatee_style == "anchor":
@@ -242,25 +216,23 @@ def draw_beard(scene: Scene) -> None:
     samples = face_samples()
     rng = scene.person_rng("beard")
     length = max(beard.length, 0.05)
+    amounts = {kind: amount for kind, amount in amounts.items() if amount >= LEAST}
+    grown = {kind: beard_region(samples.rest, kind, beard) for kind in amounts}
     density = np.zeros(len(samples))
-    for kind, amount in amounts.items():
-        if amount >= LEAST:
-            # Weak growth is sparse as well as short.
-            grown = beard_region(samples.rest, kind, beard)
-            density = np.maximum(density, grown * min(1, 0.3 + amount))
+    for kind, amount in amounts.items():  # weak growth is sparse as well as short
+        density = np.maximum(density, grown[kind] * min(1, 0.3 + amount))
     if beard.patchy:
         x, y, z = samples.rest.T
         islands = sample_noise(noise_texture(1.3, 9), 0.5 * (x + 0.4 * z), 0.5 * y + 0.3 * z)
         density *= np.clip(1 - 1.3 * beard.patchy * np.clip(islands + 0.5, 0, 1), 0, 1)
-    roots = samples[choose(density, MOST_HAIRS, rng)]
-    if len(roots) == 0:
+    chosen = choose(density, MOST_HAIRS, rng)
+    if len(chosen) == 0:
         return
+    roots = samples[chosen]
     strength, edge = np.zeros(len(roots)), np.zeros(len(roots))
     for kind, amount in amounts.items():
-        if amount >= LEAST:
-            here = beard_region(roots.rest, kind, beard)
-            strength = np.maximum(strength, amount * (here > 0.02))
-            edge = np.maximum(edge, here)
+        strength = np.maximum(strength, amount * (grown[kind][chosen] > 0.02))
+        edge = np.maximum(edge, grown[kind][chosen])
     lengths = _lengths(roots, length, beard.cheeks > 0.5) * (0.4 + 0.6 * strength)
     # Borders are stubble: shorter and fainter hairs.
     lengths = lengths * (0.3 + 0.7 * edge)

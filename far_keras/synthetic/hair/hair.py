@@ -32,7 +32,6 @@ from far_keras.synthetic.hair.styles import (
     unit,
 )
 from far_keras.synthetic.head.form import SKULL_CENTER, HeadForm, head_form
-from far_keras.synthetic.head.mesh import SurfaceSamples
 from far_keras.synthetic.parameters import Hair
 from far_keras.synthetic.stage.scene import Scene, cast_shadow
 from far_keras.synthetic.worn.hats import UNDER_HAT, hat_rim
@@ -52,6 +51,8 @@ _STRANDS = {  # hairs on the scalp, points per hair
 }
 _LOCKS = 170
 
+Strands = tuple[np.ndarray, Combing, np.ndarray]  # points (N, K, 3), combing, lock of each (N,)
+
 
 def draw_hair(scene: Scene) -> None:
     """Draws the person's head hair; region HAIR. A bald person gets none."""
@@ -64,7 +65,7 @@ def draw_hair(scene: Scene) -> None:
     light = scene.light
     lights = (scene.head.pose.rotation, light.key, light.fill, light.rim, light.ambient)
     shown = []
-    for points, combing, owner in map(_out_of_the_throat, grown):
+    for points, combing, owner in map(_without_throat, grown):
         colors, tips = _strand_colors(scene.person.hair, combing.lengths, owner, rng)
         if rim is not None:
             points = points.copy()
@@ -98,9 +99,7 @@ def draw_hair(scene: Scene) -> None:
     cast_shadow(scene, scene.framebuffer.region == Region.HAIR, reach=0.22, strength=0.5)
 
 
-def _out_of_the_throat(
-    grown: tuple[np.ndarray, Combing, np.ndarray],
-) -> tuple[np.ndarray, Combing, np.ndarray]:
+def _without_throat(grown: Strands) -> Strands:
     """Leaves out hairs that fell through the head and come out below the chin."""
     points, combing, owner = grown
     below = (points[..., 1] < 6.9) & (np.abs(points[..., 0]) < 0.28) & (points[..., 2] > 0.45)
@@ -128,30 +127,31 @@ def _strand_colors(
     return roots, roots + np.clip(lengths / 1.2, 0, 1)[:, None] * (tips - roots)
 
 
-def grow_hair(scene: Scene) -> list[tuple[np.ndarray, Combing, np.ndarray]]:
-    """The hairs of the head in the head frame: list of (N, K, 3) points, combing, locks (N,)."""
+def grow_hair(scene: Scene) -> list[Strands]:
+    """The hairs of the head, in the head frame."""
     person = scene.person
     hair = person.hair
     if hair.style == "bald" or scene.shot.accessories.hat == "headscarf":
         return []
     rng = scene.person_rng("hair")
     look = draw_look(hair, person.male, rng)
-    skull = head_form(
-        scene.head.vertices,
-        ears=hair.style == "long" or (hair.style == "medium" and not person.male),
-    )
+    over_ears = hair.style == "long" or (hair.style == "medium" and not person.male)
+    skull = head_form(scene.head.vertices, over_ears)
     samples = scalp_samples()
     density = scalp_density(samples.rest, hair, person.male)
     grown = []
     count, steps = _STRANDS[hair.style]
     chosen = samples[choose(density, count, rng)]
-    chosen = chosen[_may_show(scene, chosen, hair.style, rng)]
+    # Hairs that the camera cannot see are not grown; of those that hang behind the head, some are.
+    facing = scene.head.pose.rotation[2] @ chosen.rest_normal.T
+    keep = 0.5 if hair.style in ("medium", "long") else 0.0
+    chosen = chosen[(facing > -0.4) | (rng.random(len(chosen)) < keep)]
     parting = PARTING * hair.parting if hair.style in ("short", "medium", "long") else None
     locks = _locks(chosen.rest, _LOCKS, parting)
     combing = comb_scalp(chosen.rest.astype(float), hair, look, person.male, locks, rng)
     grown.append(_grow(scene, skull, scene.head.surface(chosen), combing, locks, steps, rng))
     if hair.style in ("bun", "updo"):
-        grown.append(_bun(scene, look, skull, hair.volume, rng))
+        grown.append(_bun(look, skull, hair.volume, rng))
     if hair.style == "ponytail":
         count = 900
         roots = _knot(look, skull) + rng.normal(0, 0.03, (count, 3))
@@ -179,15 +179,6 @@ def grow_hair(scene: Scene) -> list[tuple[np.ndarray, Combing, np.ndarray]]:
     return grown
 
 
-def _may_show(
-    scene: Scene, roots: SurfaceSamples, style: str, rng: np.random.Generator
-) -> np.ndarray:
-    """(N,) bool: roots whose hairs the camera can see; of hanging hair behind the head, some."""
-    facing = scene.head.pose.rotation[2] @ roots.rest_normal.T
-    keep = 0.5 if style in ("medium", "long") else 0.0
-    return (facing > -0.4) | (rng.random(len(roots)) < keep)
-
-
 def _locks(rest: np.ndarray, count: int, parting: float | None) -> np.ndarray:
     """(N,) the lock of each root (N, 3); no lock has hairs on both sides of a parting."""
     keys = rest.astype(float)
@@ -204,7 +195,7 @@ def _grow(
     locks: np.ndarray,
     steps: int,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, Combing, np.ndarray]:
+) -> Strands:
     def each(values: np.ndarray | float) -> np.ndarray:
         return np.full(len(roots), values, float)
 
@@ -226,11 +217,10 @@ def _grow(
     )
     clump(points, locks, combing.clump, 0.15)
     # Crests of neighbouring locks are at one height; curls wind as they like.
-    disorder = rng.normal(0, 0.4 + 1.6 * max(0.0, 0.45 - combing.flat) / 0.3, locks.max() + 1)[
-        locks
-    ]
+    disorder = 0.4 + 1.6 * max(0.0, 0.45 - combing.flat) / 0.3
+    shared = rng.normal(0, disorder, locks.max() + 1)[locks]
     height = roots[:, 1] - skull.shift[1]
-    phase = 1.5 * roots[:, 0] - combing.frequency * height + disorder
+    phase = 1.5 * roots[:, 0] - combing.frequency * height + shared
     phase = phase + rng.normal(0, 0.25, len(locks))
     amplitude, frequency = each(combing.amplitude), each(combing.frequency)
     wave(points, SKULL_CENTER, amplitude, frequency, phase, combing.flat)
@@ -243,9 +233,7 @@ def _knot(look: Look, skull: HeadForm) -> np.ndarray:
     return skull.center + direction * (skull.radius(direction) + 0.06)
 
 
-def _bun(
-    scene: Scene, look: Look, skull: HeadForm, volume: float, rng: np.random.Generator
-) -> tuple[np.ndarray, Combing, np.ndarray]:
+def _bun(look: Look, skull: HeadForm, volume: float, rng: np.random.Generator) -> Strands:
     """Hairs wound around a ball on the knot."""
     count, steps = 1300, 14
     axis = unit(_knot(look, skull) - skull.center)

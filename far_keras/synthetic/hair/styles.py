@@ -27,27 +27,16 @@ PARTING = 0.3  # decimetres from the middle at `Hair.parting` 1
 
 @dataclass(frozen=True)
 class Look:
-    """Traits of a person's haircut that `Hair` leaves open; drawn once for a person.
+    """Traits of a person's haircut that `Hair` leaves open. Lengths in decimetres."""
 
-    Attributes:
-        end: Height (y, decimetres) at which long and medium hair ends.
-        face_edge: z behind which hair is kept beside the face, (image left, image right).
-        shoulders: Positive: hair falls before the shoulders, (image left, image right).
-        sweep: Sideways direction of a fringe, -1 .. 1.
-        knot: (3,) where a bun or ponytail is tied, on the rest head.
-        frequency: Radians a decimetre of waves.
-        top_length: Decimetres of short hair on top.
-        fringe_trim: Decimetres by which a fringe ends above the brows.
-    """
-
-    end: float
-    face_edge: tuple[float, float]
-    shoulders: tuple[float, float]
-    sweep: float
-    knot: np.ndarray
-    frequency: float
-    top_length: float
-    fringe_trim: float
+    end: float  # height (y) at which long and medium hair ends
+    face_edge: tuple[float, float]  # z behind which hair stays beside the face: image left, right
+    shoulders: tuple[float, float]  # positive: hair falls in front of the shoulders
+    sweep: float  # sideways direction of a fringe, -1 .. 1
+    knot: np.ndarray  # (3,) where a bun or ponytail is tied, on the rest head
+    frequency: float  # of waves, radians per decimetre
+    top_length: float  # of short hair
+    fringe_trim: float  # how far a fringe ends above the brows
 
     @property
     def fringe_parting(self) -> float:
@@ -121,15 +110,10 @@ def comb_scalp(
     owner: np.ndarray,
     rng: np.random.Generator,
 ) -> Combing:
-    """Combs the hairs of the whole scalp.
+    """Combs hairs with roots `rest` (N, 3) on the whole scalp of the rest head.
 
-    Args:
-        rest: (N, 3) roots on the rest head.
-        hair: Any style but "bald".
-        look: From `draw_look`.
-        male: Men's short hair is cut close at the sides, women's covers the ears.
-        owner: (N,) lock of each hair: locks share their deviations from the comb.
-        rng: Source of those deviations.
+    Hairs of one lock (`owner`, (N,)) share deviations from the comb, which `rng` draws. Men's short
+    hair is cut close at the sides, women's covers the ears.
     """
     if hair.style == "buzzed":
         return _buzzed(rest, rng)
@@ -256,14 +240,9 @@ def _hanging(
     side = np.tanh((x - part) / (0.03 + 0.6 * np.clip((0.95 - z) / 0.6, 0, 1)))
     behind = np.clip((0.35 - z) / 0.5, 0, 1)
     ahead = np.clip((z - 0.75) / 0.4, 0, 1)
-    combed = np.stack(
-        [
-            side * (1 - behind) + 0.25 * x * behind,
-            0.2 - 0.9 * behind - 1.3 * np.clip((8.15 - y) / 0.5, 0, 1),
-            -0.3 - 0.45 * ahead - 0.1 * behind,
-        ],
-        axis=1,
-    )
+    aside = side * (1 - behind) + 0.25 * x * behind
+    upward = 0.2 - 0.9 * behind - 1.3 * np.clip((8.15 - y) / 0.5, 0, 1)
+    combed = np.stack([aside, upward, -0.3 - 0.45 * ahead - 0.1 * behind], axis=1)
     # Along the skull, whatever the comb's direction, and a little off it.
     normals = _skull_normals(rest)
     combed = combed - normals * np.sum(combed * normals, axis=1, keepdims=True)

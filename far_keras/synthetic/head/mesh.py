@@ -19,6 +19,7 @@ from PIL import Image
 from far_keras.errors import AssetError
 
 __all__ = [
+    "ASSETS",
     "UV_MASKS",
     "HeadMesh",
     "MeshMaterial",

@@ -12,8 +12,8 @@ from far_keras.synthetic.head.mesh import HeadMesh, load_head
 from far_keras.synthetic.parameters import Expression, Face, Person
 
 __all__ = [
+    "ANCESTRIES",
     "expression_weights",
-    "fit_lids",
     "lid_opening",
     "lid_rims",
     "morph",

@@ -14,18 +14,7 @@ from far_keras.synthetic.stage.noise import noise_texture
 from far_keras.synthetic.stage.rasterizer import SUPERSAMPLING
 from far_keras.synthetic.stage.scene import Scene
 
-__all__ = [
-    "CANVAS",
-    "KINDS",
-    "any_light",
-    "blank",
-    "box",
-    "clouds",
-    "disc",
-    "draw_background",
-    "ellipse",
-    "line",
-]
+__all__ = ["KINDS", "draw_background"]
 
 CANVAS = 256  # pixels a side
 

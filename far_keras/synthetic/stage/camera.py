@@ -17,7 +17,7 @@ from far_keras.geometry import ALIGNED_EYES, ALIGNED_SIZE
 from far_keras.synthetic.parameters import Camera
 from far_keras.synthetic.stage.rasterizer import SUPERSAMPLING
 
-__all__ = ["PinholeCamera", "Pose", "aligned_camera"]
+__all__ = ["TURNING_POINT", "PinholeCamera", "Pose", "aligned_camera"]
 
 # CelebA's alignment enlarges turned heads until their eyes are this far apart too; beyond this
 # factor the head would leave the image.

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numba
 import numpy as np
 
-__all__ = ["noise_texture", "sample_noise"]
+__all__ = ["SIZE", "noise_texture", "sample_noise"]
 
 SIZE = 256
 

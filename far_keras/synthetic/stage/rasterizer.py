@@ -13,14 +13,7 @@ import numpy as np
 
 from far_keras.faces.region_map import Region
 
-__all__ = [
-    "SUPERSAMPLING",
-    "Framebuffer",
-    "average_samples",
-    "blend_strands",
-    "blend_triangles",
-    "rasterize",
-]
+__all__ = ["SUPERSAMPLING", "Framebuffer", "rasterize"]
 
 
 @numba.njit(cache=True, fastmath=True)

@@ -38,7 +38,7 @@ from far_keras.synthetic.stage.camera import PinholeCamera, Pose, aligned_camera
 from far_keras.synthetic.stage.lighting import Lighting, ShadowMap, lighting_of
 from far_keras.synthetic.stage.rasterizer import SUPERSAMPLING, Framebuffer
 
-__all__ = ["Fragments", "Head", "Scene", "build_scene", "cast_shadow", "head_fragments"]
+__all__ = ["CORNEA", "Fragments", "Head", "Scene", "build_scene", "cast_shadow", "head_fragments"]
 
 # Lips and chins can be shaped flatter than the teeth behind them.
 TEETH_SHIFT = np.array([0, 0, -0.05], np.float32)

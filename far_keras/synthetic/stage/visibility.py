@@ -8,7 +8,7 @@ from far_keras.faces.region_map import Region
 from far_keras.synthetic.parameters import Shot
 from far_keras.synthetic.people.staging import NORMAL_LEVEL, color_cast, face_level
 
-__all__ = ["hidden_attributes"]
+__all__ = ["MOST_CAST", "hidden_attributes"]
 
 HIDDEN_SHARE = 0.2
 """From this share of an area that something covers, what is seen there counts as hidden."""
