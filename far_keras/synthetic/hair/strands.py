@@ -1,7 +1,7 @@
-"""Growth of hairs over the head: they leave their roots, lie on the skull and fall.
+"""Hairs as polylines: their roots, growth over the head, locks, colours, light and projection.
 
-Everything happens in the head's frame (decimetres, x to the image's right, y up, z towards the
-camera for a frontal face), so that a person's hair keeps its shape when the head turns.
+All points are in the head's frame (decimetres, x to the image's right, y up, z towards the camera
+for a frontal face), so that a person's hair keeps its shape when the head turns.
 """
 
 from __future__ import annotations
@@ -81,25 +81,20 @@ def grow(
     steps: int,
     cling_until: float,
 ) -> np.ndarray:
-    """Polylines of hairs that lie on the head as long as it carries them, then fall.
+    """Polylines (N, steps, 3) of hairs that lie on the head, then fall, in the skull's frame.
 
     Args:
-        roots: (N, 3) points on the skin, in the skull's frame of `HeadForm`, as all that follows.
+        roots: (N, 3) points on the skin.
         directions: (N, 3) unit vectors along which the hairs leave the skin.
         lengths: (N,) decimetres.
-        lifts: (N,) height above the skin at which each hair comes to lie.
+        lifts: (N,) height above the skin at which each hair lies.
         cling: (N,) 0: free, may stand off .. 1: lies on its layer above `cling_until`.
         weight: (N,) pull of gravity, about 0 (stiff) to 6 (limp).
-        face_edge: (N,) z before which hairs beside the face are drawn back, so that it stays open
-            (the edge leans forward towards the hairline); a large number for fringes.
-        sideways: (N,) z-pull below the jaw: positive falls before the shoulders.
-        center: (3,) `SKULL_CENTER`.
-        radii, neck, shoulders: of the `HeadForm`.
-        steps: Points a hair, at least 2.
+        face_edge: (N,) hairs with a larger z next to the face are drawn back, so that it stays
+            open (the edge leans forward towards the hairline).
+        sideways: (N,) z-pull below the jaw: positive falls in front of the shoulders.
+        center, radii, neck, shoulders: as in `HeadForm`.
         cling_until: Height (y) below which hairs fall freely.
-
-    Returns:
-        (N, steps, 3) points.
     """
     count = roots.shape[0]
     out = np.empty((count, steps, 3))
@@ -117,8 +112,8 @@ def grow(
                 if over > 0.0:
                     dz -= 22.0 * step * min(over, 0.4)
             if py < 7.4:
-                # Hanging hair comes to rest, closes in under the ears a little, and falls before
-                # or behind the shoulders.
+                # Hanging hair comes to rest, moves in below the ears, and falls in front of the
+                # shoulders or behind them.
                 dx -= 2.5 * step * dx
                 out_x = px - center[0]
                 if abs(out_x) > 0.62 and py < 7.0:
@@ -192,8 +187,8 @@ def press(
 ) -> None:
     """Presses hairs (N, K, 3) flat under a hat, in place.
 
-    Above the plane of the hat's rim (`normal` (3,) and `offset`) hairs come to lie no higher than
-    `height` over the skin; below it they are let free over a quarter of a decimetre.
+    Above the plane of the hat's rim (`normal` (3,) and `offset`) hairs lie at most `height` over
+    the skin; the limit fades out over the quarter of a decimetre below it.
     """
     count, steps, _ = points.shape
     for s in range(count):
@@ -215,7 +210,7 @@ def press(
 
 @lru_cache(maxsize=1)
 def scalp_samples() -> SurfaceSamples:
-    """Samples of every place where head hair can grow, whoever's it is, in random order."""
+    """Samples of every place where anybody's head hair can grow, in random order."""
     samples = surface_samples()
     x, y, z = np.abs(samples.rest[:, 0]), samples.rest[:, 1], samples.rest[:, 2]
     on_forehead = (np.arctan2(x, z - 0.5) < np.radians(55)) & (y < 7.85)
@@ -299,13 +294,9 @@ def wave(
 ) -> None:
     """Winds hairs (N, K, 3) around their own course, in place.
 
-    Args:
-        points: The hairs.
-        center: (3,) of the head; waves lie in the plane of the skull's surface.
-        amplitude: (N,) decimetres, reached after a few tenths of a decimetre.
-        frequency: (N,) radians a decimetre.
-        phase: (N,) radians.
-        flat: 0 a full helix .. 1 waves within the surface only.
+    Waves have an `amplitude` in decimetres, a `frequency` in radians per decimetre and a `phase`,
+    (N,) each. They lie in the surface of the skull around `center` if `flat` is 1; at 0, they are
+    full helices.
     """
     count, steps, _ = points.shape
     for s in range(count):
@@ -336,7 +327,7 @@ def wave(
 
 
 def project_hairs(scene: Scene, points: np.ndarray) -> np.ndarray:
-    """`scene.project` for hairs (N, K, 3), ten times as fast."""
+    """`scene.project` for hairs (N, K, 3), ten times as fast: rotations are interpolated."""
     return _pose_and_project(
         points,
         scene.head.pose.rotations(np.linspace(0, 1, 17, dtype=np.float32)).astype(float),
@@ -354,18 +345,7 @@ def _pose_and_project(
     camera: np.ndarray,
     similarity: np.ndarray,
 ) -> np.ndarray:
-    """What `Scene.project` does, for very many points (N, K, 3) of the head frame.
-
-    Args:
-        points: The hairs.
-        rotations: (M, 3, 3) of points that follow the head by 0, 1 / (M - 1) .. 1.
-        pivot: (3,) the point about which the head turns.
-        camera: (3,) where the camera is.
-        similarity: (2, 3) from the image plane to pixels.
-
-    Returns:
-        (N, K, 3) float32: x, y in supersampled pixels, depth.
-    """
+    """Projects points (N, K, 3); `rotations` (M, 3, 3) follow the head by 0, 1 / (M - 1) .. 1."""
     count, steps, _ = points.shape
     last = rotations.shape[0] - 1
     out = np.empty((count, steps, 3), np.float32)
@@ -399,15 +379,9 @@ _DARKEST = np.array([0.014, 0.011, 0.010])
 
 
 def strand_colors(color: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Natural variation of one hair colour over strands and locks.
+    """Colours (N, 3) of strands around one hair colour, by their locks `owner` (N,); linear RGB.
 
-    Args:
-        color: (3,) linear RGB.
-        owner: (N,) the lock of each strand.
-        rng: Source of the variation.
-
-    Returns:
-        (N, 3) linear RGB. Grey hair is a mixture of dark and white strands.
+    Grey hair is a mixture of dark and white strands.
     """
     base = np.maximum(np.asarray(color, float), _DARKEST)
     saturation = 1 - base.min() / base.max()
@@ -433,7 +407,7 @@ def shade_hairs(
     rim: np.ndarray,
     ambient: np.ndarray,
 ) -> np.ndarray:
-    """Linear RGB of hairs under the shot's light.
+    """Linear RGB (N, K, 3) float32 of hairs: Kajiya and Kay's model with two shifted highlights.
 
     Args:
         points: (N, K, 3) in the head's frame.
@@ -442,11 +416,7 @@ def shade_hairs(
         root_shade: Brightness at the root, relative to the rest of the hair.
         center: (3,) of the head.
         rotation: (3, 3) from the head's frame to the camera's.
-        key, fill, rim: (2, 3) each, as in `lighting.Lighting`: direction and colour.
-        ambient: (3,) linear RGB.
-
-    Returns:
-        (N, K, 3) float32.
+        key, fill, rim, ambient: as in `Lighting`.
     """
     count, steps, _ = points.shape
     out = np.empty((count, steps, 3), np.float32)

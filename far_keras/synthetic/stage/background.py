@@ -43,7 +43,7 @@ def clouds(rng: np.random.Generator, smoothness: float) -> np.ndarray:
 def box(
     canvas: np.ndarray, left: float, top: float, right: float, bottom: float, color: np.ndarray
 ) -> np.ndarray:
-    """Fills an upright box; returns the part of the canvas (h, w, 3) that it covers, to go on."""
+    """Fills an upright box; returns the part of the canvas (h, w, 3) that it covers."""
     x0, x1 = (int(np.clip(round(x * CANVAS), 0, CANVAS)) for x in (left, right))
     y0, y1 = (int(np.clip(round(y * CANVAS), 0, CANVAS)) for y in (top, bottom))
     part = canvas[y0:y1, x0:x1]
@@ -67,25 +67,14 @@ def ellipse(
     *,
     alpha: float = 1.0,
     round_light: float = 0.0,
-    top: float = -1.0,
 ) -> None:
-    """Blends an ellipse.
-
-    Args:
-        canvas: where.
-        x, y: its centre.
-        radius_x, radius_y: its half axes.
-        color: linear RGB.
-        alpha: opacity.
-        round_light: how much darker its left (positive) or right (negative) side is, -1 .. 1.
-        top: only what lies below this share of the half axis is drawn: -1 all, 0 the lower half.
-    """
+    """Blends an ellipse; `round_light` > 0 darkens its left side, < 0 its right, up to 1."""
     window = _window(x, y, radius_x, radius_y)
     rows, columns = np.ogrid[window]
     u = (columns / CANVAS - x) / radius_x
     v = (rows / CANVAS - y) / radius_y
     soft = min(radius_x, radius_y) * CANVAS
-    cover = np.clip((1 - np.hypot(u, v)) * soft + 0.5, 0, 1) * alpha * (v >= top)
+    cover = np.clip((1 - np.hypot(u, v)) * soft + 0.5, 0, 1) * alpha * (v >= -1)
     lit = (1 + round_light * np.clip(u, -1, 1))[..., None]
     part = canvas[window]
     part += cover[..., None].astype(np.float32) * (color * lit - part)
@@ -183,7 +172,7 @@ def _pane(rng: np.random.Generator, canvas: np.ndarray) -> None:
     box(canvas, left, (top + bottom) / 2 - 0.008, right, (top + bottom) / 2 + 0.008, bar)
 
 
-def _picture(rng: np.random.Generator, canvas: np.ndarray) -> None:
+def _framed_image(rng: np.random.Generator, canvas: np.ndarray) -> None:
     left, top = rng.uniform(-0.1, 0.9), rng.uniform(-0.1, 0.5)
     right, bottom = left + rng.uniform(0.12, 0.35), top + rng.uniform(0.12, 0.35)
     box(canvas, left, top, right, bottom, any_light(rng, 0.01, 0.3, 0.3))
@@ -211,7 +200,7 @@ def _indoor(rng: np.random.Generator) -> np.ndarray:
         other = any_light(rng, 0.02, 0.6, 0.25)
         left, right = (edge, 1.0) if rng.random() < 0.5 else (0.0, edge)
         box(canvas, left, 0, right, 1, other)
-    things = (_shelf, _pane, _picture, _picture, _furniture, _furniture, _lamp)
+    things = (_shelf, _pane, _framed_image, _framed_image, _furniture, _furniture, _lamp)
     for _ in range(int(rng.integers(3, 9))):
         things[int(rng.integers(len(things)))](rng, canvas)
     return canvas
@@ -273,7 +262,7 @@ def _bokeh(rng: np.random.Generator) -> np.ndarray:
     return np.clip(canvas, 0, 2)
 
 
-def _figure(rng: np.random.Generator, canvas: np.ndarray, x: float, y: float, size: float) -> None:
+def _person(rng: np.random.Generator, canvas: np.ndarray, x: float, y: float, size: float) -> None:
     """Head and shoulders of someone; `size` is the height of the head."""
     cloth = any_light(rng, 0.01, 0.6, 0.4)
     skin = SKINS[int(rng.integers(4))] * rng.uniform(0.5, 1.2)
@@ -303,7 +292,7 @@ def _people(rng: np.random.Generator) -> np.ndarray:
     count = int(rng.integers(1, 6))
     for depth in sorted(rng.uniform(0, 1, count)):  # the farthest first
         x = rng.choice((rng.uniform(-0.05, 0.3), rng.uniform(0.7, 1.05)))
-        _figure(rng, canvas, x, rng.uniform(0.2, 0.55), 0.13 + 0.27 * depth)
+        _person(rng, canvas, x, rng.uniform(0.2, 0.55), 0.13 + 0.27 * depth)
     return canvas
 
 
@@ -379,20 +368,18 @@ KINDS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
 }
 
 
-# Painted at the final image's size: nothing in it is sharper than that.
-COARSE = SUPERSAMPLING
-ZOOM = (0.8, 1.15)  # final pixels of an image 178 wide to a pixel of the canvas
+ZOOM = (0.8, 1.15)  # final pixels of an image 178 wide per pixel of the canvas
 BRIGHTEST = 3.0
 
 
-def _enlarging(fine: int, coarse: int) -> np.ndarray:
+def _upsampling(fine: int, coarse: int) -> np.ndarray:
     """The matrix (fine, coarse) that interpolates linearly between pixels' centres."""
     at = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
     return np.maximum(1 - np.abs(at[:, None] - np.arange(coarse)), 0).astype(np.float32)
 
 
 def _out_of_focus(canvas: np.ndarray, sigma: float) -> tuple[np.ndarray, int]:
-    """The canvas blurred by `sigma` of its pixels, and by what it was made smaller for that."""
+    """The canvas blurred by `sigma` of its pixels, and the factor by which it is now smaller."""
     step = 1
     while sigma / step > 3 and step < 8:
         step *= 2
@@ -407,7 +394,8 @@ def draw_background(scene: Scene) -> None:
     """Fills the whole image; depth and regions stay empty."""
     buffer, rng = scene.framebuffer, scene.rng("background")
     background = scene.shot.background
-    h, w = buffer.height // COARSE, buffer.width // COARSE
+    # Painted at the final image's size: nothing in it is sharper than that.
+    h, w = buffer.height // SUPERSAMPLING, buffer.width // SUPERSAMPLING
     canvas = KINDS[background.kind](rng).astype(np.float32)
     zoom = rng.uniform(*ZOOM) * w / 178
     small, step = _out_of_focus(canvas, background.blur * w / 178 / zoom)
@@ -419,14 +407,12 @@ def draw_background(scene: Scene) -> None:
     slack = np.maximum(CANVAS - np.array([h, w]) / zoom, 0) / step / 2
     middle = np.full(2, CANVAS / step / 2) + rng.uniform(-1, 1, 2) * slack
     offset = middle - matrix @ (np.array([h, w]) / 2)
-    picture = np.stack(
-        [
-            affine_transform(small[..., c], matrix, offset, (h, w), order=1, mode="nearest")
-            for c in range(3)
-        ],
-        -1,
-    )
-    picture *= background.brightness * np.array(background.color, np.float32)
-    coarse = np.clip(picture, 0, BRIGHTEST).astype(np.float32)
-    rows = np.tensordot(_enlarging(buffer.height, h), coarse, 1)
-    buffer.color[:] = np.einsum("xw,ywc->yxc", _enlarging(buffer.width, w), rows, optimize=True)
+    channels = [
+        affine_transform(small[..., c], matrix, offset, (h, w), order=1, mode="nearest")
+        for c in range(3)
+    ]
+    image = np.stack(channels, -1)
+    image *= background.brightness * np.array(background.color, np.float32)
+    coarse = np.clip(image, 0, BRIGHTEST).astype(np.float32)
+    rows = np.tensordot(_upsampling(buffer.height, h), coarse, 1)
+    buffer.color[:] = np.einsum("xw,ywc->yxc", _upsampling(buffer.width, w), rows, optimize=True)
