@@ -50,15 +50,12 @@ class Lighting:
     def irradiance(
         self, normals: np.ndarray, wrap: float = 0.0, lit: np.ndarray | float = 1.0
     ) -> np.ndarray:
-        """Light that a matt surface receives.
+        """Light (..., 3) float32 that a matt surface receives; its colour is albedo * irradiance.
 
         Args:
             normals: (..., 3) unit vectors in the camera's frame.
             wrap: 0 for a hard surface; 0.5 for one that lets light through, as hair and skin do.
             lit: (...) share of the key light that is not blocked.
-
-        Returns:
-            (..., 3) float32; a surface of albedo a shows a * irradiance.
         """
         total = self.ambient * (0.78 + 0.22 * normals[..., 1:2])
         lights = ((self.key, lit, self.reach), (self.fill, 1.0, 0.0), (self.rim, 1.0, 0.0))
@@ -148,12 +145,10 @@ def _tilt(normal, across, upward, rotation):  # pragma: no cover
 def tilt_normals(
     normal: np.ndarray, across: np.ndarray, upward: np.ndarray, rotation: np.ndarray
 ) -> None:
-    """Adds fine relief to unit normals (F, 3) of the camera's frame, in place.
+    """Adds relief to unit normals (F, 3) of the camera's frame, in place.
 
-    Args:
-        normal: (F, 3) float32.
-        across, upward: (F,) what to add along x and y of the head frame.
-        rotation: (3, 3) of the head.
+    `across` and `upward` (F,) are added along x and y of the head frame, which `rotation` (3, 3)
+    turns.
     """
     _tilt(normal, across.astype(np.float32), upward.astype(np.float32), rotation)
 
@@ -219,11 +214,8 @@ def shade(
 ) -> np.ndarray:
     """Light that reaches the viewer, (F, 3) float32 linear.
 
-    Args:
-        surface: the fragments' materials.
-        lit: (F,) share of the key light that is not blocked.
-        openness: (F,) ambient occlusion, 1 is open.
-        lighting: the scene's lights.
+    `lit` (F,) is the share of the key light that is not blocked, `openness` (F,) the ambient
+    occlusion, 1 for none.
     """
     out = np.empty_like(surface.albedo)
     _light(
@@ -283,13 +275,9 @@ class ShadowMap:
     def __init__(
         self, mesh: HeadMesh, posed: np.ndarray, direction: np.ndarray, softness: float
     ) -> None:
-        """Prepares the map.
+        """Renders the map from posed vertices (N, 3); `direction` is a unit vector to the light.
 
-        Args:
-            mesh: the head.
-            posed: (N, 3) vertices before the camera.
-            direction: unit vector to the light.
-            softness: of the light, 0 .. 1: the edge of a shadow is 4 to 20 millimetres wide.
+        A shadow's edge is 4 to 20 millimetres wide for a `softness` of 0 .. 1.
         """
         self._spacing = HARD_EDGE + (SOFT_EDGE - HARD_EDGE) * softness
         right = np.cross(np.array([0, 1, 0], np.float32), direction)
@@ -301,7 +289,6 @@ class ShadowMap:
         rasterize(
             self._seen(posed),
             mesh.triangles[solid],
-            0,
             self._depth,
             np.empty(self._depth.shape, np.int32),
             np.empty((*self._depth.shape, 2), np.float32),

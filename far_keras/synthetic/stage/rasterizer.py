@@ -1,4 +1,4 @@
-"""Scan conversion into a depth buffer: triangles, and lines with a width (strands).
+"""The framebuffer, and the scan conversion of triangles and strands (lines with a width) into it.
 
 Screen coordinates are pixels of the supersampled image, x to the right, y down, integers at pixel
 centres; depth is the distance along the viewing axis, smaller is nearer.
@@ -17,15 +17,14 @@ __all__ = ["SUPERSAMPLING", "Framebuffer", "rasterize"]
 
 
 @numba.njit(cache=True, fastmath=True)
-def rasterize(points, triangles, first, depth, index, barycentric):  # pragma: no cover
+def rasterize(points, triangles, depth, index, barycentric):  # pragma: no cover
     """Writes the nearest triangle of every pixel into a geometry buffer.
 
     Args:
         points: (N, 3) float32, projected vertices: x, y, depth.
         triangles: (T, 3) int32.
-        first: number that triangle 0 gets in `index`, so that several meshes share a buffer.
         depth: (h, w) float32, read and written; infinity where nothing is.
-        index: (h, w) int32, written: `first` plus the triangle's number.
+        index: (h, w) int32, written: the triangle's number.
         barycentric: (h, w, 2) float32, written: weights of the triangle's first two vertices.
     """
     height, width = depth.shape
@@ -52,7 +51,7 @@ def rasterize(points, triangles, first, depth, index, barycentric):  # pragma: n
                 z = w0 * z0 + w1 * z1 + w2 * z2
                 if z < depth[y, x]:
                     depth[y, x] = z
-                    index[y, x] = first + t
+                    index[y, x] = t
                     barycentric[y, x, 0] = w0
                     barycentric[y, x, 1] = w1
 
@@ -73,16 +72,9 @@ def _hidden(x, y, z, dx, dy, dz, bias, depth):  # pragma: no cover
 def blend_triangles(
     index, barycentric, triangles, colors, alphas, region, before, depth, color, regions
 ):  # pragma: no cover
-    """Colours the pixels of a geometry buffer from the triangles' vertices.
+    """Colours a geometry buffer from the colours (N, 3) and alphas (N,) of the vertices.
 
-    Args:
-        index, barycentric: as `rasterize` writes them, -1 where nothing shows.
-        triangles: (T, 3) int32.
-        colors: (N, 3) float32, linear.
-        alphas: (N,) float32 in [0, 1].
-        region: the id to write where alpha is over 0.5.
-        before: (h, w) float32 depth before the mesh; restored where alpha is 0.5 or less.
-        depth, color, regions: (h, w), (h, w, 3), (h, w), written.
+    Where alpha is over 0.5, `region` is written; elsewhere depth goes back to what it was `before`.
     """
     for y in range(index.shape[0]):
         for x in range(index.shape[1]):
@@ -133,23 +125,12 @@ def average_samples(color, regions, step, out_color, out_regions):  # pragma: no
 def blend_strands(
     points, colors, widths, alphas, region, bias, depth, color, coverage, regions
 ):  # pragma: no cover
-    """Draws polylines over the image, in order, with soft edges.
+    """Draws polylines (S, K, 3) over the image, in order, with soft edges.
 
     A pixel is covered by the strand's alpha times how much of the pixel's width the line takes; it
     is drawn where the line is nearer than `depth` + `bias`. Where the lines of one call cover more
-    than half of a pixel, `regions` gets `region` and `depth` the line's depth.
-
-    Args:
-        points: (S, K, 3) float32, projected: x, y, depth.
-        colors: (S, K, 3) float32, linear.
-        widths: (S, K) float32, in pixels.
-        alphas: (S, K) float32 in [0, 1].
-        region: the id to write.
-        bias: how far behind the surface a line still shows, in decimetres.
-        depth: (h, w) float32, read and written.
-        color: (h, w, 3) float32, read and written.
-        coverage: (h, w) float32 scratch, zeros at first.
-        regions: (h, w) uint8, written.
+    than half of a pixel (`coverage`, zeros at first), `regions` gets `region` and `depth` the
+    line's depth.
     """
     height, width = depth.shape
     count, knots = points.shape[0], points.shape[1]
@@ -231,11 +212,7 @@ class Framebuffer:
     def geometry_buffer(
         self, points: np.ndarray, triangles: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rasterises a mesh into `depth` and says which of its triangles shows where.
-
-        Args:
-            points: (N, 3) projected vertices: x, y in supersampled pixels, depth.
-            triangles: (T, 3) vertex numbers.
+        """Rasterises a mesh of projected vertices (N, 3) and triangles (T, 3) into `depth`.
 
         Returns:
             Triangle numbers (h, w) int32, -1 where the mesh does not show, and the barycentric
@@ -246,7 +223,6 @@ class Framebuffer:
         rasterize(
             np.ascontiguousarray(points, np.float32),
             np.ascontiguousarray(triangles, np.int32),
-            0,
             self.depth,
             index,
             barycentric,
@@ -263,18 +239,15 @@ class Framebuffer:
         alpha: float | np.ndarray = 1.0,
         bias: float = 0.0,
     ) -> np.ndarray:
-        """Draws a mesh whose vertices have colours; nothing is culled.
+        """Draws a mesh whose vertices have colours, without culling; returns where it shows (h, w).
 
         Args:
             points: (N, 3) projected vertices: x, y in supersampled pixels, depth.
             triangles: (T, 3) vertex numbers.
             colors: (N, 3) linear RGB, light included.
-            region: what the mesh is; it is written (with the depth) where alpha is over 0.5.
+            region: written, with the depth, where alpha is over 0.5.
             alpha: opacity, one number or (N,).
             bias: decimetres by which the mesh is drawn nearer to the viewer than it is.
-
-        Returns:
-            (h, w) bool: where it shows.
         """
         points = np.array(points, np.float32)
         points[:, 2] -= bias
@@ -335,11 +308,9 @@ class Framebuffer:
         )
 
     def resolve(self) -> tuple[np.ndarray, np.ndarray]:
-        """Downsamples to the final size.
+        """Downsamples to the final size: mean linear colour (H, W, 3) float32, and `Region` ids.
 
-        Returns:
-            Linear colour (H, W, 3) float32, the mean of each pixel's samples, and `Region` ids
-            (H, W) uint8, the commonest of its samples (the first of them in a tie).
+        A pixel's region (H, W) uint8 is the commonest of its samples, the first in a tie.
         """
         shape = (self.height // SUPERSAMPLING, self.width // SUPERSAMPLING)
         color = np.empty((*shape, 3), np.float32)
