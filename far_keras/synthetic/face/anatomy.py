@@ -1,4 +1,4 @@
-"""Which part of a face is where on the rest head: regions, and soft masks of its places.
+"""Where the parts of a face are: regions, soft masks, growth of scalp hair, named points.
 
 All coordinates are the rest head's (see `mesh`), so they hold for every face, expression and pose.
 """
@@ -32,10 +32,7 @@ def spot(
 ) -> np.ndarray:
     """A soft round mask (F,) in [0, 1] at (x, y), on both sides of the face if `mirrored`.
 
-    Args:
-        rest: (F, 3) rest coordinates.
-        x, y: centre.
-        width, height: distances from the centre at which the mask has fallen to 1/e.
+    `width` and `height` are the distances from the centre at which it has fallen to 1/e.
     """
     across = np.abs(rest[:, 0]) if mirrored else rest[:, 0]
     square = ((across - x) / width) ** 2 + ((rest[:, 1] - y) / height) ** 2
@@ -98,45 +95,25 @@ def _vertex(place: str, side: int) -> int:
 
 
 def point_on_head(scene: Scene, place: str, side: int = 1) -> np.ndarray:
-    """(3,) where a place of `PLACES` is in the head's frame; `side` -1 is the image's left."""
+    """(3,) a point of `PLACES` on a person's own head, in its frame; `side` -1: image left."""
     return scene.head.vertices[_vertex(place, side)].astype(float)
 
 
 # Azimuth about the vertical axis x = 0, z = 0.5 in degrees (0 ahead, 90 over the ear), and the
 # height at which hair ends there: forehead, temple, whiskers before the ear, ear, nape.
 _AZIMUTH = (0, 12, 22, 34, 45, 54, 60, 64, 67, 75, 78, 98, 102, 115, 180)
-_LOWER_EDGE = (
-    8.0,
-    8.0,
-    8.02,
-    8.02,
-    7.92,
-    7.74,
-    7.52,
-    7.32,
-    7.14,
-    7.1,
-    7.38,
-    7.38,
-    6.98,
-    6.76,
-    6.66,
-)
+_LOWER_EDGE = (8.0, 8.0, 8.02, 8.02, 7.92, 7.74, 7.52, 7.32, 7.14, 7.1, 7.38, 7.38, 6.98, 6.76,
+               6.66)  # fmt: skip
 # How far a fully receded hairline is above it: the temples first, a tuft stays in the middle.
 _RECESSION = (0.14, 0.2, 0.34, 0.42, 0.42, 0.26, 0.1, 0.03, 0, 0, 0, 0, 0, 0, 0)
 
 
 def scalp_density(points: np.ndarray, hair: Hair, male: bool) -> np.ndarray:
-    """How densely hair grows at points of the rest head.
+    """How densely hair grows at points (..., 3) of the rest head's skin: float64 in [0, 1].
 
-    Args:
-        points: (..., 3) on the rest head's skin.
-        hair: `receding` moves the edge up at the temples and thins the crown beyond 0.6,
-            `hairline` moves all of it, `thinning` bares the top; "bald" has none.
-        male: Men's temples are more angular, women's hairline is lower and round.
-
-    Returns:
-        (...) float64 in [0, 1]; it falls to 0 over about a centimetre at the edge.
+    The edge is about a centimetre wide. `Hair.receding` moves it up at the temples and thins the
+    crown beyond 0.6, `hairline` moves all of it, `thinning` bares the top. Men's temples are more
+    angular, women's hairline is lower and round.
     """
     if hair.style == "bald":
         return np.zeros(points.shape[:-1])

@@ -1,4 +1,4 @@
-"""The simplified shape of head, neck and shoulders that hair and hats lie on."""
+"""A simplified shape of head, neck and shoulders, for hair and hats to lie on."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ BODY_SHAPE = (24, 45)
 
 @dataclass(frozen=True)
 class HeadForm:
-    """A head as a distance from its centre in every direction, on a cylinder above a relief.
+    """A head as a distance from its centre per direction, on a cylinder above a height field.
 
-    Heads of different shape sit at different heights. `neck` and `shoulders` are therefore given
+    Heads of different shape are at different heights. `neck` and `shoulders` are therefore given
     in the skull's frame: the head's frame moved by -`shift`, in which the skull's middle is at
     `SKULL_CENTER` and thresholds such as the ears' height hold for everyone.
 
     Attributes:
         shift: (3,) from the rest head's skull to this one.
-        radii: (48, 96) distance of the skin of head and neck from there, ears left out; rows: angle
-            from straight up, 0 .. pi; columns: angle about the vertical axis from straight ahead,
-            -pi .. pi.
+        radii: (48, 96) distance of the skin of head and neck, without ears; rows: angle from
+            straight up, 0 .. pi; columns: angle around the vertical axis from the front, -pi .. pi.
         neck: (3,) half width, z of the middle, half depth.
         shoulders: (24, 45) height of the body's surface over a grid of z (rows) and x.
     """
@@ -78,10 +77,7 @@ def _vertex_sets() -> dict[str, np.ndarray]:
 
 
 def head_form(vertices: np.ndarray, ears: bool = False) -> HeadForm:
-    """The form of a head whose `vertices` (V, 3) are in the head frame.
-
-    With `ears`, what lies on the head lies on the ears too instead of passing through them.
-    """
+    """The form of a head with `vertices` (V, 3) in the head frame; `ears` adds their bulge."""
     sets = _vertex_sets()
     rest, top = load_head().vertices, sets["top"]
     shift = (vertices[top] - rest[top]).mean(0).astype(float)
@@ -94,14 +90,9 @@ def head_form(vertices: np.ndarray, ears: bool = False) -> HeadForm:
         radii = radii + 0.55 * gaussian_filter(bulge, (6.0, 5.0), mode=["nearest", "wrap"])
     around = moved[sets["neck"]]
     front, back = 0.68, float(around[:, 2].min())
-    return HeadForm(
-        shift=shift,
-        radii=radii,
-        neck=np.array(
-            [np.abs(around[:, 0]).max() + 0.03, (front + back) / 2, (front - back) / 2 + 0.03]
-        ),
-        shoulders=_relief(moved[sets["body"]]),
-    )
+    half_width, half_depth = np.abs(around[:, 0]).max() + 0.03, (front - back) / 2 + 0.03
+    neck = np.array([half_width, (front + back) / 2, half_depth])
+    return HeadForm(shift, radii, neck, shoulders=_relief(moved[sets["body"]]))
 
 
 def _radii(offsets: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""The head mesh that every face is made of: shape, morph targets, texture masks, surface samples.
+"""The head mesh of every face: shape, morph targets, texture masks, surface samples.
 
-Coordinates are the rest pose's, in decimetres: x to the image's right (the head's own left),
-y up, z towards the viewer. The eyes are near y = 7.28, the chin near 6.2, the crown near 8.5.
+Coordinates are the rest pose's, in decimetres: x to the image's right, y up, z towards the viewer.
+The eyes are near y = 7.28, the chin near 6.2, the crown near 8.5.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -65,25 +66,15 @@ class MeshMaterial(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class HeadMesh:
-    """A head with shoulders in its rest pose.
+    """A head with shoulders in its rest pose."""
 
-    Attributes:
-        vertices: (N, 3) float32.
-        triangles: (T, 3) int32, counterclockwise seen from outside.
-        triangle_uv: (T, 3, 2) float32 texture coordinates in [0, 1], v up.
-        material: (T,) int8, `MeshMaterial` ids.
-        target_names: names of the morph targets.
-        target_deltas: (targets, N, 3) float32 displacements at full strength.
-        uv_masks: (len(UV_MASKS), size, size) float32 in [0, 1], row 0 is v = 1.
-    """
-
-    vertices: np.ndarray
-    triangles: np.ndarray
-    triangle_uv: np.ndarray
-    material: np.ndarray
-    target_names: tuple[str, ...]
-    target_deltas: np.ndarray
-    uv_masks: np.ndarray
+    vertices: np.ndarray  # (N, 3) float32
+    triangles: np.ndarray  # (T, 3) int32, counterclockwise seen from outside
+    triangle_uv: np.ndarray  # (T, 3, 2) float32 texture coordinates in [0, 1], v up
+    material: np.ndarray  # (T,) int8, `MeshMaterial` ids
+    target_names: tuple[str, ...]  # of the morph targets
+    target_deltas: np.ndarray  # (targets, N, 3) float32 displacements at full strength
+    uv_masks: np.ndarray  # (len(UV_MASKS), size, size) float32 in [0, 1], row 0 is v = 1
 
     @cached_property
     def target_number(self) -> dict[str, int]:
@@ -124,7 +115,7 @@ def load_head() -> HeadMesh:
     """
     try:
         with np.load(ASSETS / "head.npz", allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
+            arrays: dict[str, Any] = {name: data[name] for name in data.files}
         masks = [
             np.asarray(Image.open(ASSETS / f"uv_{name}.png"), np.float32) / 255 for name in UV_MASKS
         ]
@@ -133,36 +124,22 @@ def load_head() -> HeadMesh:
             f"The head mesh cannot be read from {ASSETS}: expected head.npz and uv_*.png. "
             f"Received: {error}. Reinstall far_keras, or rebuild them with assets/build.py."
         ) from error
-    return HeadMesh(
-        vertices=arrays["vertices"],
-        triangles=arrays["triangles"],
-        triangle_uv=arrays["triangle_uv"],
-        material=arrays["material"],
-        target_names=tuple(str(name) for name in arrays["target_names"]),
-        target_deltas=arrays["target_deltas"].astype(np.float32),
-        uv_masks=np.stack(masks),
-    )
+    arrays["target_names"] = tuple(str(name) for name in arrays["target_names"])
+    arrays["target_deltas"] = arrays["target_deltas"].astype(np.float32)
+    return HeadMesh(**arrays, uv_masks=np.stack(masks))
 
 
 @dataclass(frozen=True, eq=False)
 class SurfaceSamples:
-    """Points spread evenly over the skin of head and neck: where hairs can grow.
+    """Points spread evenly over the skin of head and neck: where hairs can grow."""
 
-    Attributes:
-        triangle: (S,) int32 triangle numbers.
-        barycentric: (S, 3) float32 weights of the triangle's vertices.
-        rest: (S, 3) float32 positions in the rest pose: say where on a head a sample is.
-        rest_normal: (S, 3) float32 unit normals in the rest pose.
-        ear, lips, mouth: (S,) bool: on an ear, on the lips, inside the mouth.
-    """
-
-    triangle: np.ndarray
-    barycentric: np.ndarray
-    rest: np.ndarray
-    rest_normal: np.ndarray
-    ear: np.ndarray
-    lips: np.ndarray
-    mouth: np.ndarray
+    triangle: np.ndarray  # (S,) int32 triangle numbers
+    barycentric: np.ndarray  # (S, 3) float32 weights of the triangle's vertices
+    rest: np.ndarray  # (S, 3) float32 positions in the rest pose: tell the part of the head
+    rest_normal: np.ndarray  # (S, 3) float32 unit normals in the rest pose
+    ear: np.ndarray  # (S,) bool
+    lips: np.ndarray  # (S,) bool
+    mouth: np.ndarray  # (S,) bool: inside the mouth
 
     def __len__(self) -> int:
         return len(self.triangle)

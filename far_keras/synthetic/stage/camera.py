@@ -1,8 +1,8 @@
-"""How a head stands before the camera, and the camera that sees it as CelebA's crops do.
+"""The pose of a head, and the camera that aligns it as CelebA does.
 
-CelebA moves, turns and scales every photograph so that the eyes come to rest at fixed places of a
-178x218 image. The camera here does the same: whatever the distance and the turn of the head, the
-eyes land there, give or take the small error of the detector that aligned the photographs.
+CelebA moves, turns and scales every photograph so that the eyes are at fixed places of a 178x218
+image. This camera does the same for every distance and pose, up to a small error as of the detector
+that aligned the photographs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from far_keras.synthetic.stage.rasterizer import SUPERSAMPLING
 
 __all__ = ["TURNING_POINT", "PinholeCamera", "Pose", "aligned_camera"]
 
-# CelebA's alignment enlarges turned heads until their eyes are this far apart too; beyond this
-# factor the head would leave the image.
+# CelebA's alignment enlarges turned heads until their eyes are as far apart; a larger factor would
+# push the head out of the image.
 MAX_ENLARGEMENT = 1.3
 JITTER = 0.5  # pixels; standard deviation of an eye's place in aligned photographs
 
@@ -81,17 +81,11 @@ class Pose:
 
 @dataclass(frozen=True, eq=False)
 class PinholeCamera:
-    """A camera that looks along -z at a point between the eyes.
+    """A camera that looks along -z at a point between the eyes."""
 
-    Attributes:
-        centre: (3,) the point that it looks at.
-        distance: from there to the camera, decimetres.
-        similarity: (2, 3) maps the image plane at focal length 1 to supersampled pixels.
-    """
-
-    centre: np.ndarray
-    distance: float
-    similarity: np.ndarray
+    centre: np.ndarray  # (3,) the point that it looks at
+    distance: float  # from there to the camera, decimetres
+    similarity: np.ndarray  # (2, 3) from the image plane at focal length 1 to supersampled pixels
 
     @property
     def position(self) -> np.ndarray:
@@ -122,19 +116,18 @@ def aligned_camera(
     """The camera that brings two posed eyes to `ALIGNED_EYES`, as CelebA's alignment does.
 
     Args:
-        camera: its distance and tilt are used.
+        camera: Its distance and tilt are used.
         eyes: (2, 3) posed centres of the eyes, the image's left one first.
-        eye_distance: decimetres between them.
+        eye_distance: Decimetres between them in the unposed head.
         size: (height, width) of the final image; `ALIGNED_EYES` scale with its height.
-        rng: for the detector's error.
+        rng: Draws the detector's error.
     """
     centre = eyes.mean(0)
     unaligned = PinholeCamera(centre, camera.distance, np.eye(2, 3, dtype=np.float32))
     left, right = unaligned.project(eyes)[:, :2]
     scale = size[0] / ALIGNED_SIZE[0]
-    targets = np.array(ALIGNED_EYES) + np.clip(
-        rng.normal(0, JITTER, (2, 2)), -2 * JITTER, 2 * JITTER
-    )
+    error = np.clip(rng.normal(0, JITTER, (2, 2)), -2 * JITTER, 2 * JITTER)
+    targets = np.array(ALIGNED_EYES) + error
     # Pixel x of the final image has its centre at SUPERSAMPLING * (x + 0.5) - 0.5.
     targets = SUPERSAMPLING * (targets * scale + 0.5 * scale) - 0.5
     # As complex numbers, y up on the image plane and down in the image.

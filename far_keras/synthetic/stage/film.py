@@ -1,8 +1,8 @@
-"""What a camera makes of the light, and what is done to the image afterwards.
+"""Development of linear light into a photograph, and the photograph's border.
 
-In the order of a real one: exposure and white balance, the lens (blur, motion, vignette, haze), the
-tone curve, fewer pixels than the final image has, the sensor's noise and the photograph's own
-compression, then contrast, colour and sharpening.
+In a real camera's order: exposure and white balance, the lens (blur, motion, vignette, haze), the
+tone curve, fewer pixels than the final image has, the sensor's noise, compression, then contrast,
+colour and sharpening.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def develop(color: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.ndarr
     green = 1 - 0.12 * camera.tint
     light = np.maximum(color, 0) * np.array([1 + warm, green, 1 - warm], np.float32)
     light = _through_lens(light * camera.exposure, camera, finish)
-    picture = _sensed(_tone_curve(light), camera, rng)
-    return np.rint(np.clip(_finished(picture, finish), 0, 1) * 255).astype(np.uint8)
+    image = _sensed(_tone_curve(light), camera, rng)
+    return np.rint(np.clip(_finished(image, finish), 0, 1) * 255).astype(np.uint8)
 
 
 def _through_lens(light: np.ndarray, camera: Camera, finish: Finish) -> np.ndarray:
@@ -75,27 +75,27 @@ def _tone_curve(light: np.ndarray) -> np.ndarray:
     return np.where(bright <= 0.0031308, 12.92 * bright, 1.055 * bright ** (1 / 2.4) - 0.055)
 
 
-def _sensed(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+def _sensed(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
     """The image with its noise, in as many pixels as the photograph's face has."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     small = (max(round(width * camera.resolution), 8), max(round(height * camera.resolution), 8))
     if camera.resolution < 1:
-        picture = np.asarray(_quantized(picture).resize(small, Image.Resampling.BOX)) / 255.0
+        image = np.asarray(_quantized(image).resize(small, Image.Resampling.BOX)) / 255.0
     if camera.noise:
-        grain = rng.normal(0, 1, picture.shape).astype(np.float32)
+        grain = rng.normal(0, 1, image.shape).astype(np.float32)
         grain = 0.75 * grain + 0.45 * grain[..., 1:2]  # sensors' noise is partly common to colours
-        picture = picture + camera.noise * grain * (1.1 - 0.6 * picture)
+        image = image + camera.noise * grain * (1.1 - 0.6 * image)
     if camera.resolution < 1:
         buffer = io.BytesIO()
-        _quantized(picture).save(buffer, "JPEG", quality=camera.jpeg_quality)
+        _quantized(image).save(buffer, "JPEG", quality=camera.jpeg_quality)
         with Image.open(buffer) as stored:
             enlarged = stored.resize((width, height), Image.Resampling.BICUBIC)
-        picture = np.asarray(enlarged) / 255.0
-    return picture.astype(np.float32)
+        image = np.asarray(enlarged) / 255.0
+    return image.astype(np.float32)
 
 
-def _quantized(picture: np.ndarray) -> Image.Image:
-    return Image.fromarray(np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8))
+def _quantized(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8))
 
 
 def _graded(tone: np.ndarray, slope: float) -> np.ndarray:
@@ -105,33 +105,28 @@ def _graded(tone: np.ndarray, slope: float) -> np.ndarray:
     return below + above
 
 
-def _finished(picture: np.ndarray, finish: Finish) -> np.ndarray:
+def _finished(image: np.ndarray, finish: Finish) -> np.ndarray:
     """Contrast, colour and sharpening of display values."""
     if finish.contrast != 1:
         # Mostly of the brightness: channel by channel, colours would become lurid.
-        tone = 0.3 * picture + 0.7 * (picture @ LUMA)[..., None]
+        tone = 0.3 * image + 0.7 * (image @ LUMA)[..., None]
         tone = np.clip(tone, 0, 1)
-        picture = picture + _graded(tone, finish.contrast) - tone
+        image = image + _graded(tone, finish.contrast) - tone
     if finish.saturation != 1:
-        gray = (picture @ LUMA)[..., None]
-        picture = gray + finish.saturation * (picture - gray)
+        gray = (image @ LUMA)[..., None]
+        image = gray + finish.saturation * (image - gray)
     if finish.toning:
-        picture = picture * (1 + finish.toning * (SEPIA - 1))
+        image = image * (1 + finish.toning * (SEPIA - 1))
     if finish.sharpening:
-        picture = picture + finish.sharpening * (picture - gaussian_filter(picture, (0.9, 0.9, 0)))
-    return picture
+        image = image + finish.sharpening * (image - gaussian_filter(image, (0.9, 0.9, 0)))
+    return image
 
 
 def add_border(image: np.ndarray, regions: np.ndarray, shot: Shot) -> None:
-    """Replaces what lies beyond the photograph's edges, in place.
+    """Replaces what lies beyond the photograph's edges in image and region map, in place.
 
-    Alignments fill that with black, repeat the outermost pixels, or mirror the photograph. Its
-    edges are turned by as much as the alignment has turned the head.
-
-    Args:
-        image: (H, W, 3) uint8.
-        regions: (H, W) uint8 `Region` ids; what is beyond becomes `Region.OCCLUDER`.
-        shot: its border, in pixels of an image 178 wide, and its roll.
+    Alignments fill that with black, repeat the outermost pixels, or mirror the photograph; its
+    region becomes OCCLUDER. The edges are turned by the same angle as the head.
     """
     border = shot.border
     if border is None:

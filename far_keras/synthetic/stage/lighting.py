@@ -28,24 +28,13 @@ RIM_DIRECTION = (0.75, 0.35, -0.56)
 
 @dataclass(frozen=True, eq=False)
 class Lighting:
-    """Lights in the camera's frame. Directions are unit vectors towards the light, colours linear.
+    """Lights in the camera's frame: unit vectors towards the light, and linear colours."""
 
-    Attributes:
-        key, fill, rim: (2, 3) float32 each: direction, colour.
-        ambient: (3,) float32 colour; the sky above is brighter than the ground below.
-        softness: how large the key is, 0 a point .. 1 a window.
-    """
-
-    key: np.ndarray
-    fill: np.ndarray
-    rim: np.ndarray
-    ambient: np.ndarray
-    softness: float
-
-    @property
-    def reach(self) -> float:
-        """How far a large key reaches around what it lights, as `wrap` of `irradiance`."""
-        return 0.25 * self.softness
+    key: np.ndarray  # (2, 3) float32: direction, colour
+    fill: np.ndarray  # (2, 3), from the other side
+    rim: np.ndarray  # (2, 3), from behind
+    ambient: np.ndarray  # (3,) colour; the sky above is brighter than the ground below
+    softness: float  # how large the key is, 0 a point .. 1 a window
 
     def irradiance(
         self, normals: np.ndarray, wrap: float = 0.0, lit: np.ndarray | float = 1.0
@@ -58,7 +47,12 @@ class Lighting:
             lit: (...) share of the key light that is not blocked.
         """
         total = self.ambient * (0.78 + 0.22 * normals[..., 1:2])
-        lights = ((self.key, lit, self.reach), (self.fill, 1.0, 0.0), (self.rim, 1.0, 0.0))
+        # A large key reaches around what it lights.
+        lights = (
+            (self.key, lit, 0.25 * self.softness),
+            (self.fill, 1.0, 0.0),
+            (self.rim, 1.0, 0.0),
+        )
         for (direction, color), share, reach in lights:
             around = wrap + reach
             facing = np.maximum((normals @ direction + around) / (1 + around), 0) * share
@@ -66,10 +60,7 @@ class Lighting:
         return total.astype(np.float32)
 
     def highlight(self, normals: np.ndarray, sharpness: float) -> np.ndarray:
-        """Blinn-Phong reflection (..., 3) of key and fill, for a viewer on the +z axis.
-
-        A large key is mirrored as a large patch.
-        """
+        """Blinn-Phong reflection (..., 3) of key and fill; a large key has a large highlight."""
         total = np.zeros((*normals.shape[:-1], 3), np.float32)
         for (direction, color), large in ((self.key, self.softness), (self.fill, 0.0)):
             half = direction + np.array([0, 0, 1], np.float32)
@@ -101,21 +92,13 @@ def _source(direction: RGB, color: RGB) -> np.ndarray:
 
 @dataclass(eq=False)
 class Surface:
-    """What each of F fragments is made of, as the light sees it.
+    """The optical properties of F fragments, float32."""
 
-    Attributes:
-        albedo: (F, 3) float32 linear.
-        normal: (F, 3) float32 unit, camera's frame, fine relief included.
-        gloss: (F,) float32 strength of the highlight.
-        sharpness: (F,) float32 exponent of the highlight.
-        scatter: (F,) float32, 1 for skin, 0 for what lets no light in.
-    """
-
-    albedo: np.ndarray
-    normal: np.ndarray
-    gloss: np.ndarray
-    sharpness: np.ndarray
-    scatter: np.ndarray
+    albedo: np.ndarray  # (F, 3) linear
+    normal: np.ndarray  # (F, 3) unit, camera's frame, relief included
+    gloss: np.ndarray  # (F,) strength of the highlight
+    sharpness: np.ndarray  # (F,) exponent of the highlight
+    scatter: np.ndarray  # (F,) 1 for skin, 0 for what lets no light in
 
     @classmethod
     def matt(cls, normal: np.ndarray) -> Surface:

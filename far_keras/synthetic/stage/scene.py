@@ -1,16 +1,9 @@
-"""One image being made: everything that the drawing functions need, in one place.
+"""The scene: all that the drawing functions of one image need.
 
-Each drawing function takes a `Scene`, reads `scene.person` and `scene.shot`, builds its geometry in
-the head frame (where the skull is upright and faces +z, after the person's shape and expression),
-brings it before the camera with `scene.project`, and draws into `scene.framebuffer`:
-
-    samples = surface_samples()
-    scalp = samples[is_scalp(samples.rest)]         # choose by rest coordinates
-    roots = scene.head.surface(scalp)               # (S, 3) in the head frame
-    strands = grow(roots, scene.head.surface_normals(scalp), scene.rng("hair"))  # (S, K, 3)
-    scene.framebuffer.draw_strands(scene.project(strands), colors, widths, Region.HAIR)
-
-Light comes in the camera's frame: turn normals with `scene.to_camera` first.
+A drawing function takes a `Scene`, reads `scene.person` and `scene.shot`, builds its geometry in
+the head frame (the skull is upright and faces +z, shaped and with its expression), and draws
+`scene.project(points)` into `scene.framebuffer`. Lights are in the camera's frame: turn normals
+with `scene.to_camera` first.
 """
 
 from __future__ import annotations
@@ -47,16 +40,10 @@ CORNEA = 0.14  # decimetres from an eyeball's centre to its pupil
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A person's head with an expression.
+    """A person's head with an expression."""
 
-    Attributes:
-        mesh: the mesh with its rest pose (`mesh.vertices`).
-        vertices: (N, 3) float32 in the head frame: shaped, with expression, upright.
-        pose: how the head is turned.
-    """
-
-    mesh: HeadMesh
-    vertices: np.ndarray
+    mesh: HeadMesh  # with the rest pose
+    vertices: np.ndarray  # (N, 3) float32 in the head frame: shaped, with expression, upright
     pose: Pose
 
     @cached_property
@@ -101,11 +88,11 @@ class Scene:
     framebuffer: Framebuffer
 
     def rng(self, purpose: str) -> np.random.Generator:
-        """Random numbers for one purpose in this shot; other purposes' draws do not shift them."""
+        """Random numbers for one purpose in this shot, independent of other purposes."""
         return np.random.default_rng([self.shot.seed, zlib.crc32(purpose.encode())])
 
     def person_rng(self, purpose: str) -> np.random.Generator:
-        """The same, but equal in every shot of the person: what grows on them, not how it lies."""
+        """Random numbers for one purpose that are the same in every shot of the person."""
         seed = self.person.face.variation_seed
         return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
 
@@ -130,13 +117,7 @@ class Scene:
 
 
 def build_scene(person: Person, shot: Shot, size: tuple[int, int]) -> Scene:
-    """Shapes the head, poses it, sets up camera and light; the image is still empty.
-
-    Args:
-        person: who.
-        shot: how.
-        size: (height, width) of the final image.
-    """
+    """Shapes and poses the head and sets up camera and light; the image, of `size`, is empty."""
     mesh = load_head()
     weights = shape_weights(mesh, person)
     for name, value in expression_weights(shot.expression, lid_opening(person)).items():
@@ -159,24 +140,15 @@ def build_scene(person: Person, shot: Shot, size: tuple[int, int]) -> Scene:
 
 @dataclass(frozen=True, eq=False)
 class Fragments:
-    """The F supersampled pixels that show the head.
+    """The F supersampled pixels that show the head: what skin, eyes and light are computed from."""
 
-    Attributes:
-        row, column: (F,) int32 pixel coordinates.
-        material: (F,) int8 `MeshMaterial` ids.
-        rest: (F, 3) float32 where on the rest head this is: says what part of a face it is.
-        posed: (F, 3) float32 where it is before the camera.
-        normal: (F, 3) float32 unit normals in the camera's frame, facing the viewer.
-        masks: (F, len(UV_MASKS)) float32 values of the texture masks.
-    """
-
-    row: np.ndarray
-    column: np.ndarray
-    material: np.ndarray
-    rest: np.ndarray
-    posed: np.ndarray
-    normal: np.ndarray
-    masks: np.ndarray
+    row: np.ndarray  # (F,) int32
+    column: np.ndarray  # (F,) int32
+    material: np.ndarray  # (F,) int8 `MeshMaterial` ids
+    rest: np.ndarray  # (F, 3) float32 position on the rest head: tells the part of the face
+    posed: np.ndarray  # (F, 3) float32 position before the camera
+    normal: np.ndarray  # (F, 3) float32 unit normals in the camera's frame, facing the viewer
+    masks: np.ndarray  # (F, len(UV_MASKS)) float32 values of the texture masks
 
     def __len__(self) -> int:
         return len(self.row)
@@ -257,30 +229,18 @@ def head_fragments(scene: Scene) -> Fragments:
 
 
 RECEIVERS = np.zeros(256, bool)
-RECEIVERS[
-    [
-        Region.SKIN,
-        Region.CLOTHING,
-        Region.LIPS,
-        Region.EYE,
-        Region.EAR,
-        Region.NECK,
-        Region.NOSE,
-        Region.BROW,
-        Region.BEARD,
-    ]
-] = True
+RECEIVERS[[Region.SKIN, Region.CLOTHING, Region.LIPS, Region.EYE, Region.EAR]] = True
+RECEIVERS[[Region.NECK, Region.NOSE, Region.BROW, Region.BEARD]] = True
 _COARSE = 2 * SUPERSAMPLING
 
 
 def cast_shadow(scene: Scene, shown: np.ndarray, *, reach: float, strength: float) -> None:
-    """Darkens skin and cloth beside something that has just been drawn, away from the key light.
+    """Darkens skin and cloth next to what was just drawn, on the side away from the key light.
 
     Args:
-        scene: The image so far.
-        shown: (h, w) bool: where the thing shows; it does not shade itself.
-        reach: Decimetres that the shadow falls.
-        strength: 0 .. 1 of the light is taken away at most.
+        shown: (h, w) bool: where the object shows; it does not shade itself.
+        reach: Length of the shadow in decimetres.
+        strength: The largest share of the light that it takes away, 0 .. 1.
     """
     buffer = scene.framebuffer
     height, width = buffer.depth.shape
