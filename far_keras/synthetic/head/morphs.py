@@ -1,4 +1,4 @@
-"""Weights of the mesh's morph targets from a person and an expression, and the lids' fit."""
+"""Weights of the mesh's morph targets for a person and an expression; the fit of the eyelids."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HEIGHTS = ("eye-height1", "eye-height2", "eye-height3")
 def lid_opening(person: Person) -> float:
     """Height of the relaxed eye's opening, as a share of the distance between the eyes' centres.
 
-    `Face.eye_opening` alone decides whether eyes are narrow; years take a little from everyone.
+    `Face.eye_opening` decides whether eyes are narrow; age takes a little from everyone.
     """
     sag = 0.022 * min(max((person.age - 40) / 30, 0.0), 1.0)
     feminine = 0.044 * (1 - person.face.masculinity) - 0.008
@@ -55,58 +55,38 @@ def lid_opening(person: Person) -> float:
 def lid_rims() -> np.ndarray:
     """(2, 2, 9) int: vertices along the lids' edges: eye (x < 0 first), edge, nose to temple."""
     vertices = load_head().vertices
-    rims = [
-        [
-            [
-                int(np.argmin(np.linalg.norm(vertices - np.array(p) * (side, 1, 1), axis=1)))
-                for p in rim
-            ]
-            for rim in (UPPER, LOWER)
-        ]
-        for side in (-1, 1)
-    ]
-    return np.array(rims)
+
+    def nearest(point: tuple[float, float, float], side: int) -> int:
+        return int(np.argmin(np.linalg.norm(vertices - np.array(point) * (side, 1, 1), axis=1)))
+
+    rims = (UPPER, LOWER)
+    return np.array([[[nearest(p, side) for p in rim] for rim in rims] for side in (-1, 1)])
 
 
 @lru_cache(maxsize=1)
 def _measures() -> tuple[np.ndarray, np.ndarray]:
-    """Rest values (2, 5) and their change by each morph target (targets, 2, 5).
+    """Four measures of each eye, (2, 4), and their change by each morph target (targets, 2, 4).
 
-    Of each eye: height of the upper and of the lower edge above the eyeball's centre, length of
-    the fissure, and the distance of the eyeball's centre from the middle of the face.
+    Height of the upper and of the lower edge above the eyeball's centre, length of the fissure,
+    and distance of the eyeball's centre from the middle of the face.
     """
     mesh = load_head()
     every = np.concatenate([mesh.vertices[None], mesh.target_deltas]).astype(np.float64)
     rows = []
     for side, eye, (upper, lower) in zip((-1, 1), mesh.eye_vertices, lid_rims(), strict=True):
         center = every[:, eye].mean(1)
-        rows.append(
-            np.stack(
-                [
-                    every[:, upper[UPPER_MIDDLE], 1] - center[:, 1],
-                    every[:, lower[LOWER_MIDDLE], 1] - center[:, 1],
-                    side * (every[:, upper[-1], 0] - every[:, upper[0], 0]),
-                    side * center[:, 0],
-                ],
-                axis=1,
-            )
-        )
+        above = every[:, upper[UPPER_MIDDLE], 1] - center[:, 1]
+        below = every[:, lower[LOWER_MIDDLE], 1] - center[:, 1]
+        width = side * (every[:, upper[-1], 0] - every[:, upper[0], 0])
+        rows.append(np.stack([above, below, width, side * center[:, 0]], axis=1))
     values = np.stack(rows, axis=1)
     return values[0], values[1:]
 
 
 def fit_lids(mesh: HeadMesh, weights: Mapping[str, float], person: Person) -> dict[str, float]:
-    """Morph weights that give the eyes of a shaped face their own width and opening.
+    """Weights to add to a whole shape at rest, so that its eyes get their own width and opening.
 
-    The mesh's men and old people would squint: their shapes press lids together.
-
-    Args:
-        mesh: the head.
-        weights: of the whole shape at rest, by target name; left as they are.
-        person: whose eyes.
-
-    Returns:
-        Weights to add.
+    The mesh's men and old people would squint: their shapes press the lids together.
     """
     rest, change = _measures()
     number = mesh.target_number
@@ -114,11 +94,8 @@ def fit_lids(mesh: HeadMesh, weights: Mapping[str, float], person: Person) -> di
     distance = float(value[:, 3].sum())
     opening = lid_opening(person) * distance
     own = np.random.default_rng([person.face.variation_seed, 3]).normal(0, 0.035)
-    width = (
-        (WIDTH + 0.035 * (1 - person.face.masculinity))
-        * (1 + float(np.clip(own, -0.07, 0.07)))
-        * distance
-    )
+    share = WIDTH + 0.035 * (1 - person.face.masculinity)
+    width = share * (1 + float(np.clip(own, -0.07, 0.07))) * distance
     added: dict[str, float] = {}
     for eye, (prefix, suffix) in enumerate((("r-", "Right"), ("l-", "Left"))):
         wider = width - value[eye, 2]
@@ -142,7 +119,7 @@ def fit_lids(mesh: HeadMesh, weights: Mapping[str, float], person: Person) -> di
 
 
 ANCESTRIES = ("caucasian", "african", "asian")
-# Small differences between people that no attribute speaks of: target, standard deviation.
+# Small differences between people that no attribute describes: target, standard deviation.
 VARIATIONS = {
     "nose-hump": 0.3,
     "nose-scale-vert": 0.25,
@@ -163,9 +140,7 @@ VARIATIONS = {
     "head-back-scale-depth": 0.3,
     "eyebrows-trans": 0.2,
     "eyebrows-angle": 0.25,
-}
-# The same for both sides of the face.
-PAIRED_VARIATIONS = {
+    # The same on both sides of the face:
     "eye-trans": 0.15,
     "eye-corner1": 0.3,
     "eye-corner2": 0.3,
@@ -176,22 +151,19 @@ PAIRED_VARIATIONS = {
     "ear-lobe": 0.4,
 }
 OPPOSITES = (
-    ("incr", "decr"),
-    ("up", "down"),
-    ("convex", "concave"),
-    ("in", "out"),
-    ("forward", "backward"),
+    *(("incr", "decr"), ("up", "down"), ("convex", "concave")),
+    *(("in", "out"), ("forward", "backward")),
 )
 ASYMMETRIES = ("brown", "cheek", "eye", "jaw", "mouth", "nose")
 ASYMMETRY = 0.25
-# Years, and how far a face has gone from a young to a very old one.
+# Age in years, and how far a face has changed from a young to a very old one.
 AGING = ((30, 39, 48, 58, 75), (0.0, 0.1, 0.65, 1.0, 1.3))
 
 Weights = defaultdict[str, float]
 
 
 def old_fraction(age: float) -> float:
-    """How far a face of this age (years) has gone from 30 to a very old face, 0 .. 1.3."""
+    """How far a face of this age (years) has changed from 30 to a very old face, 0 .. 1.3."""
     return float(np.interp(age, *AGING))
 
 
@@ -221,20 +193,16 @@ def _base_shape(weights: Weights, face: Face, age: float) -> None:
     muscle = 0.5 * male
     stout = max(0.0, face.weight - 0.5) * 2
     thin = max(0.0, 0.5 - face.weight) * 2
+    sizes = (("maxweight", stout), ("averageweight", 1 - stout - thin), ("minweight", thin))
     for sex, sex_weight in (("male", male), ("female", 1 - male)):
         for stage, stage_weight in (("young", 1 - old), ("old", old)):
             share = sex_weight * stage_weight
             for ancestry, part in zip(ANCESTRIES, face.ancestry, strict=True):
                 weights[f"{ancestry}-{sex}-{stage}"] += share * part
             for build, build_weight in (("averagemuscle", 1 - muscle), ("maxmuscle", muscle)):
-                for size, amount in (
-                    ("maxweight", stout),
-                    ("averageweight", 1 - stout - thin),
-                    ("minweight", thin),
-                ):
-                    weights[f"universal-{sex}-{stage}-{build}-{size}"] += (
-                        share * build_weight * amount
-                    )
+                for size, amount in sizes:
+                    name = f"universal-{sex}-{stage}-{build}-{size}"
+                    weights[name] += share * build_weight * amount
 
 
 def _sex_traits(face: Face) -> dict[str, float]:
@@ -275,8 +243,8 @@ def _sex_traits(face: Face) -> dict[str, float]:
 def _age_traits(face: Face, age: float) -> dict[str, float]:
     """Sagging, thinner lips, longer nose and ears: what years do beyond the macro targets."""
     old = old_fraction(age)
-    # Noses, ears and brows coarsen in men alone; else a model trained on photographs takes every
-    # second old woman for a man.
+    # Noses, ears and brows coarsen in men only; otherwise a model trained on photographs takes
+    # every second old woman for a man.
     coarse = old * face.masculinity
     return {
         "head-age": 1.4 * old - 0.15,
@@ -336,10 +304,9 @@ def _stated_traits(face: Face) -> dict[str, float]:
 def _variation(face: Face) -> dict[str, float]:
     """This person's own small differences."""
     rng = np.random.default_rng(face.variation_seed)
-    spread = {**VARIATIONS, **PAIRED_VARIATIONS}
     return {
         name: deviation * float(np.clip(rng.normal(), -1.8, 1.8))
-        for name, deviation in spread.items()
+        for name, deviation in VARIATIONS.items()
     }
 
 

@@ -22,15 +22,10 @@ SOFTNESS = 1.2  # of all grooves' width
 
 @dataclass(frozen=True, eq=False)
 class DetailMap:
-    """Small detail over the rest head's front, x from -1 to 1 and y from 5.5 to 8.5.
+    """Small detail over the rest head's front, x from -1 to 1 and y from 5.5 to 8.5."""
 
-    Attributes:
-        height: (384, 256) float32 height of the skin in decimetres; grooves are negative.
-        pigment: (384, 256) float32 how much darker the skin is: moles, age spots, freckles.
-    """
-
-    height: np.ndarray
-    pigment: np.ndarray
+    height: np.ndarray  # (384, 256) float32 height of the skin, decimetres; grooves are negative
+    pigment: np.ndarray  # (384, 256) float32 darkening: moles, age spots, freckles
 
     def at(self, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Height, its slopes along x and y, and pigment, (F,) float32 each, at rest coordinates."""
@@ -90,7 +85,7 @@ class _Strokes:
         self.depths: list[np.ndarray] = []
         self.widths: list[float] = []
 
-    def add(self, knots: list[tuple[float, float]], depth: float, width: float = 0.011) -> None:
+    def add(self, knots: list[tuple[float, float]], depth: float, width: float) -> None:
         """A groove `depth` deep (decimetres) along a curve through `knots`."""
         t = np.linspace(0, 1, KNOTS)
         given = np.array(knots) + self.rng.normal(0, 0.007, (len(knots), 2))
@@ -104,16 +99,12 @@ class _Strokes:
         self.depths.append(-DEPTH * depth * taper * uneven)
         self.widths.append(SOFTNESS * width)
 
-    def add_pair(
-        self, knots: list[tuple[float, float]], depth: float, width: float = 0.011
-    ) -> None:
+    def add_pair(self, knots: list[tuple[float, float]], depth: float, width: float) -> None:
         """The same groove on both sides of the face."""
         self.add(knots, depth * self.rng.uniform(0.85, 1.15), width)
         self.add([(-x, y) for x, y in knots], depth * self.rng.uniform(0.85, 1.15), width)
 
     def paint(self, field: np.ndarray) -> None:
-        if not self.points:
-            return
         points, depths = np.stack(self.points), np.stack(self.depths)
         widths = np.array(self.widths)
         _paint(field, points, depths, widths)
@@ -121,42 +112,30 @@ class _Strokes:
         _paint(field, points, -0.35 * depths, 2.6 * widths)
 
 
-def _folds(
-    strokes: _Strokes, old: float, smile: float, raise_: float, lower: float, cheek: float
-) -> None:
-    """Grooves of a face; `old` from 0 to about 2 says how deep and how many they are.
-
-    `cheek` is how readily the cheeks fold in a smile, whatever the age.
-    """
-    rng = strokes.rng
+def _folds(strokes: _Strokes, person: Person, expression: Expression) -> None:
+    """Grooves of a face, as deep as age and expression make them."""
+    rng, smile, cheek = strokes.rng, expression.smile, person.skin.smile_folds
+    raise_, lower = max(0.0, expression.brow_raise), max(0.0, -expression.brow_raise)
+    old = old_fraction(person.age) * (2.1 - 0.8 * person.face.masculinity)  # fine skin folds more
     for y in np.linspace(7.60, 7.92, int(rng.integers(3, 6))):
         tilt = rng.uniform(-0.015, 0.015)
         half = rng.uniform(0.28, 0.46)
         bend = rng.uniform(0.0, 0.035)
-        strokes.add(
-            [(-half, y - tilt), (-half / 2, y + bend), (half / 2, y + bend), (half, y + tilt)],
-            0.0056 * max(old * rng.uniform(0.6, 1.2), 0.0) + 0.003 * raise_,
-            0.013,
-        )
+        line = [(-half, y - tilt), (-half / 2, y + bend), (half / 2, y + bend), (half, y + tilt)]
+        depth = 0.0056 * max(old * rng.uniform(0.6, 1.2), 0.0) + 0.003 * raise_
+        strokes.add(line, depth, 0.013)
     for side in (-1, 1):
-        strokes.add(
-            [(side * 0.06, 7.40), (side * 0.055, 7.47), (side * 0.07, 7.56)],
-            0.0035 * old + 0.004 * lower,
-            0.012,
-        )
+        frown = [(side * 0.06, 7.40), (side * 0.055, 7.47), (side * 0.07, 7.56)]
+        strokes.add(frown, 0.0035 * old + 0.004 * lower, 0.012)
     for angle in np.linspace(-38, 32, 5):
         a = np.radians(angle + rng.uniform(-5, 5))
-        length = rng.uniform(0.10, 0.19)
-        start, end = 0.025, length
-        strokes.add_pair(
-            [
-                (0.475 + start * np.cos(a), 7.27 + start * np.sin(a)),
-                (0.475 + 0.6 * end * np.cos(a), 7.27 + 0.55 * end * np.sin(a)),
-                (0.475 + end * np.cos(a), 7.26 + 0.9 * end * np.sin(a)),
-            ],
-            0.0042 * old + 0.0022 * smile,
-            0.009,
-        )
+        start, end = 0.025, rng.uniform(0.10, 0.19)
+        foot = [
+            (0.475 + start * np.cos(a), 7.27 + start * np.sin(a)),
+            (0.475 + 0.6 * end * np.cos(a), 7.27 + 0.55 * end * np.sin(a)),
+            (0.475 + end * np.cos(a), 7.26 + 0.9 * end * np.sin(a)),
+        ]
+        strokes.add_pair(foot, 0.0042 * old + 0.0022 * smile, 0.009)
     strokes.add_pair(
         [(0.185, 7.22), (0.25, 7.165), (0.34, 7.14), (0.45, 7.19)], 0.0010 + 0.0046 * old, 0.010
     )
@@ -169,27 +148,20 @@ def _folds(
         0.022,
     )
     if cheek * smile > 0.3:  # the bracket beside the mouth's corner
-        strokes.add_pair(
-            [(0.36, 6.78), (0.42, 6.66), (0.41, 6.52)], 0.006 * (cheek * smile - 0.2), 0.022
-        )
+        bracket = [(0.36, 6.78), (0.42, 6.66), (0.41, 6.52)]
+        strokes.add_pair(bracket, 0.006 * (cheek * smile - 0.2), 0.022)
     strokes.add_pair([(0.275, 6.60), (0.295, 6.50), (0.31, 6.38)], 0.0095 * old, 0.019)
     strokes.add([(-0.16, 6.43), (0.0, 6.45), (0.16, 6.43)], 0.0012 + 0.003 * old, 0.016)
     if old > 0.25:
         for x in np.linspace(-0.21, 0.21, 11):
             strokes.add([(x, 6.735), (x * 1.08, 6.80)], 0.0022 * (old - 0.25), 0.007)
         for offset in (0.0, 0.07, 0.13):
-            strokes.add_pair(
-                [(0.40 + offset, 7.0), (0.43 + offset, 6.82), (0.38 + offset, 6.6)],
-                0.0038 * (old - 0.25) * rng.uniform(0.3, 1.2),
-                0.013,
-            )
+            cheek_line = [(0.40 + offset, 7.0), (0.43 + offset, 6.82), (0.38 + offset, 6.6)]
+            strokes.add_pair(cheek_line, 0.0038 * (old - 0.25) * rng.uniform(0.3, 1.2), 0.013)
         strokes.add_pair([(0.36, 6.50), (0.45, 6.48), (0.52, 6.56)], 0.006 * (old - 0.25), 0.022)
     for y in (6.10, 5.98, 5.86):
-        strokes.add(
-            [(-0.36, y + 0.05), (0.0, y), (0.36, y + 0.05)],
-            0.0006 + 0.0050 * old * rng.uniform(0.5, 1.1),
-            0.012,
-        )
+        depth = 0.0006 + 0.0050 * old * rng.uniform(0.5, 1.1)
+        strokes.add([(-0.36, y + 0.05), (0.0, y), (0.36, y + 0.05)], depth, 0.012)
     if old > 0.4:
         strokes.add_pair([(0.10, 6.2), (0.12, 6.0), (0.10, 5.8)], 0.008 * (old - 0.4), 0.022)
 
@@ -219,15 +191,6 @@ def detail_map(person: Person, expression: Expression) -> DetailMap:
     rng = np.random.default_rng([person.face.variation_seed, 2])
     height = np.zeros((HEIGHT, WIDTH), np.float32)
     strokes = _Strokes(rng)
-    lower = max(0.0, -expression.brow_raise)
-    _folds(
-        strokes,
-        # Finer skin folds more.
-        old_fraction(person.age) * (2.1 - 0.8 * person.face.masculinity),
-        expression.smile,
-        max(0.0, expression.brow_raise),
-        lower,
-        person.skin.smile_folds,
-    )
+    _folds(strokes, person, expression)
     strokes.paint(height)
     return DetailMap(height, _spots(person, rng))
