@@ -128,10 +128,7 @@ def _below_lid(scene: Scene, fragments: Fragments) -> tuple[np.ndarray, np.ndarr
 
 
 def draw_lashes(scene: Scene) -> None:
-    """Lashes as hairs along the lids' edges: thick at the lid, thin at the tips, few below.
-
-    Make-up darkens, thickens and lengthens them.
-    """
+    """Draws lashes as hairs along the lids' edges; make-up darkens, thickens and lengthens them."""
     person, makeup, head = scene.person, scene.shot.makeup, scene.head
     rng = scene.person_rng("lashes")
     painted = max(makeup.eyeliner, makeup.lashes)

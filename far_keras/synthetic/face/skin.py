@@ -1,4 +1,4 @@
-"""The look of skin: its colour by melanin and blood, lips, make-up, stubble, age, its relief."""
+"""Skin: its colour from melanin and blood, lips, make-up, stubble, age, relief."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from far_keras.synthetic.face.anatomy import beard_zone, is_neck, scalp_density, spot
 from far_keras.synthetic.head.morphs import old_fraction
-from far_keras.synthetic.head.wrinkles import DetailMap, detail_map
+from far_keras.synthetic.head.wrinkles import detail_map
 from far_keras.synthetic.parameters import Person
 from far_keras.synthetic.people.appearance import lip_color, skin_tone
 from far_keras.synthetic.stage.lighting import Surface, tilt_normals
@@ -46,8 +46,8 @@ def _blood(person: Person, rest: np.ndarray, ears: np.ndarray) -> np.ndarray:
     return amount * (0.45 + 1.1 * person.skin_redness)
 
 
-def _make_up(scene: Scene, albedo: np.ndarray, fragments: Fragments) -> None:
-    makeup, rest = scene.shot.makeup, fragments.rest
+def _make_up(scene: Scene, albedo: np.ndarray, rest: np.ndarray) -> None:
+    makeup = scene.shot.makeup
     if makeup.contour:
         hollow = spot(rest, 0.52, 6.78, 0.13, 0.10) + spot(rest, 0.10, 7.05, 0.025, 0.2)
         light = spot(rest, 0.44, 7.08, 0.10, 0.045) + spot(rest, 0, 7.1, 0.03, 0.2, mirrored=False)
@@ -77,10 +77,10 @@ def _make_up(scene: Scene, albedo: np.ndarray, fragments: Fragments) -> None:
 
 
 def _facial_contrast(person: Person, albedo: np.ndarray, rest: np.ndarray) -> None:
-    """Women's eyes stand out darker from their skin than men's (Russell, Perception 38, 2009).
+    """Women's eyes are darker against their skin than men's (Russell, Perception 38, 2009).
 
-    A man's upper lip is darker than the skin around it even when shaved, a woman's is not; above
-    the edge of the beard his cheeks are the lightest.
+    A man's upper lip is darker than the skin around it even when shaved, a woman's is not; his
+    cheeks above the beard's edge are lightest.
     """
     m = person.face.masculinity
     lids = spot(rest, 0.31, 7.30, 0.2, 0.1)
@@ -130,10 +130,8 @@ def _lips(
 ) -> None:
     makeup, old = scene.shot.makeup, old_fraction(scene.person.age)
     natural = lip_color(tone, scene.person.skin.lip_depth)
-    amount = np.clip(lips * 1.2, 0, 1) * (
-        0.85 - 0.3 * scene.person.face.masculinity * min(old, 1.0)
-    )
-    _blend(surface.albedo, natural, amount)
+    strength = 0.85 - 0.3 * scene.person.face.masculinity * min(old, 1.0)
+    _blend(surface.albedo, natural, np.clip(lips * 1.2, 0, 1) * strength)
     surface.gloss += 0.06 * lips
     surface.sharpness += 22 * lips
     if makeup.lipstick:
@@ -162,25 +160,6 @@ def _openings(surface: Surface, fragments: Fragments) -> None:
     surface.gloss *= 1 - 0.8 * inside
 
 
-def _relief(
-    scene: Scene,
-    surface: Surface,
-    fragments: Fragments,
-    detail: tuple[np.ndarray, ...],
-    fine: np.ndarray,
-) -> None:
-    """Tilts the normals by wrinkles and pores."""
-    person = scene.person
-    coarse = 0.5 + 0.5 * person.face.masculinity + 1.8 * old_fraction(person.age)
-    pores = (0.012 + 0.04 * person.skin.pores) * coarse * (1 - 0.6 * scene.shot.makeup.foundation)
-    tilt_normals(
-        surface.normal,
-        -detail[1] + pores * fine,
-        -detail[2] + pores * np.roll(fine, 3),
-        scene.head.pose.rotation,
-    )
-
-
 def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     """Colour, gloss and relief of the F fragments that are skin (`MeshMaterial.SKIN`)."""
     person, rest = scene.person, fragments.rest
@@ -202,8 +181,7 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     hollow = 0.16 + 0.30 * old + 0.55 * person.face.eye_bags
     under = spot(rest, 0.29, 7.145, 0.13, 0.05) * hollow * (1 - 0.6 * makeup.foundation)
     surface.albedo *= 1 - np.clip(under, 0, 1)[:, None] * np.array([0.45, 0.62, 0.52], np.float32)
-    detail: DetailMap = detail_map(person, scene.shot.expression)
-    relief = detail.at(rest)
+    relief = detail_map(person, scene.shot.expression).at(rest)
     grooves = np.clip(-relief[0] * 45, 0, 0.6)
     surface.albedo *= 1 - grooves[:, None] * np.array([0.75, 1.0, 1.0], np.float32)
     pigment = np.clip(relief[3] * (1 - 0.6 * makeup.foundation), 0, 0.85)
@@ -222,9 +200,13 @@ def paint_skin(scene: Scene, fragments: Fragments) -> Surface:
     surface.gloss *= (1 - 0.8 * scalp).astype(np.float32)
     _facial_contrast(person, surface.albedo, rest)
     _creases(person, surface.albedo, rest)
-    _make_up(scene, surface.albedo, fragments)
+    _make_up(scene, surface.albedo, rest)
     _lips(scene, surface, rest, fragments.mask("lips"), tone)
-    _relief(scene, surface, fragments, relief, fine)
+    # Wrinkles and pores tilt the normals.
+    coarse = 0.5 + 0.5 * person.face.masculinity + 1.8 * old
+    pores = (0.012 + 0.04 * person.skin.pores) * coarse * (1 - 0.6 * makeup.foundation)
+    across, upward = -relief[1] + pores * fine, -relief[2] + pores * np.roll(fine, 3)
+    tilt_normals(surface.normal, across, upward, scene.head.pose.rotation)
     _openings(surface, fragments)
     for name in ("albedo", "normal", "gloss", "sharpness"):
         setattr(surface, name, getattr(surface, name).astype(np.float32))

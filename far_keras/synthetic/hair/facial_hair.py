@@ -211,12 +211,12 @@ def draw_beard(scene: Scene) -> None:
         "cheeks": beard.cheeks,
         "sideburns": max(hair.sideburns, beard.cheeks) if hair.style != "bald" else beard.cheeks,
     }
-    if max(amounts.values()) < LEAST:
+    amounts = {kind: amount for kind, amount in amounts.items() if amount >= LEAST}
+    if not amounts:
         return
     samples = face_samples()
     rng = scene.person_rng("beard")
     length = max(beard.length, 0.05)
-    amounts = {kind: amount for kind, amount in amounts.items() if amount >= LEAST}
     grown = {kind: beard_region(samples.rest, kind, beard) for kind in amounts}
     density = np.zeros(len(samples))
     for kind, amount in amounts.items():  # weak growth is sparse as well as short

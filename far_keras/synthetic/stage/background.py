@@ -276,7 +276,7 @@ def _person(rng: np.random.Generator, canvas: np.ndarray, x: float, y: float, si
         ellipse(canvas, x, y + 0.2 * size, 0.5 * size, 0.75 * size, hair)
     ellipse(canvas, x, y - 0.06 * size, 0.42 * size, 0.5 * size, hair)
     turn = rng.uniform(-0.12, 0.12) * size
-    if rng.random() < 0.8:  # the others turn their backs
+    if rng.random() < 0.8:  # the rest are seen from behind
         ellipse(canvas, x + turn, y + 0.06 * size, 0.34 * size, 0.44 * size, skin, round_light=side)
         ellipse(canvas, x + turn, y - 0.3 * size, 0.34 * size, 0.16 * size, hair)
         for eye in (-0.14, 0.14):
@@ -287,7 +287,7 @@ def _person(rng: np.random.Generator, canvas: np.ndarray, x: float, y: float, si
 
 
 def _people(rng: np.random.Generator) -> np.ndarray:
-    """Others, in a room or outdoors."""
+    """Other people, in a room or outdoors."""
     canvas = (_indoor, _outdoor, _night)[int(rng.integers(3))](rng)
     count = int(rng.integers(1, 6))
     for depth in sorted(rng.uniform(0, 1, count)):  # the farthest first
@@ -297,7 +297,7 @@ def _people(rng: np.random.Generator) -> np.ndarray:
 
 
 def _press(rng: np.random.Generator) -> np.ndarray:
-    """The wall before which guests are photographed: names in rows, again and again."""
+    """A press wall: rows of repeated names."""
     bright = rng.random() < 0.45
     ground = any_light(rng, 0.55, 0.95, 0.05) if bright else any_light(rng, 0.01, 0.25, 0.5)
     sheet = Image.new("L", (CANVAS, CANVAS))
