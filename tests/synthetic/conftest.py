@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 
 from far_keras.synthetic.parameters import Accessories, Beard, Camera, Face, Hair, Person, Shot
-from far_keras.synthetic.renderer import render
+from far_keras.synthetic.renderer import Rendering, render
 
 
 def _person(male: bool = False, seed: int = 5, beard: Beard | None = None, **hair) -> Person:
@@ -62,7 +63,7 @@ def _shot(seed: int = 3, yaw: float = 0.0, **accessories) -> Shot:
 
 @pytest.fixture
 def make_person() -> Callable[..., Person]:
-    """A young woman with short brown hair, unless told otherwise."""
+    """A young woman with short brown hair by default."""
     return _person
 
 
@@ -72,7 +73,20 @@ def make_shot() -> Callable[..., Shot]:
     return _shot
 
 
+@pytest.fixture(scope="session")
+def rendered() -> Callable[[Person, Shot], Rendering]:
+    """Renders each pair of person and shot once for all tests, read-only."""
+
+    @cache
+    def once(person: Person, shot: Shot) -> Rendering:
+        rendering = render(person, shot)
+        rendering.image.flags.writeable = rendering.regions.flags.writeable = False
+        return rendering
+
+    return once
+
+
 @pytest.fixture
-def regions_of() -> Callable[..., np.ndarray]:
+def regions_of(rendered) -> Callable[[Person, Shot], np.ndarray]:
     """The region map (218, 178) of a person in a shot."""
-    return lambda person, shot: render(person, shot).regions
+    return lambda person, shot: rendered(person, shot).regions

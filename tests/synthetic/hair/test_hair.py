@@ -1,3 +1,5 @@
+"""Head hair: each style covers the head and frees the face; hairline, waves, colours."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -11,7 +13,6 @@ from far_keras.synthetic.hair.hair import draw_hair, grow_hair
 from far_keras.synthetic.hair.strands import project_hairs, scalp_samples, strand_colors
 from far_keras.synthetic.head.form import head_form
 from far_keras.synthetic.parameters import Hair
-from far_keras.synthetic.renderer import render
 from far_keras.synthetic.stage.scene import build_scene
 
 STYLES = ("buzzed", "short", "medium", "long", "bun", "ponytail", "updo", "afro")
@@ -86,17 +87,17 @@ def test_a_high_forehead_is_bare_and_round():
     assert thin[top].mean() < 0.3 * scalp_density(rest, hair, False)[top].mean()
 
 
-def test_tips_and_loose_strands_show(make_person, make_shot):
-    def rendered(**hair):
-        return render(make_person(style="long", **hair), make_shot())
+def test_tips_and_loose_strands_show(make_person, make_shot, rendered):
+    def long_haired(**hair):
+        return rendered(make_person(style="long", **hair), make_shot())
 
-    plain, faded = rendered(), rendered(tips=(0.7, 0.5, 0.3))
+    plain, faded = long_haired(), long_haired(tips=(0.7, 0.5, 0.3))
     rows = np.arange(218)[:, None] * np.ones((1, 178))
     for low, high, least in ((40, 80, -15), (170, 215, 15)):
         here = (plain.regions == Region.HAIR) & (rows > low) & (rows < high)
         change = faded.image[here].mean() - plain.image[here].mean()
         assert change > least and (least > 0 or change < 12)
-    loose = rendered(loose=1.0)
+    loose = long_haired(loose=1.0)
     assert (loose.regions != plain.regions).sum() > 30
 
 
@@ -133,9 +134,9 @@ def test_waves_bend_hairs(make_person, make_shot):
     assert bend(0.02) < 0.6 * bend(0.4) < 0.6 * bend(0.9)
 
 
-def test_hair_has_the_color_that_was_asked_for(make_person, make_shot):
+def test_hair_has_its_color(make_person, make_shot, rendered):
     def mean_color(color):
-        rendering = render(make_person(style="long", color=color), make_shot())
+        rendering = rendered(make_person(style="long", color=color), make_shot())
         return rendering.image[rendering.regions == Region.HAIR].mean(0)
 
     black, blond = mean_color((0.006, 0.005, 0.005)), mean_color((0.6, 0.4, 0.2))
@@ -160,10 +161,10 @@ def test_fast_projection_equals_the_scenes(make_person, make_shot):
     np.testing.assert_allclose(project_hairs(scene, points), scene.project(points), atol=0.06)
 
 
-def test_drawing_twice_gives_the_same_picture(make_person, make_shot):
-    pictures = []
+def test_drawing_twice_gives_the_same_image(make_person, make_shot):
+    images = []
     for _ in range(2):
         scene = build_scene(make_person(style="medium", wave=0.4), make_shot(), (218, 178))
         draw_hair(scene)
-        pictures.append(scene.framebuffer.color)
-    np.testing.assert_array_equal(*pictures)
+        images.append(scene.framebuffer.color)
+    np.testing.assert_array_equal(*images)

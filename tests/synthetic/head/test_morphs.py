@@ -149,7 +149,7 @@ def test_rims_mirror_each_other():
 @pytest.mark.parametrize("male", [False, True])
 def test_narrow_eyes_show_less_of_the_eyeball(make_person, make_shot, regions_of, male):
     most, least = MARGINS["Narrow_Eyes"].yes[1], MARGINS["Narrow_Eyes"].no[0]
-    person = make_person(male=male, style="bun")
+    person = make_person(male=male, style="bald")
     narrow, wide = (
         (regions_of(_opened(person, eye_opening=value), make_shot()) == Region.EYE).sum()
         for value in (most, least)

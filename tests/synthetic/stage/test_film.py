@@ -97,7 +97,7 @@ def test_contrast_keeps_black_white_and_the_order_between(contrast):
     assert np.diff(row).min() >= 0
 
 
-def test_noise_is_finer_than_the_picture_and_differs_from_pixel_to_pixel():
+def test_noise_is_finer_than_the_image_and_differs_from_pixel_to_pixel():
     noisy = developed(flat(0.3, 0.3, 0.3), Camera(noise=0.04))
     assert 4 < noisy.std() < 14
     assert developed(flat(0.3, 0.3, 0.3)).std() == 0

@@ -98,14 +98,14 @@ def buffer():
 def test_nearer_mesh_wins_in_either_order(buffer):
     near, far = _square(5.5, 20.5, 1.0), _square(10.5, 30.5, 2.0)
     for order in ((near, far), (far, near)):
-        picture = Framebuffer((20, 20))
+        image = Framebuffer((20, 20))
         for mesh in order:
             color = np.full((4, 3), 1.0 if mesh is near else 0.25)
             region = Region.GLASSES if mesh is near else Region.HAT
-            picture.draw_triangles(mesh, QUAD, color, region)
-        assert picture.region[15, 15] == Region.GLASSES and picture.color[15, 15, 0] == 1.0
-        assert picture.region[25, 25] == Region.HAT
-        assert picture.depth[15, 15] == pytest.approx(1.0)
+            image.draw_triangles(mesh, QUAD, color, region)
+        assert image.region[15, 15] == Region.GLASSES and image.color[15, 15, 0] == 1.0
+        assert image.region[25, 25] == Region.HAT
+        assert image.depth[15, 15] == pytest.approx(1.0)
 
 
 def test_alpha_blends_and_only_opaque_meshes_write_regions(buffer):
