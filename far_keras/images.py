@@ -104,12 +104,10 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
         return _decode(name, file, max_side)
 
 
-def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
+def list_images(folder: str | Path) -> list[Path]:
     """The images in a folder by suffix (`IMAGE_SUFFIXES`), sorted; without hidden files.
 
-    Args:
-        folder: Where to look.
-        recursive: Also search subfolders.
+    Subfolders are not searched.
 
     Raises:
         ImageError: There is no such folder, or no image in it.
@@ -120,15 +118,14 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
         raise ImageError(f"{folder}: expected a folder with images. Received: {kind}")
     found = sorted(
         path
-        for path in (folder.rglob("*") if recursive else folder.iterdir())
+        for path in folder.iterdir()
         if path.suffix.lower() in IMAGE_SUFFIXES
         and not path.name.startswith(".")
         and path.is_file()
     )
     if not found:
-        below = "" if recursive else " (subfolders are not searched)"
         raise ImageError(
-            f"{folder}: expected images ({', '.join(IMAGE_SUFFIXES)}){below}. "
+            f"{folder}: expected images ({', '.join(IMAGE_SUFFIXES)}), not in subfolders. "
             f"Received: a folder with {sum(1 for _ in folder.iterdir())} other entries"
         )
     return found
@@ -223,13 +220,12 @@ def resize_image(image: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
 
 
-def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
+def write_image(path: str | Path, image: np.ndarray) -> None:
     """Writes an image; the file is never incomplete.
 
     Args:
         path: The suffix chooses the format. Missing folders are created.
         image: uint8 (H, W) or (H, W, 3).
-        quality: Of JPEG and WebP, 1 to 100.
 
     Raises:
         ImageError: The suffix is not that of a format that can be written.
@@ -241,7 +237,7 @@ def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
             f"{path}: expected a file name that ends in one of {', '.join(IMAGE_SUFFIXES)}"
         )
     with atomic_path(path) as temporary:
-        Image.fromarray(image).save(temporary, quality=quality)
+        Image.fromarray(image).save(temporary, quality=95)
 
 
 def _open_path(path: Path) -> IO[bytes]:

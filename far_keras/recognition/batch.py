@@ -395,7 +395,6 @@ def predict_video(
     video: str | Path | None = None,
     out: str | Path | None = None,
     *,
-    masks: bool = True,
     progress: bool = True,
 ) -> VideoSummary:
     """Predicts a video: each person is followed and numbered, and predictions are smoothed.
@@ -410,7 +409,6 @@ def predict_video(
         out: Where to write a table, one row per face and frame: that of
             `far_keras.recognition.table_files` followed by the columns ``frame`` (from 0),
             ``seconds`` and ``track``; None for none.
-        masks: Whether to draw the group masks.
         progress: Show a progress bar on standard error.
 
     Raises:
@@ -435,7 +433,7 @@ def predict_video(
             for frame in frames:
                 with_faces += frame.result.ok
                 if writer is not None:
-                    writer.write(draw_frame(frame.image, frame.result.faces, masks=masks))
+                    writer.write(draw_frame(frame.image, frame.result.faces))
                 bar.advance(task)
                 yield from _video_rows(frame.result, recognizer.attributes)
 

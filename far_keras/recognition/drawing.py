@@ -40,24 +40,17 @@ _GROUPS: tuple[Color, ...] = (
 
 _SMALLEST_SIDE = 720  # a smaller image is enlarged: its faces would be tiny next to the text
 _CARD_WIDTH = 17  # text heights
+_OPACITY = 0.4  # of the masks' tints
 _LISTED = (8, 6, 4, 3)  # attributes on a card of a video, the most for which all cards fit
 
 
-def draw_faces(
-    image: Pixels,
-    faces: Sequence[FaceResult],
-    *,
-    masks: bool = True,
-    attributes: int | None = None,
-) -> Pixels:
+def draw_faces(image: Pixels, faces: Sequence[FaceResult], *, masks: bool = True) -> Pixels:
     """An annotated copy of a photograph.
 
     Args:
         image: (H, W, 3) uint8 RGB, the photograph that `faces` were found in.
         faces: From a `Recognizer`.
         masks: Whether to draw the group masks over the faces.
-        attributes: Maximum number of "yes" decisions on a card, each with its certainty, most
-            certain first; default: 16 for one face, 10 for a few, 6 for many.
 
     Returns:
         uint8 RGB, larger than `image`: cards are to the right or below, whichever gives the
@@ -67,9 +60,8 @@ def draw_faces(
     canvas, scale = _enlarged(image, faces if masks else ())
     unit = _text_height(canvas.size)
     _draw_boxes(canvas, faces, range(1, len(faces) + 1), scale, unit)
-    if attributes is None:
-        attributes = 16 if len(faces) == 1 else 10 if len(faces) <= 4 else 6
-    cards = [_face_card(number, face, attributes, unit) for number, face in enumerate(faces, 1)]
+    listed = 16 if len(faces) == 1 else 10 if len(faces) <= 4 else 6
+    cards = [_face_card(number, face, listed, unit) for number, face in enumerate(faces, 1)]
     if masks and (named := next((f for f in faces if f.masks is not None), None)):
         cards.append(_legend_card(named.groups, unit))
     if not faces:
@@ -77,7 +69,7 @@ def draw_faces(
     return np.asarray(_beside(canvas, cards, round(unit * 0.6)))
 
 
-def draw_frame(image: Pixels, faces: Sequence[FaceResult], *, masks: bool = True) -> Pixels:
+def draw_frame(image: Pixels, faces: Sequence[FaceResult]) -> Pixels:
     """An annotated copy of a frame; all frames of one size give copies of one size.
 
     Each face has the number of its track, and so has its card. Cards are in the order of the
@@ -86,10 +78,9 @@ def draw_frame(image: Pixels, faces: Sequence[FaceResult], *, masks: bool = True
     Args:
         image: (H, W, 3) uint8 RGB.
         faces: With their tracks.
-        masks: Whether to draw the group masks.
     """
     faces = sorted(faces, key=lambda face: face.track or 0)
-    canvas, scale = _enlarged(image, faces if masks else ())
+    canvas, scale = _enlarged(image, faces)
     unit = _text_height(canvas.size)
     numbers = [face.track or number for number, face in enumerate(faces, 1)]
     _draw_boxes(canvas, faces, numbers, scale, unit)
@@ -99,7 +90,7 @@ def draw_frame(image: Pixels, faces: Sequence[FaceResult], *, masks: bool = True
     )
     sheet.paste(canvas)
     cards = _face_cards(numbers, faces, sheet.height - gap, gap, unit)
-    if masks and (named := next((f for f in faces if f.masks is not None), None)):
+    if named := next((f for f in faces if f.masks is not None), None):
         cards.append(_legend_card(named.groups, unit))
     y = gap
     for card in cards:
@@ -117,14 +108,7 @@ def group_colors(count: int) -> tuple[Color, ...]:
     return (_GROUPS + more)[:count]
 
 
-def overlay_masks(
-    image: Pixels,
-    masks: NDArray,
-    matrix: NDArray | None = None,
-    *,
-    opacity: float = 0.4,
-    level: float = 0.5,
-) -> Pixels:
+def overlay_masks(image: Pixels, masks: NDArray, matrix: NDArray | None = None) -> Pixels:
     """Tints the pixels of each group mask in the group's colour, with a solid outline.
 
     Where masks overlap the smaller one is on top, so the mouth shows on the lower face. A mask
@@ -135,8 +119,6 @@ def overlay_masks(
         masks: (G, h, w) probabilities over the aligned 178x218 face.
         matrix: (2, 3) pixels of `image` to pixels of the aligned face; None if `image` is the
             aligned face itself, at any size.
-        opacity: Of the tint, in [0, 1].
-        level: Probability from which a pixel is inside.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.
@@ -151,7 +133,7 @@ def overlay_masks(
     if right <= left or bottom <= top:
         return result
     warped = np.stack([_warp(mask, matrix, (left, top, right, bottom)) for mask in masks])
-    inside = warped >= level
+    inside = warped >= 0.5
     patch = result[top:bottom, left:right].astype(np.float32)
     line = max(1, round((bottom - top) / 220))
     colors = np.array(group_colors(len(masks)), np.float32)
@@ -162,7 +144,7 @@ def overlay_masks(
     for group in order[int(whole) :]:
         owner[inside[group]] = group
     tinted = owner >= 0
-    patch[tinted] = (1 - opacity) * patch[tinted] + opacity * colors[owner[tinted]]
+    patch[tinted] = (1 - _OPACITY) * patch[tinted] + _OPACITY * colors[owner[tinted]]
     for group in order:
         edge = inside[group] & ~_erode(inside[group], line)
         patch[edge] = 0.15 * patch[edge] + 0.85 * colors[group]

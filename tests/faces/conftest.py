@@ -1,3 +1,4 @@
+import functools
 from dataclasses import replace
 
 import pytest
@@ -28,6 +29,7 @@ def render_face():
     """Renders person number `identity` with the head turned."""
     population = Population(seed=77, force=FORCED)
 
+    @functools.cache
     def render_turned(identity, yaw=0.0, roll=0.0, size=(218, 178)):
         subject = population.identity(identity)
         shot = subject.shots[0]

@@ -72,7 +72,7 @@ def test_colours_find_hair_that_the_pose_alone_cannot(faces):
 @pytest.mark.parametrize("yaw", [-30, 30])
 def test_a_turned_head_shows_one_ear(render_face, landmarker, yaw):
     areas = []
-    for identity in range(1, 5):
+    for identity in (1, 2):
         (landmarks,) = landmarker.detect(render_face(identity, yaw=yaw).image)
         ear = region_masks(landmarks)[..., EAR]
         middle = round(landmarks[1, 0])

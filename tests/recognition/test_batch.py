@@ -132,7 +132,10 @@ def is_alive(pid):
     return status.exists() and "State:\tZ" not in status.read_text()
 
 
-@pytest.mark.parametrize(("workers", "how"), [(1, signal.SIGINT), (2, signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("workers", "how"),
+    [pytest.param(1, signal.SIGINT, marks=pytest.mark.slow), (2, signal.SIGKILL)],
+)
 def test_every_image_is_predicted_once_after_any_kill(workers, how, tflite, photographs, tmp_path):
     image = Image.open(photographs / "a.png")
     folder = tmp_path / "many"

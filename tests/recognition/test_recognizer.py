@@ -277,6 +277,7 @@ def test_certainty_is_one_half_at_the_threshold(recognizer, astronaut):
     assert face.certainty("Blue") == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_saved_network_predicts_all_attributes_of_its_schema(tmp_path, astronaut):
     config = ModelConfig("mgmtn_efficientnetlite0", {"image_size": 64})
     save_model(
