@@ -35,7 +35,7 @@ from rich.progress import track
 
 from far_keras.errors import AssetError, FarError
 from far_keras.faces.alignment import LEFT_EYE, RIGHT_EYE, align
-from far_keras.faces.landmarks import NUM_LANDMARKS
+from far_keras.faces.face_mesh import NUM_LANDMARKS
 from far_keras.files import atomic_path
 from far_keras.images import read_image, write_image
 from far_keras.schema import CELEBA

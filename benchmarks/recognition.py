@@ -113,7 +113,7 @@ def parts(recognizer: Recognizer, rounds: int) -> None:
         content = photograph(1, width, side)
         image = read_image(content)
         (face,) = recognizer.detector.find(image)
-        batch = resize_image(align(image, face.landmarks).image, size)[None]
+        batch = resize_image(align(image, face.landmarks, face.eyes).image, size)[None]
         ms = medians(
             rounds,
             {

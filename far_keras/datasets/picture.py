@@ -124,8 +124,9 @@ class PictureAnnotator:
             faces = self._detector.find(image)
         if not faces:
             return _crop_to_frame(image), None
-        aligned = align(image, faces[0].landmarks)  # the largest
-        return aligned.image, aligned.landmarks
+        face = faces[0]  # the largest
+        aligned = align(image, face.landmarks, face.eyes)
+        return aligned.image, None if face.profile else aligned.landmarks
 
 
 def encode_png(image: np.ndarray) -> bytes:

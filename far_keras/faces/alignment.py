@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from far_keras.faces.landmarks import NUM_LANDMARKS
+from far_keras.faces.face_mesh import NUM_LANDMARKS
 from far_keras.geometry import ALIGNED_EYES, ALIGNED_SIZE
 
 __all__ = ["AlignedFace", "align", "eye_centers", "eye_similarity"]
@@ -34,7 +34,7 @@ class AlignedFace:
     matrix: np.ndarray
 
 
-def align(image: np.ndarray, landmarks: np.ndarray) -> AlignedFace:
+def align(image: np.ndarray, landmarks: np.ndarray, eyes: np.ndarray | None = None) -> AlignedFace:
     """Rotates, scales and shifts a photograph so that the eyes lie at `ALIGNED_EYES`.
 
     Beyond the photograph its border is repeated. Scaling down averages pixels, which avoids
@@ -42,12 +42,13 @@ def align(image: np.ndarray, landmarks: np.ndarray) -> AlignedFace:
 
     Args:
         image: uint8 RGB (H, W, 3).
-        landmarks: (478, 2 or 3) in pixels of `image`, as `FaceLandmarker.detect` gives them.
+        landmarks: (478, 2 or 3) in pixels of `image`, as `FaceMesh.predict` gives them.
+        eyes: (2, 2) x and y of the eye centers to align by; `eye_centers` of the landmarks if None.
 
     Raises:
         ValueError: `landmarks` has another shape, or both eyes are at one place.
     """
-    matrix = eye_similarity(landmarks)
+    matrix = eye_similarity(eye_centers(landmarks) if eyes is None else eyes)
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     aligned = np.empty_like(landmarks, dtype=np.float32)
     aligned[:, :2] = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
@@ -66,12 +67,12 @@ def eye_centers(landmarks: np.ndarray) -> np.ndarray:
     return np.stack([points[list(eye)].mean(0) for eye in (LEFT_EYE, RIGHT_EYE)])
 
 
-def eye_similarity(landmarks: np.ndarray) -> np.ndarray:
-    """The rotation, scale and shift that brings the eyes to `ALIGNED_EYES`: float64 (2, 3)."""
-    (left_x, left_y), (right_x, right_y) = eye_centers(landmarks)
+def eye_similarity(eyes: np.ndarray) -> np.ndarray:
+    """The rotation, scale and shift that brings (2, 2) eyes to `ALIGNED_EYES`: float64 (2, 3)."""
+    (left_x, left_y), (right_x, right_y) = np.asarray(eyes, np.float64)
     left, right = complex(left_x, left_y), complex(right_x, right_y)
     if abs(right - left) < 1e-3:
-        raise ValueError("landmarks: expected two eyes in different places. Received: the same")
+        raise ValueError("eyes: expected two eyes in different places. Received: the same")
     target_left, target_right = (complex(*eye) for eye in ALIGNED_EYES)
     turn = (target_right - target_left) / (right - left)  # complex product: rotation and scale
     shift = target_left - turn * left

@@ -20,10 +20,7 @@ from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.errors import ImageError, SystemLibraryError
 from far_keras.quiet import quiet
 
-__all__ = ["NUM_LANDMARKS", "FaceLandmarker", "check_rgb", "create_task", "to_mediapipe_image"]
-
-NUM_LANDMARKS = 478
-"""Points of the face mesh: 468 on the skin, then 5 of each iris."""
+__all__ = ["FaceLandmarker", "check_rgb", "create_task", "to_mediapipe_image"]
 
 SYSTEM_LIBRARIES = (
     "mediapipe needs the system libraries libEGL.so.1, libGLESv2.so.2 and libGL.so.1, and its "

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from far_keras.faces.alignment import LEFT_EYE, RIGHT_EYE
-from far_keras.faces.landmarks import NUM_LANDMARKS
+from far_keras.faces.face_mesh import NUM_LANDMARKS
 from far_keras.geometry import ALIGNED_SIZE, convex_hull, fill_polygons
 from far_keras.schema import REGIONS
 

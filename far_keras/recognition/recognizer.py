@@ -112,7 +112,6 @@ class Recognizer:
                 does not predict attributes from images alone.
             ServingError: A server is not reached, or its model does not describe itself.
             AssetError: The face detector's model is not available.
-            SystemLibraryError: A system library that MediaPipe needs is missing.
         """
         engine = open_engine(pretrained_folder() if model is None else model, schema)
         return cls(engine, batch_size=batch_size, sensitive=sensitive, children=children)
@@ -232,7 +231,10 @@ class Recognizer:
         """A result without faces, and the faces to predict."""
         try:
             image = read_image(source)
-            faces = [(face, align(image, face.landmarks)) for face in self.detector.find(image)]
+            faces = [
+                (face, align(image, face.landmarks, face.eyes))
+                for face in self.detector.find(image)
+            ]
         except Exception as error:  # one image in ten thousand must not end the job
             if strict or self.detector.closed:
                 raise
@@ -260,8 +262,9 @@ class Recognizer:
         values = compress(predictions.probabilities[row].tolist(), self._included)
         probabilities = dict(zip(self.attributes, values, strict=True))
         childlike = None
-        # Landmarks behind a mask are guesses.
-        if self._child_shape is not None and self._mouth_groups.isdisjoint(unseen):
+        # Landmarks of profiles and behind a mask are guesses.
+        known = not detected.profile and self._mouth_groups.isdisjoint(unseen)
+        if self._child_shape is not None and known:
             childlike = self._child_shape(detected.landmarks)
         return FaceResult(
             box=np.asarray(detected.box, np.float64),

@@ -351,6 +351,6 @@ def _follower(detector: FaceDetector, interval: int) -> Callable[[np.ndarray], l
         if age >= interval or len(faces) < len(previous):
             faces, age = detector.find(image), 0
         previous = faces
-        return [(face, align(image, face.landmarks)) for face in faces]
+        return [(face, align(image, face.landmarks, face.eyes)) for face in faces]
 
     return find

@@ -6,7 +6,7 @@ from PIL import Image
 from skimage import data
 
 from far_keras.faces.alignment import ALIGNED_EYES, AlignedFace, align, eye_centers
-from far_keras.faces.landmarks import NUM_LANDMARKS
+from far_keras.faces.face_mesh import NUM_LANDMARKS
 
 
 def landmarks_with_eyes(left, right):

@@ -9,7 +9,8 @@ from PIL import Image
 from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.errors import AssetError, ImageError, SystemLibraryError
 from far_keras.faces.alignment import eye_centers
-from far_keras.faces.landmarks import NUM_LANDMARKS, FaceLandmarker, create_task
+from far_keras.faces.face_mesh import NUM_LANDMARKS
+from far_keras.faces.landmarks import FaceLandmarker, create_task
 from far_keras.faces.region_map import Region
 
 
