@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 __all__ = [
+    "format_duration",
     "format_interval",
     "format_number",
     "json_number",
@@ -93,6 +94,12 @@ def format_interval(
         return text
     bounds = (format_number(bound, digits, signed=signed) for bound in (low, high))
     return f"{text} [{', '.join(bounds)}]"
+
+
+def format_duration(seconds: float) -> str:
+    """Such as ``8 s`` or ``3 min 05 s``."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def json_number(value: float) -> float | None:

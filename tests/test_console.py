@@ -2,7 +2,13 @@ import math
 
 import pytest
 
-from far_keras.console import format_interval, format_number, json_number, progress_bar
+from far_keras.console import (
+    format_duration,
+    format_interval,
+    format_number,
+    json_number,
+    progress_bar,
+)
 
 
 def test_numbers():
@@ -12,6 +18,7 @@ def test_numbers():
     assert format_interval(0.9, 0.85, 0.95, 2) == "0.90 [0.85, 0.95]"
     assert format_interval(-0.1, -0.2, 0.3, 1, signed=True) == "-0.1 [-0.2, +0.3]"
     assert format_interval(0.9, math.nan, math.nan) == "0.900"
+    assert [format_duration(s) for s in (7.2, 59.9, 183.4)] == ["8 s", "1 min 00 s", "3 min 04 s"]
     assert json_number(1 / 3) == pytest.approx(0.333333, abs=1e-9)
     assert json_number(math.inf) is None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from far_keras.cli.program import command
 from far_keras.console import table_console
+from far_keras.extras import require
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]
@@ -42,6 +43,7 @@ def add_command(commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    require("train", "evaluation")
     load_tensorflow()
     from far_keras.evaluation.evaluate import describe_data, evaluate, evaluate_masks
     from far_keras.evaluation.report import mask_tables, tables, write_mask_report, write_report

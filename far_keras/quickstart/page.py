@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from far_keras.console import format_duration
 from far_keras.evaluation.evaluate import MAJORITY
 from far_keras.evaluation.predict import predict_split, read_faces
 from far_keras.evaluation.report import HEADLINE, mask_examples, plot_curves, worst_mistakes
@@ -284,8 +285,8 @@ def _errors(page: Page) -> str:
 def _steps(page: Page) -> str:
     if not page.seconds:
         return ""
-    rows = [(escape(step), _duration(seconds)) for step, seconds in page.seconds.items()]
-    rows.append(("<b>total</b>", f"<b>{_duration(sum(page.seconds.values()))}</b>"))
+    rows = [(escape(step), format_duration(seconds)) for step, seconds in page.seconds.items()]
+    rows.append(("<b>total</b>", f"<b>{format_duration(sum(page.seconds.values()))}</b>"))
     return _section("Steps", _table(("step", "time"), rows))
 
 
@@ -349,11 +350,6 @@ def _words(name: str) -> str:
 def _breakable(name: str) -> str:
     """A name that may be broken after its underscores, so that tables fit on a phone."""
     return escape(name).replace("_", "_<wbr>")
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
 _STYLE = """

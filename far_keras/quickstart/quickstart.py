@@ -10,10 +10,10 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from far_keras.console import format_duration
 from far_keras.errors import DatasetError
 from far_keras.jobs import Journal
 
@@ -84,7 +84,7 @@ class StepRunner:
             rerun = True
             self.console.print(f"\n[bold]{number}/{len(self.steps)} {step.description}[/bold]")
             spent = self._run(step)
-            self.console.print(f"finished in {_clock(spent)}", highlight=False)
+            self.console.print(f"finished in {format_duration(spent)}", highlight=False)
 
     def is_finished(self, step: Step) -> bool:
         """Whether the step ended, and its output exists."""
@@ -205,10 +205,10 @@ class _Run:
         for number, step in enumerate(self.runner.steps, 1):
             finished = self.runner.is_finished(step)
             left += 0.0 if finished else step.estimate
-            shown = "finished" if finished else _clock(step.estimate)
+            shown = "finished" if finished else format_duration(step.estimate)
             table.add_row(f"{number}. {step.description}", shown)
         table.add_section()
-        table.add_row("total", _clock(left))
+        table.add_row("total", format_duration(left))
         return table
 
     def show_results(self) -> None:
@@ -335,8 +335,3 @@ class _Run:
                 "far-keras train celeba_records --output models/celeba",
             ),
         ]
-
-
-def _clock(seconds: float) -> str:
-    whole = int(np.ceil(seconds))
-    return f"{whole // 60} min {whole % 60:02d} s"
