@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,6 @@ from far_keras.schema import MISSING
 
 if TYPE_CHECKING:
     from far_keras.datasets.manifest import Manifest
-    from far_keras.datasets.pipeline import MaskSource
     from far_keras.models.storage import LoadedModel
 
 __all__ = [
@@ -235,7 +234,6 @@ def evaluate(
         DatasetError: The records are missing, incomplete, lack an attribute or the split.
     """
     from far_keras.datasets.records import read_table_of_records
-    from far_keras.models.storage import given_mask_size
 
     folders = [models] if isinstance(models, str | Path) else list(models)
     measured = open_split(records, split)
@@ -248,26 +246,17 @@ def evaluate(
         if model.config.task != "attributes":
             raise ModelError(
                 f"{each.folder}: expected a model that predicts attributes. Received: a mask "
-                "network alone; measure it with far_keras.evaluation.evaluate_masks"
+                "network alone; measure it with `evaluate_masks`"
             )
         if model.schema.attributes != schema.attributes:
             raise ModelError(
                 f"{each.folder}: expected the attributes of {evaluated[0].folder}, to compare "
                 f"the two. Received: {schema.difference(model.schema)}"
             )
-        given = cast("MaskSource", model.provenance.get("config", {}).get("masks", "landmarks"))
-        predicted = predict_split(
-            model.model,
-            model.schema,
-            records,
-            split,
-            batch_size=batch_size,
-            title=f"predicting {name}" if progress else None,
-            given_masks=given,
-            calibration=model.calibration,
-        )
-        if given_mask_size(model.model):
-            given_masks[name] = given
+        title = f"predicting {name}" if progress else None
+        predicted = predict_split(model, records, split, batch_size=batch_size, title=title)
+        if predicted.given_masks:
+            given_masks[name] = predicted.given_masks
         labels = predicted.labels
         thresholds = np.array([model.thresholds[name] for name in schema.attributes], float)
         predictions[name] = ThresholdedProbabilities(predicted.probabilities, thresholds)
@@ -340,14 +329,8 @@ def evaluate_masks(
                 f"{each.folder}: expected a model that predicts masks. "
                 f"Received: {loaded.config.variant!r}, which predicts none"
             )
-        predicted = predict_split(
-            loaded.model,
-            loaded.schema,
-            records,
-            split,
-            batch_size=batch_size,
-            title=f"predicting {each.name}" if progress else None,
-        )
+        title = f"predicting {each.name}" if progress else None
+        predicted = predict_split(loaded, records, split, batch_size=batch_size, title=title)
         masks = _estimate_masks(loaded.schema.group_names, predicted.masks, drawing)
         scores.append(ModelScores(each.name, each.folder, masks=masks))
     return Evaluation({**measured.data, "resamples": resamples}, tuple(scores))

@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from far_keras.calibration import Calibration, sigmoid
+from far_keras.calibration import sigmoid
 from far_keras.console import progress_bar
 from far_keras.evaluation.metrics import MASK_METRICS, group_masks, mask_scores, unpack_regions
 from far_keras.schema import AttributeSchema
 
 if TYPE_CHECKING:
-    import keras
-
-    from far_keras.datasets.pipeline import MaskSource
     from far_keras.datasets.records import FaceRecord
+    from far_keras.models.storage import LoadedModel
 
 __all__ = ["SplitPredictions", "predict_split", "read_faces"]
 
@@ -37,12 +35,15 @@ class SplitPredictions:
         masks: By the masks that the predicted ones are compared with, ``"landmarks"`` or
             ``"true"``: an array (N, 3, G) of `far_keras.evaluation.metrics.mask_scores`, NaN where
             an image has no masks. Empty for a network that predicts none.
+        given_masks: The masks of the records that the network had as an input, as in its training;
+            None if it has no such input.
     """
 
     labels: NDArray[np.int8]
     probabilities: NDArray[np.float64]
     logits: NDArray[np.float64]
     masks: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    given_masks: str | None = None
 
     @property
     def iou(self) -> NDArray[np.float64] | None:
@@ -51,28 +52,21 @@ class SplitPredictions:
 
 
 def predict_split(
-    model: keras.Model,
-    schema: AttributeSchema,
+    loaded: LoadedModel,
     records: str | Path,
     split: str,
     *,
     batch_size: int = 32,
     title: str | None = None,
-    given_masks: MaskSource = "landmarks",
-    calibration: Calibration | None = None,
 ) -> SplitPredictions:
     """Runs a model on a split, once, without augmentation.
 
     Args:
-        model: From images (B, S, S, 3), or with given masks from a dict, to logits
-            ``{"attributes": (B, A)}`` and perhaps ``{"masks": (B, h, h, G)}``, or to these alone.
-        schema: The model's.
+        loaded: A model that predicts attributes, masks or both.
         records: Folder that `far_keras.datasets.annotate` wrote.
         split: ``"train"``, ``"valid"`` or ``"test"``.
         batch_size: Images per batch.
         title: Of a progress bar on standard error; None shows none.
-        given_masks: Which masks of the records a network with given masks gets.
-        calibration: From logits to probabilities; None for the plain sigmoid.
 
     Raises:
         DatasetError: The records are missing, incomplete, or lack an attribute of the schema.
@@ -83,15 +77,17 @@ def predict_split(
     from far_keras.datasets.pipeline import load_records
     from far_keras.models.storage import compile_forward, given_mask_size
 
+    model, schema = loaded.model, loaded.schema
     given = given_mask_size(model)
+    source = loaded.provenance.get("config", {}).get("masks", "landmarks")
     batches = load_records(
         records,
         split,
         schema=schema,
-        image_size=model.inputs[0].shape[1],
+        image_size=loaded.image_size,
         mask_size=given or 32,
         batch_size=batch_size,
-        masks=given_masks if given else None,
+        masks=source if given else None,
         masks_as="input" if given else "target",
         cache=False,
     )
@@ -115,11 +111,13 @@ def predict_split(
                     {source: _overlap(png, predicted, schema) for source, png in sources.items()}
                 )
     joined = np.concatenate(logits) if logits else np.zeros((sum(map(len, labels)), 0))
-    calibrated = calibration or Calibration()
     return SplitPredictions(
         labels=np.concatenate(labels),
-        probabilities=calibrated.probabilities(joined, schema.attributes) if logits else joined,
+        probabilities=(
+            loaded.calibration.probabilities(joined, schema.attributes) if logits else joined
+        ),
         logits=joined,
+        given_masks=source if given else None,
         masks={
             source: np.stack([each[source] for each in overlaps])
             for source in (overlaps[0] if overlaps else ())

@@ -99,9 +99,7 @@ def quickstart_page(
     }
     curves = plot_curves(histories, _CURVES, evaluation / "curves.png")
     loaded = load_model(next(iter(models.values())))
-    predictions = predict_split(
-        loaded.model, loaded.schema, records, "test", calibration=loaded.calibration
-    )
+    predictions = predict_split(loaded, records, "test")
     mistakes = worst_mistakes(loaded.schema.attributes, predictions)
     faces = read_faces(records, "test", [mistake.row for mistake in mistakes])
     # Spread over the split, since images of one person are next to each other.

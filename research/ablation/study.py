@@ -497,17 +497,7 @@ def _train_and_predict(training: Training) -> None:
         "thresholds": np.array([loaded.thresholds[name] for name in loaded.schema.attributes])
     }
     for test, (records, splits) in training.tests.items():
-        parts = [
-            predict_split(
-                loaded.model,
-                loaded.schema,
-                records,
-                split,
-                given_masks=config.masks,  # type: ignore[arg-type]
-                calibration=loaded.calibration,  # the thresholds are of calibrated probabilities
-            )
-            for split in splits
-        ]
+        parts = [predict_split(loaded, records, split) for split in splits]
         arrays[f"{test}/labels"] = np.concatenate([part.labels for part in parts])
         probabilities = np.concatenate([part.probabilities for part in parts])
         arrays[f"{test}/probabilities"] = probabilities.astype(np.float32)

@@ -274,9 +274,7 @@ def draw_mistakes(
         count: At most so many images, at most two per attribute.
     """
     loaded = load_model(model)
-    predictions = predict_split(
-        loaded.model, loaded.schema, records, "test", calibration=loaded.calibration
-    )
+    predictions = predict_split(loaded, records, "test")
     mistakes = worst_mistakes(loaded.schema.attributes, predictions, count)
     faces = read_faces(records, "test", [mistake.row for mistake in mistakes])
     examples = [

@@ -93,9 +93,7 @@ def test_predictions_are_in_the_order_of_records_and_schema(records, models):
     from far_keras.datasets.pipeline import load_records
 
     loaded = load_model(models[0])
-    predicted = predict_split(
-        loaded.model, SCHEMA, records, "test", batch_size=8, calibration=loaded.calibration
-    )
+    predicted = predict_split(loaded, records, "test", batch_size=8)
     images, truth = next(
         iter(load_records(records, "test", schema=SCHEMA, image_size=64, mask_size=16,
                           batch_size=64))
@@ -136,7 +134,7 @@ def test_an_evaluation_of_saved_models(records, models):
     assert evaluation.data["identities"] == 13
     assert evaluation.data["synthetic"] is False
     loaded = load_model(models[0])
-    predicted = predict_split(loaded.model, SCHEMA, records, "test")
+    predicted = predict_split(loaded, records, "test")
     plain = brier_score(predicted.labels, 1 / (1 + np.exp(-predicted.logits))).mean()
     calibrated = brier_score(
         predicted.labels, CALIBRATION.probabilities(predicted.logits, SCHEMA.attributes)
@@ -145,7 +143,6 @@ def test_an_evaluation_of_saved_models(records, models):
     assert metrics["brier_score_uncalibrated"] == pytest.approx(plain, abs=1e-5)
     assert metrics["brier_score"] == pytest.approx(calibrated.mean(), abs=1e-5)
     assert evaluation.model(MAJORITY).calibration is None
-    predicted = predict_split(loaded.model, SCHEMA, records, "test", calibration=CALIBRATION)
     expected = attribute_scores(predicted.labels, predicted.probabilities, 0.4)
     mgmtn = evaluation.models[0]
     for a, name in enumerate(SCHEMA.attributes):
@@ -170,13 +167,14 @@ def test_given_masks_are_those_of_the_records_and_the_table_tells(records, model
     for weight in loaded.model.weights:  # the logits of fresh heads hardly differ
         if "logits" in weight.path:
             weight.assign(np.random.default_rng(0).normal(size=weight.shape))
-    predicted = predict_split(loaded.model, SCHEMA, records, "test", batch_size=8)
+    predicted = predict_split(loaded, records, "test", batch_size=8)
+    assert predicted.given_masks == "landmarks"
     inputs, _ = next(
         iter(load_records(records, "test", schema=SCHEMA, image_size=64, batch_size=64,
                           mask_size=given_mask_size(loaded.model), masks_as="input"))
     )  # fmt: skip
     logits = loaded.model.predict_on_batch(inputs)["attributes"]
-    np.testing.assert_allclose(predicted.probabilities, 1 / (1 + np.exp(-logits)), atol=1e-4)
+    np.testing.assert_allclose(predicted.logits, logits, atol=4e-4)  # 1e-4 in probability
     blind = loaded.model.predict_on_batch({**inputs, "masks": np.ones_like(inputs["masks"])})
     changed = np.abs(blind["attributes"] - logits).max(axis=1)
     assert (changed[::5] == 0).all() and (changed[1:5] > 1e-3).all()  # every fifth has no masks

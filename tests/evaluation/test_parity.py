@@ -122,9 +122,7 @@ def test_a_wrong_file_is_found_out(folder, files, records):
     """The file of other weights differs, and by how much is told."""
     loaded = load_model(folder)
     bias = loaded.model.get_layer("group_logits").bias
-    own = predict_split(
-        loaded.model, SCHEMA, records, "test", calibration=loaded.calibration
-    ).probabilities
+    own = predict_split(loaded, records, "test").probabilities
     bald = own[:, 0] >= loaded.thresholds["Bald"]
     shift = 40.0 if np.mean(bald) < 0.5 else -40.0  # what few were, all are now
     bias.assign_add(np.array([shift, 0.0], np.float32))
