@@ -24,6 +24,7 @@ MGMTN, BASELINE = "mgmtn_efficientnetlite0", "baseline_efficientnetlite0"
 # validation split of 1,000 faces, one seed: AUC 0.86 with 16 and 1e-3 in 10 epochs, 0.90 with these
 # in 12, 0.89 with 4e-3.
 _BATCH, _LEARNING_RATE = 16, 2e-3
+_LEAST_IMAGES = 200
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,8 @@ def quickstart(
         DatasetError: `count` is too small, or `directory` holds a run with other settings.
         KeyboardInterrupt: Ctrl-C; the same call continues.
     """
-    if count < 200:
-        raise DatasetError(f"count: expected at least 200 images. Received: {count}")
+    if count < _LEAST_IMAGES:
+        raise DatasetError(f"count: expected at least {_LEAST_IMAGES} images. Received: {count}")
     console = console or Console()
     run = _Run(Path(directory), count, seed, epochs, workers, console)
     try:

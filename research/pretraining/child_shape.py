@@ -98,12 +98,13 @@ def fit_child_shape(faces: Faces) -> ChildShape:
     return ChildShape(mean, weights.reshape(mean.shape), float(bias))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help=f"the package's own is {CHILD_SHAPE.name}")
     parser.add_argument("--people", type=int, default=PEOPLE, help="default: %(default)s")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     last = options.people
     shape = fit_child_shape(render_faces(range(1, last + 1), options.workers))
     shape.save(options.out)

@@ -100,9 +100,10 @@ def test_an_interrupted_step_is_not_taken_for_finished(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_small_run_ends_with_a_report_and_a_second_one_skips_all_steps(tmp_path):
+def test_a_small_run_ends_with_a_report_and_a_second_one_skips_all_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr("far_keras.quickstart.quickstart._LEAST_IMAGES", 80)
     console = Console(record=True, width=100)
-    done = quickstart(tmp_path / "run", 200, epochs=1, console=console)
+    done = quickstart(tmp_path / "run", 80, epochs=1, console=console)
     page = done.report.read_text()
     assert "synthetic data" in page and "Worst errors" in page and "Eileen Collins" in page
     assert set(done.evaluation["models"]) == {
@@ -111,16 +112,16 @@ def test_a_small_run_ends_with_a_report_and_a_second_one_skips_all_steps(tmp_pat
     assert done.evaluation["data"]["synthetic"] is True
     assert "Attractive" in done.evaluation["left_out_of_means"]
     text = console.export_text()
-    assert "far-keras predict" in text and "1/7 render 200 faces" in text
+    assert "far-keras predict" in text and "1/7 render 80 faces" in text
 
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    again = quickstart(tmp_path / "run", 200, epochs=1, console=console)
+    again = quickstart(tmp_path / "run", 80, epochs=1, console=console)
     assert again == done
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     assert "1/7" not in console.export_text()
 
     # A step whose output is gone runs again, and those after it.
     (tmp_path / "run" / "astronaut.png").unlink()
-    quickstart(tmp_path / "run", 200, epochs=1, console=console)
+    quickstart(tmp_path / "run", 80, epochs=1, console=console)
     text = console.export_text()
     assert "6/7" in text and "7/7" in text and "5/7" not in text

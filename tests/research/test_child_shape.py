@@ -1,6 +1,4 @@
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,10 +9,11 @@ from research.pretraining.child_shape import (
     SHARE,
     Faces,
     fit_child_shape,
+    main,
     render_faces,
 )
 
-FACES = 400
+FACES = 200
 
 
 def made_up(distance, seed):
@@ -30,7 +29,7 @@ def made_up(distance, seed):
         scores[:, 1] += off
         return mean + (scores * spread @ directions).reshape(FACES, 478, 3) / 50
 
-    return Faces(draw(0), draw(distance), {})
+    return Faces(draw(0), draw(distance), {"women": np.arange(FACES) % 2 == 0})
 
 
 def test_faces_that_differ_in_one_direction_are_separated_with_the_prior():
@@ -55,6 +54,7 @@ def test_too_few_faces_are_an_error():
         fit_child_shape(few)
 
 
+@pytest.mark.slow
 def test_rendered_children_are_separated_from_the_same_people_as_adults():
     """With people outside the fit."""
     faces = render_faces(range(50_001, 50_013), workers=1)
@@ -66,13 +66,17 @@ def test_rendered_children_are_separated_from_the_same_people_as_adults():
     assert (odds(faces.adults) > 0).mean() <= 0.1
 
 
-@pytest.mark.slow
-def test_the_command_writes_the_shape_and_prints_its_errors(tmp_path):
+def test_the_command_writes_the_shape_and_prints_its_errors(tmp_path, monkeypatch, capsys):
+    rendered = []
+
+    def render(numbers, workers):
+        rendered.append((numbers[0], len(numbers), workers))
+        return made_up(4.0, seed=numbers[0])
+
+    monkeypatch.setattr("research.pretraining.child_shape.render_faces", render)
     out = tmp_path / "shape.npz"
-    done = subprocess.run(
-        [sys.executable, "-m", "research.pretraining.child_shape", str(out),
-         "--people", "90"],
-        capture_output=True, text=True, timeout=300, check=True,
-    )  # fmt: skip
+    main([str(out), "--people", "90", "--workers", "2"])
+    assert rendered == [(1, 90, 2), (91, 30, 2)]  # other people than those of the fit
     assert ChildShape.load(out).weights.shape == (468, 3)
-    assert re.search(r"\d+ of \d+ children\n.* adults \(women\)", done.stdout)
+    lines = capsys.readouterr().out
+    assert re.search(rf"\d+ of {FACES} children\n.* of {FACES // 2} adults \(women\)", lines)

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,16 @@ def test_missing_photographs_are_refused_before_any_work(tmp_path):
 @pytest.mark.slow
 def test_a_small_recipe_ends_with_a_model_and_a_card(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("research.pretraining.card.COUNT", 6)
+    monkeypatch.setattr("research.pretraining.card.COUNT", 2)
+    monkeypatch.setattr("research.pretraining.pretrain._LEAST_IMAGES", 80)
+    recipe = replace(SMALL, images=80)
     console = Console(record=True)
-    folder = pretrain("run", SMALL, console=console)
+    folder = pretrain("run", recipe, console=console)
     assert folder == Path("run/mgmtn_efficientnetlite0")
     loaded = load_model(folder)
     assert load_weightless_tflite(folder) is not None  # LiteRT can run it
     assert loaded.provenance["licence"] == "Apache-2.0"
-    assert loaded.provenance["recipe"] == SMALL.to_dict()
+    assert loaded.provenance["recipe"] == recipe.to_dict()
     assert loaded.provenance["synthesis"]["seed"] == 0
     assert str(tmp_path) not in json.dumps(loaded.provenance["config"])
 
@@ -47,8 +50,8 @@ def test_a_small_recipe_ends_with_a_model_and_a_card(tmp_path, monkeypatch):
         for number, path in enumerate(names):
             labels = [number % 2 if name == "Smiling" else "" for name in CELEBA.attributes]
             rows.writerow((path, "test", *labels))
-    pretrain("run", SMALL, photographs="labels.csv", console=console)
-    assert console.export_text().count("render 200 faces") == 1
+    pretrain("run", recipe, photographs="labels.csv", console=console)
+    assert console.export_text().count("render 80 faces") == 1
     card = (folder / "MODEL_CARD.md").read_text()
     assert "Synthetic data" in card and "12 images" in card
     assert "| baseline_efficientnetlite0 |" in card and "| majority |" in card
