@@ -27,6 +27,7 @@ __all__ = [
     "is_single_image",
     "is_video",
     "list_images",
+    "open_image_file",
     "read_image",
     "resize_image",
     "write_image",
@@ -90,7 +91,7 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
         return _guarded("Pillow image", lambda: _convert("Pillow image", source.copy(), max_side))
     if isinstance(source, (str, Path)):
         name = str(source)
-        file: IO[bytes] = _open_path(Path(source))
+        file: IO[bytes] = open_image_file(Path(source))
     elif isinstance(source, (bytes, bytearray, memoryview)):
         name, file = f"image of {len(source):,} bytes", io.BytesIO(source)
         if not len(source):
@@ -240,13 +241,14 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
         Image.fromarray(image).save(temporary, quality=95)
 
 
-def _open_path(path: Path) -> IO[bytes]:
+def open_image_file(path: Path) -> IO[bytes]:
+    """Opens the file of an image; raises ImageError if it is missing, a folder or empty."""
     try:
         if path.is_dir():
             raise ImageError(
                 f"{path}: expected an image. Received: a folder; give the images in it"
             )
-        if path.stat().st_size == 0:
+        if path.stat().st_size == 0 and not path.is_fifo():
             raise ImageError(f"{path}: expected an image. Received: an empty file (0 bytes)")
         return path.open("rb")
     except OSError as error:

@@ -19,7 +19,6 @@ COMMANDS = (
     "predict",
     "call",
     "status",
-    "load",
     "export",
     "serve",
     "summary",

@@ -53,14 +53,12 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets ``run``, the function that carries it out."""
     from far_keras.cli import (
         annotate,
-        call,
+        client,
         evaluate,
         export,
-        load,
         predict,
         quickstart,
         serve,
-        status,
         summary,
         synthesize,
         train,
@@ -75,8 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     # In the order of the help: from rendering to predictions, then inspection.
     for module in (
-        quickstart, synthesize, annotate, train, evaluate, predict, export, serve, call, status,
-        load, summary,
+        quickstart, synthesize, annotate, train, evaluate, predict, export, serve, client,
+        summary,
     ):  # fmt: skip
         module.add_command(commands)
     return parser

@@ -7,11 +7,11 @@ from typing import Any
 _PUBLIC = {
     "AsyncFarClient": "far_keras.serving.async_client",
     "FarClient": "far_keras.serving.client",
-    "ServedResult": "far_keras.serving.results",
-    "Signature": "far_keras.serving.results",
-    "TensorSpec": "far_keras.serving.results",
+    "ModelSignature": "far_keras.serving.protocol",
+    "ServedResult": "far_keras.serving.remote_model",
+    "TensorSpec": "far_keras.serving.protocol",
     "Tls": "far_keras.serving.channel",
-    "VersionStatus": "far_keras.serving.results",
+    "VersionStatus": "far_keras.serving.protocol",
 }
 
 __all__ = list(_PUBLIC)

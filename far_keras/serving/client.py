@@ -1,12 +1,14 @@
-"""A client for model servers that speak TensorFlow Serving's gRPC API. It loads no TensorFlow."""
+"""A client for model servers with TensorFlow Serving's gRPC API. It loads no TensorFlow."""
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -15,58 +17,58 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import grpc
 import numpy as np
 
-from far_keras.errors import ServingError
-from far_keras.serving import administration
-from far_keras.serving.administration import ModelsConfig
-from far_keras.serving.call_scope import CallScope
-from far_keras.serving.channel import Tls
-from far_keras.serving.failures import failure, too_late
-from far_keras.serving.pictures import Batcher, Picture, ServedImage, is_one_picture, load
-from far_keras.serving.remote_model import Question
-from far_keras.serving.results import ServedResult, Signature, VersionStatus
-from far_keras.serving.retry import Deadline, Retry
-from far_keras.serving.services import METHODS, Call
-from far_keras.serving.settings import ClientSettings
+from far_keras.errors import RequestError, ServingError
+from far_keras.serving import protocol
+from far_keras.serving.channel import (
+    CallScope,
+    Deadline,
+    Retry,
+    Tls,
+    channel_options,
+    check_target,
+    credentials,
+    failure,
+    too_late,
+)
+from far_keras.serving.protocol import (
+    METHODS,
+    Call,
+    Exchange,
+    ModelReference,
+    ModelsConfig,
+    ModelSignature,
+    VersionStatus,
+)
+from far_keras.serving.remote_model import (
+    Batcher,
+    NamedImage,
+    RemoteModel,
+    ServedImage,
+    ServedResult,
+    is_one_image,
+    load_images,
+)
 
 if TYPE_CHECKING:
     from far_keras.export.description import ModelDescription
 
 __all__ = ["FarClient"]
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-_NEVER = Retry(0)
+NO_RETRY = Retry(0)
 
 
-class FarClient:
-    """Asks one model of a server. Keep one: all calls share its connection. Thread-safe.
+@dataclass(frozen=True)
+class Attempt:
+    """A try to make a call, within so many seconds."""
 
-    The model answers images of *aligned faces* (see `far_keras.faces.alignment`): the client
-    sends them as they are and does not look for faces. For photographs, give the client to
-    `far_keras.Recognizer`.
+    call: Call
+    seconds: float
 
-    Args:
-        target: The server, ``"host:8500"``; ``"[::1]:8500"`` for an IPv6 address.
-        model: The name that the server has the model under.
-        version: The version to ask; None for the server's choice, the newest.
-        label: The label of the version to ask, such as ``"stable"``; not beside `version`.
-        timeout: Seconds that a call may take, retries included.
-        tls: None for a connection in the clear; True for TLS with gRPC's authorities; the path of
-            a PEM file with the authorities; or a `far_keras.serving.Tls`.
-        retries: How often a call that found no server is tried again, within the timeout.
-        batch_size: Images in one request, at most.
-        in_flight: Requests of one stream on their way at a time, at most.
-        sensitive: Whether `predict` and `stream` answer sensitive attributes too, such as Male; see
-            `far_keras.AttributeSchema`.
 
-    Raises:
-        RequestError: An argument is not what it has to be.
-
-    Example:
-        >>> with FarClient("localhost:8500", model="mgmtn") as client:  # doctest: +SKIP
-        ...     client.predict("face.jpg").decisions["Smiling"]
-        True
-    """
+class BaseClient:
+    """What the synchronous and the asynchronous client share; `FarClient` describes arguments."""
 
     def __init__(
         self,
@@ -82,26 +84,22 @@ class FarClient:
         in_flight: int = 4,
         sensitive: bool = False,
     ) -> None:
-        self._settings = ClientSettings.check(
-            target,
-            model,
-            version=version,
-            label=label,
-            timeout=timeout,
-            tls=tls,
-            retries=retries,
-            batch_size=batch_size,
-            in_flight=in_flight,
-            sensitive=sensitive,
-        )
-        settings = self._settings
-        self._model = settings.model
-        if settings.credentials is None:
-            self._channel = grpc.insecure_channel(settings.target, settings.options)
-        else:
-            self._channel = grpc.secure_channel(
-                settings.target, settings.credentials, settings.options
+        if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+            raise RequestError(
+                f"timeout: expected seconds, more than 0 and finite. Received: {timeout!r}"
             )
+        for name, value in (("batch_size", batch_size), ("in_flight", in_flight)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise RequestError(
+                    f"{name}: expected a whole number from 1 on. Received: {value!r}"
+                )
+        self._target = check_target(target)
+        self._reference = ModelReference(self._target, model, version, label)
+        self._model = RemoteModel(self._reference, sensitive)
+        self._timeout = float(timeout)
+        self._retry = Retry(retries)
+        self._batch_size, self._in_flight = batch_size, in_flight
+        self._channel = self._open_channel(credentials(tls), channel_options(tls))
         self._methods = {
             method.path: self._channel.unary_unary(
                 method.path, method.request.SerializeToString, method.response.FromString
@@ -114,89 +112,189 @@ class FarClient:
     @property
     def target(self) -> str:
         """The server's address."""
-        return self._settings.target
+        return self._target
+
+    def _open_channel(
+        self, encryption: grpc.ChannelCredentials | None, options: list[tuple[str, int | str]]
+    ) -> Any:
+        raise NotImplementedError
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._timeout)
+
+    def _check_usable(self) -> None:
+        """Raises ServingError if the client is closed, or was opened in another process."""
+        if self._process != os.getpid():
+            raise ServingError(
+                f"{self._target}: the client was opened in process {self._process} and cannot be "
+                f"used in its child {os.getpid()}: gRPC's connections do not survive a fork. Open "
+                "a client in each process, or start processes with multiprocessing's 'spawn'"
+            )
+        if self._closed.is_set():
+            raise ServingError(
+                f"{self._target}: the client is closed; open another one", "CANCELLED"
+            )
+
+    def _steps(
+        self, exchange: Exchange[Result], deadline: Deadline | None, retry: Retry | None
+    ) -> Generator[Attempt | float, Any, Result]:
+        """The attempts of an exchange, and the pauses in seconds between them.
+
+        It is sent the response to an attempt, or is thrown its `grpc.RpcError`.
+
+        Args:
+            exchange: What to do.
+            deadline: For all calls together; None for the client's timeout for each.
+            retry: None for the client's.
+        """
+        try:
+            call = next(exchange)
+            while True:
+                try:
+                    response = yield from self._attempts(
+                        call, deadline or self._deadline(), retry or self._retry
+                    )
+                except ServingError as error:
+                    call = exchange.throw(error)
+                else:
+                    call = exchange.send(response)
+        except StopIteration as finished:
+            return finished.value
+
+    def _attempts(
+        self, call: Call, deadline: Deadline, retry: Retry
+    ) -> Generator[Attempt | float, Any, Any]:
+        for tried in count(1):
+            self._check_usable()
+            left = deadline.left()
+            if left <= 0:
+                raise too_late(call, deadline.seconds)
+            try:
+                return (yield Attempt(call, left))
+            except grpc.RpcError as error:
+                self._check_usable()
+                failed = failure(error, call, deadline.seconds)
+                pause = retry.pause(tried, failed, deadline)
+                if pause is None:
+                    raise failed from error
+            yield pause
+
+
+def one_image(image: Any) -> NamedImage:
+    """The one image that `predict` was given."""
+    return NamedImage(str(image) if isinstance(image, str | Path) else "image", image)
+
+
+class FarClient(BaseClient):
+    """The client of one model on a server. Keep one: all calls share its connection. Thread-safe.
+
+    The model takes images of *aligned faces* (see `far_keras.faces.alignment`): the client sends
+    them as they are and does not look for faces. For photographs, give the client to
+    `far_keras.Recognizer`.
+
+    Args:
+        target: The server, ``"host:8500"``; ``"[::1]:8500"`` for an IPv6 address.
+        model: The model's name on the server.
+        version: The version to use; None for the server's choice, the newest.
+        label: The label of the version, such as ``"stable"``; not together with `version`.
+        timeout: Seconds that a call may take, retries included.
+        tls: None for a connection in the clear; True for TLS with gRPC's authorities; the path of
+            a PEM file with the authorities; or a `far_keras.serving.Tls`.
+        retries: How often a call that found no server is tried again, within the timeout.
+        batch_size: Images in one request, at most.
+        in_flight: Simultaneous requests of one stream, at most.
+        sensitive: Whether results of `predict` and `stream` hold sensitive attributes too, such as
+            Male; see `far_keras.AttributeSchema`.
+
+    Raises:
+        RequestError: An argument is not what it has to be.
+
+    Example:
+        >>> with FarClient("localhost:8500", model="mgmtn") as client:  # doctest: +SKIP
+        ...     client.predict("face.jpg").decisions["Smiling"]
+        True
+    """
 
     @property
     def description(self) -> ModelDescription:
-        """What the model answers: attributes, groups, thresholds, input size.
+        """What the outputs mean: attributes, groups, thresholds, input size.
 
-        Of the version that answered last; asked from the server once a version.
+        Of the version that was used last; requested from the server once per version.
 
         Raises:
             ServingError: The server is not reached, or the model has no signature ``describe``.
         """
-        return self._ask(self._model.describe())
+        return self._run(self._model.describe())
 
     # Text, bytes and arrays are iterable too, but stand for one image: the first match counts.
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, pictures: ServedImage, *, masks: bool = True
+        self, images: ServedImage, *, masks: bool = True
     ) -> ServedResult: ...
 
     @overload
     def predict(
-        self, pictures: Iterable[ServedImage], *, masks: bool = True
+        self, images: Iterable[ServedImage], *, masks: bool = True
     ) -> list[ServedResult]: ...
 
     def predict(
-        self, pictures: ServedImage | Iterable[ServedImage], *, masks: bool = True
+        self, images: ServedImage | Iterable[ServedImage], *, masks: bool = True
     ) -> ServedResult | list[ServedResult]:
-        """Answers one image of an aligned face, or each of several.
+        """The prediction for one image of an aligned face, or for each of several.
 
         Args:
             images: A path or a file's content (JPEG or PNG of any size), or a uint8 RGB array
                 (H, W, 3); or an iterable of these, or an array (N, H, W, 3).
-            masks: Whether the group masks are wanted; without them answers are smaller.
+            masks: Whether results hold group masks; responses without them are smaller.
 
         Returns:
-            A result for one image; for several a list in their order, in which an image that
-            could not be answered has its `ServedResult.error`.
+            A result for one image; for several a list in their order, in which an image without a
+            prediction has its `ServedResult.error`.
 
         Raises:
             ImageError: The one image cannot be read.
-            ServingError: The one image could not be answered, or the server or the model is not
-                to be reached at all.
+            ServingError: There is no prediction for the one image, or the server or the model is
+                not reached at all.
         """
-        if not is_one_picture(pictures):
-            return list(self.stream(pictures, masks=masks))  # type: ignore[arg-type]
+        if not is_one_image(images):
+            return list(self.stream(images, masks=masks))  # type: ignore[arg-type]
         deadline = self._deadline()
-        name = str(pictures) if isinstance(pictures, str | Path) else "picture"
-        loaded = load([Picture(name, pictures)])
-        (result,) = self._ask(self._model.answer(loaded, masks), deadline)
+        loaded = load_images([one_image(images)])
+        (result,) = self._run(self._model.predict(loaded, masks), deadline)
         if result.error is not None:
             raise result.error
         return result
 
     def stream(
-        self, pictures: Iterable[ServedImage], *, masks: bool = True
+        self, images: Iterable[ServedImage], *, masks: bool = True
     ) -> Iterator[ServedResult]:
-        """Answers images in their order, without holding them all; the iterable may be endless.
+        """Predicts images in their order, without holding them all; the iterable may be endless.
 
         Some ``batch_size * in_flight`` images are taken before the first result. Close the
-        iterator, or leave the loop, to cancel what is on its way.
+        iterator, or leave the loop, to cancel pending requests.
 
         Args:
             images: See `predict`.
             masks: See `predict`.
 
         Yields:
-            A result an image. One that could not be answered, whatever the reason, has its
+            One result per image. Where there is no prediction, whatever the reason, it has its
             `ServedResult.error`, and the stream goes on.
 
         Raises:
-            ServingError: The server or the model is not to be reached at the beginning, or the
-                client is closed meanwhile.
+            ServingError: The server or the model is not reached at the beginning, or the client is
+                closed meanwhile.
         """
-        self._check_open()
-        self._ask(self._model.describe())
+        self._check_usable()
+        self._run(self._model.describe())
         scope = CallScope()
-        pool = ThreadPoolExecutor(self._settings.in_flight, thread_name_prefix="far_keras-client")
+        pool = ThreadPoolExecutor(self._in_flight, thread_name_prefix="far_keras-client")
         try:
             waiting: deque[Future[list[ServedResult]]] = deque()
-            for batch in _batches(pictures, self._settings.batch_size):
-                self._check_open()
-                waiting.append(pool.submit(self._answer, batch, masks, scope))
-                while waiting and (len(waiting) >= self._settings.in_flight or waiting[0].done()):
+            for batch in _batches(images, self._batch_size):
+                self._check_usable()
+                waiting.append(pool.submit(self._predict, batch, masks, scope))
+                while waiting and (len(waiting) >= self._in_flight or waiting[0].done()):
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
@@ -216,9 +314,9 @@ class FarClient:
             are in `description`.
 
         Raises:
-            ServingError: A part could not be answered.
+            ServingError: A call failed.
         """
-        return self._ask(self._model.answer_aligned(np.asarray(images), self._settings.batch_size))
+        return self._run(self._model.predict_aligned(np.asarray(images), self._batch_size))
 
     def predict_raw(
         self,
@@ -230,25 +328,22 @@ class FarClient:
 
         Args:
             inputs: By name, arrays of numbers, bytes or text.
-            signature: `metadata` lists what there is.
-            outputs: Names of the outputs wanted; all if empty.
+            signature: One of `metadata`.
+            outputs: Names of the outputs to return; all if empty.
 
         Raises:
             ServingError: The call failed.
         """
-        return self._ask(self._model.predict_raw(inputs, signature, outputs))[0]
+        return self._run(protocol.predict(self._reference, inputs, signature, outputs))[0]
 
     def is_ready(self) -> bool:
-        """Whether the model, in the version or of the label that this client asks, answers now.
-
-        Asked once, without retries.
-        """
-        question = administration.status(self._model)
+        """Whether the model, in the client's version or label, is available; without retries."""
         try:
-            return any(entry.available for entry in self._ask(question, retry=_NEVER))
+            versions = self._run(protocol.status(self._reference), retry=NO_RETRY)
         except ServingError:
-            self._check_open()
+            self._check_usable()
             return False
+        return any(entry.available for entry in versions)
 
     def status(self) -> tuple[VersionStatus, ...]:
         """The model's versions on the server, from the newest to the oldest.
@@ -256,15 +351,15 @@ class FarClient:
         Raises:
             ServingError: The call failed; `ModelNotFoundError` if the server has no such model.
         """
-        return self._ask(administration.status(self._model))
+        return self._run(protocol.status(self._reference))
 
-    def metadata(self) -> dict[str, Signature]:
-        """The model's signatures by name: what each takes and gives.
+    def metadata(self) -> dict[str, ModelSignature]:
+        """The inputs and outputs of the model's signatures, by name.
 
         Raises:
             ServingError: The call failed.
         """
-        return self._ask(administration.metadata(self._model))
+        return self._run(protocol.metadata(self._reference))
 
     def reload(self, models: ModelsConfig) -> None:
         """Replaces the list of models that the server serves. All others are unloaded.
@@ -277,7 +372,7 @@ class FarClient:
             RequestError: The file is missing or no ``models.config``, or no model is named.
             ServingError: The server could not do it.
         """
-        self._ask(administration.reload(self._model, models))
+        self._run(protocol.reload(self._reference, models))
 
     def health(self, service: str = "") -> str:
         """The server's health, after grpc.health.v1: ``"SERVING"``, ``"NOT_SERVING"`` ...
@@ -286,12 +381,12 @@ class FarClient:
             service: The service or model meant; the whole server if empty.
 
         Raises:
-            ServingError: The call failed; TF Serving answers only if it is started so.
+            ServingError: The call failed; TF Serving has this service only if it is started so.
         """
-        return self._ask(administration.health(self._model, service))
+        return self._run(protocol.health(self._reference, service))
 
     def close(self) -> None:
-        """Closes the connection and cancels what is on its way; also at the end of ``with``."""
+        """Closes the connection and cancels pending calls; also at the end of ``with``."""
         self._closed.set()
         if self._process == os.getpid():
             self._channel.close()
@@ -307,62 +402,54 @@ class FarClient:
     ) -> None:
         self.close()
 
-    def _deadline(self) -> Deadline:
-        return Deadline(self._settings.timeout)
+    def _open_channel(
+        self, encryption: grpc.ChannelCredentials | None, options: list[tuple[str, int | str]]
+    ) -> grpc.Channel:
+        if encryption is None:
+            return grpc.insecure_channel(self._target, options)
+        return grpc.secure_channel(self._target, encryption, options)
 
-    def _check_open(self) -> None:
-        self._settings.check_usable(self._closed.is_set(), self._process)
-
-    def _answer(self, batch: list[Picture], masks: bool, scope: CallScope) -> list[ServedResult]:
-        return self._ask(self._model.answer(load(batch), masks), scope=scope)
-
-    def _ask(
+    def _run(
         self,
-        question: Question[Answer],
+        exchange: Exchange[Result],
         deadline: Deadline | None = None,
         scope: CallScope | None = None,
         retry: Retry | None = None,
-    ) -> Answer:
-        """Makes the calls of a question: within `deadline` together, or the timeout for each."""
-        retry = retry or self._settings.retry
+    ) -> Result:
+        """Makes the calls of an exchange; see `_steps`."""
+        steps = self._steps(exchange, deadline, retry)
         try:
-            call = next(question)
+            step = next(steps)
             while True:
                 try:
-                    response = self._call(call, deadline or self._deadline(), scope, retry)
-                except ServingError as error:
-                    call = question.throw(error)
+                    response = self._do(step, scope)
+                except Exception as error:
+                    step = steps.throw(error)
                 else:
-                    call = question.send(response)
+                    step = steps.send(response)
         except StopIteration as finished:
             return finished.value
 
-    def _call(self, call: Call, deadline: Deadline, scope: CallScope | None, retry: Retry) -> Any:
-        method = self._methods[call.method.path]
-        for tried in count(1):
-            self._check_open()
-            left = deadline.left()
-            if left <= 0:
-                raise too_late(call, deadline.seconds)
-            try:
-                if scope is None:
-                    return method(call.message, timeout=left)
-                return scope.result(method.future(call.message, timeout=left))
-            except grpc.RpcError as error:
-                self._check_open()
-                failed = failure(error, call, deadline.seconds)
-                pause = retry.pause(tried, failed, deadline)
-                if pause is None:
-                    raise failed from error
-            except ValueError:  # what gRPC says of a closed channel
-                self._check_open()
-                raise
-            (scope.cancelled if scope else self._closed).wait(pause)
-        raise AssertionError
+    def _do(self, step: Attempt | float, scope: CallScope | None) -> Any:
+        if not isinstance(step, Attempt):
+            return (scope.cancelled if scope else self._closed).wait(step)
+        method, message = self._methods[step.call.method.path], step.call.message
+        try:
+            if scope is None:
+                return method(message, timeout=step.seconds)
+            return scope.result(method.future(message, timeout=step.seconds))
+        except ValueError:  # gRPC raises it where the channel is closed
+            self._check_usable()
+            raise
+
+    def _predict(
+        self, batch: list[NamedImage], masks: bool, scope: CallScope
+    ) -> list[ServedResult]:
+        return self._run(self._model.predict(load_images(batch), masks), scope=scope)
 
 
-def _batches(pictures: Iterable[ServedImage], size: int) -> Iterator[list[Picture]]:
+def _batches(images: Iterable[ServedImage], size: int) -> Iterator[list[NamedImage]]:
     batcher = Batcher(size)
-    for picture in pictures:
-        yield from batcher.add(picture)
+    for image in images:
+        yield from batcher.add(image)
     yield from batcher.flush()

@@ -26,7 +26,7 @@ def test_one_picture_in_every_form(client, service, picture, encoded, tmp_path):
         result = client.predict(given)
         assert result.ok
         assert reds([result]) == [77]
-        assert result.file == (str(path) if isinstance(given, str | type(path)) else "picture")
+        assert result.file == (str(path) if isinstance(given, str | type(path)) else "image")
         assert (result.model, result.version) == ("mgmtn", 3)
     assert client.predict(encoded(200, "jpeg")).probabilities["Red"] == pytest.approx(
         200 / 255, abs=0.01

@@ -1,4 +1,4 @@
-"""`far-keras call`, `status` and `load`, as a user types them."""
+"""`far-keras call` and `status`, as a user types them."""
 
 import json
 import subprocess
@@ -61,7 +61,7 @@ def test_call_without_an_answer(target, faces, tmp_path):
     )
     assert status == 1
     assert "cannot read the image" in out
-    assert errors == ["far-keras call: none of the images was answered; the lines above say why"]
+    assert errors == ["far-keras call: no image has a prediction; the lines above say why"]
     status, _, errors = far_keras("call", faces, "--target", target, "--model", "other")
     assert status == 1
     assert len(errors) == 1
@@ -82,7 +82,7 @@ def test_status(target):
 def test_status_of_a_server_without_a_health_service(target):
     status, out, _ = far_keras("status", "--target", target)
     assert status == 0
-    assert f"{target}: answers, without a health service" in out
+    assert f"{target}: reached, without a health service" in out
 
 
 @pytest.mark.parametrize(
@@ -100,16 +100,3 @@ def test_errors_are_one_line(arguments, words):
     assert (status, out) == (1, "")
     assert len(errors) == 1
     assert words in errors[0]
-
-
-def test_load(target):
-    common = ["load", "--target", target, "--model", "mgmtn", "--seconds", 0.5, "--concurrency", 2]
-    status, out, _ = far_keras(*common, "--json")
-    assert status == 0
-    answer = json.loads(out)
-    assert answer["answered"] > 10
-    assert answer["p50_ms"] <= answer["p99_ms"]
-    status, out, _ = far_keras(*common)
-    assert status == 0
-    assert "2 requests at a time with 1 image each" in out
-    assert "p99 ms" in out

@@ -2,9 +2,9 @@ import io
 
 from rich.console import Console
 
+from far_keras.cli.client import result_tables, signature_table, version_table
 from far_keras.errors import ImageError
-from far_keras.serving.results import ServedResult, Signature, TensorSpec, VersionStatus
-from far_keras.serving.tables import result_tables, signature_table, version_table
+from far_keras.serving import ModelSignature, ServedResult, TensorSpec, VersionStatus
 
 
 def printed(*renderables):
@@ -51,6 +51,6 @@ def test_versions_and_signatures():
     assert "AVAILABLE" in text
     assert "code 5: [x]" in text
     shapes = {"a": TensorSpec("float", (-1, 3)), "b": TensorSpec("uint8", None)}
-    text = printed(signature_table({"serve": Signature(shapes, {})}))
+    text = printed(signature_table({"serve": ModelSignature(shapes, {})}))
     assert "a: float (?, 3)" in text
     assert "b: uint8 (...)" in text

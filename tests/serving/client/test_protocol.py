@@ -1,7 +1,7 @@
 import pytest
 
 from far_keras.errors import ModelNotFoundError, RequestError, ServingError
-from far_keras.serving import FarClient, Signature, TensorSpec, VersionStatus
+from far_keras.serving import FarClient, ModelSignature, TensorSpec, VersionStatus
 
 CONFIG = """
 model_config_list {
@@ -31,7 +31,7 @@ def test_status(client, target):
 
 def test_metadata(client):
     assert client.metadata() == {
-        "serve_uint8": Signature(
+        "serve_uint8": ModelSignature(
             inputs={"images": TensorSpec("uint8", (-1, -1, -1, 3))},
             outputs={"attributes": TensorSpec("float", None)},
         )
