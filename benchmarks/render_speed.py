@@ -1,4 +1,4 @@
-"""How many faces a second one core renders.
+"""How many faces per second one core renders.
 
     python benchmarks/render_speed.py --count 60
 
@@ -24,17 +24,17 @@ from far_keras.synthetic.renderer import render
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=60, help="pictures")
+    parser.add_argument("--count", type=int, default=60, help="images")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
     seconds = []
-    for subject, index in Population(arguments.seed).images(arguments.count + 1):
-        assert subject.person is not None
-        shot = subject.shots[index]
+    for identity, index in Population(arguments.seed).images(arguments.count + 1):
+        assert identity.person is not None
+        shot = identity.shots[index]
         started = time.perf_counter()
-        rendering = render(subject.person, shot)
-        visible_labels(subject.person, shot, rendering.regions)
+        rendering = render(identity.person, shot)
+        visible_labels(identity.person, shot, rendering.regions)
         seconds.append(time.perf_counter() - started)
     first, rest = seconds[0], np.array(seconds[1:])
     low, high = np.percentile(rest, [5, 95])

@@ -38,7 +38,7 @@ __all__ = ["PARAMETERS", "Parameter", "along", "plain_shots", "write_variety"]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One thing that varies, for a contact sheet with a row for each of its values.
+    """One thing that varies, for a contact sheet with one row per value.
 
     Args:
         name: The sheet's file name without a suffix.

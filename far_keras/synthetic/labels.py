@@ -1,6 +1,6 @@
-"""Which attributes a rendered image shows: from its pixels where pixels tell, else not at all.
+"""Labels of a rendered image: an attribute that its pixels do not show is missing.
 
-A label is 1 or 0 only if someone who sees the image could say so. Strengths between the ranges
+A label is 1 or 0 only if someone who sees the image could tell. Strengths between the ranges
 of `margins` are missing for every attribute. Beyond that:
 
 | attribute | rule, by the region map of the final 178x218 image |
@@ -51,14 +51,7 @@ from far_keras.synthetic.people.appearance import lip_color, skin_tone
 from far_keras.synthetic.people.attributes import MARGINS
 from far_keras.synthetic.stage.visibility import hidden_attributes
 
-__all__ = [
-    "NUDE",
-    "SMILE_LIFTS_CHEEKS",
-    "VISIBLE",
-    "hair_color_labels",
-    "negative_labels",
-    "visible_labels",
-]
+__all__ = ["VISIBLE", "hair_color_labels", "negative_labels", "visible_labels"]
 
 VISIBLE = {
     # pixels of 178x218 from which something can be seen
@@ -122,7 +115,7 @@ def visible_labels(person: Person, shot: Shot, regions: np.ndarray) -> np.ndarra
 
 
 def negative_labels() -> np.ndarray:
-    """(40,) int8: every label of an image that is not to be answered is missing."""
+    """(40,) int8: every label of an image without a face is missing."""
     return np.full(CELEBA.num_attributes, MISSING, np.int8)
 
 

@@ -12,7 +12,7 @@ from far_keras.synthetic.renderer import Rendering, render
 __all__ = ["DRAWINGS", "STATUES", "drawing", "render_negative", "statue"]
 
 STATUES: dict[str, tuple[float, float, float]] = {
-    # sRGB of the material where it is lit. None is near any skin: nobody is to be taken for one.
+    # sRGB of the material where it is lit. None is near the colour of any skin.
     "marble": (0.86, 0.85, 0.82),
     "limestone": (0.66, 0.62, 0.54),
     "granite": (0.48, 0.47, 0.46),
@@ -77,7 +77,7 @@ def drawing(rendering: Rendering, style: str, rng: np.random.Generator) -> np.nd
     ink = 1 / (1 + np.exp(-(lines - rng.uniform(0.84, 0.92)) / 0.025))[..., None]
     if style == "ink":
         return _bytes((0.08 + 0.92 * ink) * paper)
-    smooth = gaussian_filter(rendering.image / 255, (2.0, 2.0, 0))
+    smooth = _blur(rendering.image / 255, 2.0)
     steps = int(rng.integers(3, 6))
     flat = (np.floor(smooth * steps) + 0.5) / steps
     vivid = flat.mean(2, keepdims=True) + rng.uniform(1.0, 1.6) * (
@@ -91,8 +91,12 @@ def _level(rendering: Rendering) -> np.ndarray:
     return rendering.image.astype(np.float64).mean(2) / 255
 
 
-def _bytes(picture: np.ndarray) -> np.ndarray:
-    return np.clip(255 * picture, 0, 255).astype(np.uint8)
+def _blur(image: np.ndarray, deviation: float) -> np.ndarray:
+    return gaussian_filter(image, (deviation, deviation, 0))
+
+
+def _bytes(image: np.ndarray) -> np.ndarray:
+    return np.clip(255 * image, 0, 255).astype(np.uint8)
 
 
 LIKENESSES = 0.4  # share
@@ -101,10 +105,9 @@ LIKENESSES = 0.4  # share
 def render_negative(
     seed: int | list[int], size: tuple[int, int] = (218, 178)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An image that is not to be answered, and its region map.
+    """An image without a face, and its region map.
 
-    Two fifths are statues and drawings of people: what shows no living face is to be told from what
-    does.
+    Two fifths are statues and drawings of people, which a face filter must reject as well.
 
     Args:
         seed: The same seed gives the same image.
@@ -118,18 +121,16 @@ def render_negative(
     if rng.random() < LIKENESSES:
         return _likeness(rng, size), regions
     kinds = (_texture, _surroundings, _stripes, _things)
-    picture = kinds[int(rng.integers(len(kinds)))](rng, size)
-    picture = gaussian_filter(picture, (*(2 * (rng.uniform(0.3, 2.0),)), 0))
-    picture = picture + rng.normal(0, rng.uniform(0.003, 0.03), (*size, 1))
-    image = np.clip(255 * picture, 0, 255).astype(np.uint8)
-    return image, regions
+    image = kinds[int(rng.integers(len(kinds)))](rng, size)
+    image = _blur(image, rng.uniform(0.3, 2.0))
+    return _bytes(image + rng.normal(0, rng.uniform(0.003, 0.03), (*size, 1))), regions
 
 
 def _likeness(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Somebody of stone, bronze, or on paper."""
-    subject = Population(int(rng.integers(2**31))).identity(1)
-    assert subject.person is not None
-    rendering = render(subject.person, subject.shots[0], size)
+    """A person of stone, bronze, or on paper."""
+    identity = Population(int(rng.integers(2**31))).identity(1)
+    assert identity.person is not None
+    rendering = render(identity.person, identity.shots[0], size)
     if rng.random() < 0.5:
         return statue(rendering, str(rng.choice(list(STATUES))), rng)
     return drawing(rendering, str(rng.choice(DRAWINGS)), rng)
@@ -146,12 +147,12 @@ def _texture(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 def _surroundings(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """Soft large patches over a vertical gradient, like a background out of focus."""
     rows = np.linspace(0, 1, size[0])[:, None, None]
-    picture = (1 - rows) * _color(rng) + rows * _color(rng)
-    picture = np.broadcast_to(picture, (*size, 3)).copy()
+    image = (1 - rows) * _color(rng) + rows * _color(rng)
+    image = np.broadcast_to(image, (*size, 3)).copy()
     for _ in range(int(rng.integers(4, 14))):
         patch = _ellipse(rng, size, rng.uniform(8, 60))
-        picture += (patch * rng.uniform(0.3, 0.9))[..., None] * (_color(rng) - picture)
-    return gaussian_filter(picture, (*(2 * (rng.uniform(3, 12),)), 0))
+        image += (patch * rng.uniform(0.3, 0.9))[..., None] * (_color(rng) - image)
+    return _blur(image, rng.uniform(3, 12))
 
 
 def _stripes(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
@@ -168,7 +169,7 @@ def _stripes(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 
 def _things(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """Shaded ellipses and boxes in front of a background: bottles, balls, books."""
-    picture = _surroundings(rng, size)
+    image = _surroundings(rng, size)
     y, x = np.mgrid[: size[0], : size[1]]
     for _ in range(int(rng.integers(1, 5))):
         if rng.random() < 0.5:
@@ -178,8 +179,8 @@ def _things(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
             inside = (x >= left) & (x < left + rng.integers(20, 120))
             inside &= (y >= top) & (y < top + rng.integers(20, 160))
         shade = 0.6 + 0.5 * (x / size[1] if rng.random() < 0.5 else 1 - y / size[0])
-        picture[inside] = (_color(rng) * shade[..., None])[inside]
-    return picture
+        image[inside] = (_color(rng) * shade[..., None])[inside]
+    return image
 
 
 def _ellipse(rng: np.random.Generator, size: tuple[int, int], radius: float) -> np.ndarray:

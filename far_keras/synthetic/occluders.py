@@ -82,7 +82,7 @@ def _reach(vertices: np.ndarray, angles: np.ndarray, heights: np.ndarray) -> np.
     cells_x = np.clip(((around + np.pi / 2) / np.pi * 60).astype(int), 0, 59)
     table = np.zeros((31, 60))
     np.maximum.at(table, (cells_y, cells_x), np.hypot(x[front], z[front] - AXIS_Z))
-    # Cloth bridges hollows; what is missing between vertices is filled from beside.
+    # Cloth bridges hollows; gaps between vertices are filled from their neighbours.
     table = gaussian_filter(maximum_filter(table, size=(5, 5)), 1.2, mode="nearest")
     row = np.clip(np.rint((heights - 5.9) / 0.05).astype(int), 0, 30)
     column = np.clip(np.rint((angles + np.pi / 2) / np.pi * 60).astype(int), 0, 59)
@@ -140,7 +140,7 @@ def _draw_hand(scene: Scene, rng: np.random.Generator, side: float, nearness: fl
     own = rng.random() < 0.8
     melanin = scene.person.melanin if own else float(rng.uniform(0.05, 0.9))
     skin = skin_tone(melanin, scene.person.skin_redness + 0.2) * rng.uniform(0.9, 1.05)
-    # Knuckles from beside the jaw (0) to before the chin and mouth (1); the fingers point to the
+    # Knuckles from next to the jaw (0) to before the chin and mouth (1); the fingers point to the
     # other side the more the hand covers.
     size = 0.85 if not scene.person.male else 1.0
     knuckles = np.array([side * (0.92 - 0.55 * nearness), 6.30 + 0.12 * nearness, 1.45])
@@ -215,7 +215,7 @@ def _draw_microphone(scene: Scene, rng: np.random.Generator, side: float, nearne
 
 
 def _draw_other_head(scene: Scene, rng: np.random.Generator, side: float, nearness: float) -> None:
-    """Hair and some skin of someone beside the person, mostly outside the image."""
+    """Hair and some skin of someone next to the person, mostly outside the image."""
     away = 2.35 - 0.75 * nearness
     depth = rng.uniform(-1.2, 1.6)
     center = np.array([side * away, 7.1 + rng.uniform(-0.8, 0.4), depth])

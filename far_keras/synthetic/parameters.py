@@ -236,7 +236,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Occluder:
-    """A thing before the person or beside them at the image's border."""
+    """A thing in front of the person, or next to them at the image's border."""
 
     kind: Literal["hand", "microphone", "head", "mask"]
     side: float = 1.0  # -1 image left, 1 image right; a mask has none

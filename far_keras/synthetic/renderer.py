@@ -79,13 +79,13 @@ def render(person: Person, shot: Shot, size: tuple[int, int] = SIZE) -> Renderin
     """Renders one image, the same bytes for the same arguments.
 
     Args:
-        person: who.
-        shot: one image of them.
-        size: (height, width) in pixels, in CelebA's proportions.
+        person: Who is in the image.
+        shot: How they look, and what is around them.
+        size: Height and width in pixels, in CelebA's proportions.
 
     Example:
-        >>> subject = Population(seed=0).identity(3)
-        >>> render(subject.person, subject.shots[0]).image.shape
+        >>> identity = Population(seed=0).identity(3)
+        >>> render(identity.person, identity.shots[0]).image.shape
         (218, 178, 3)
     """
     scene = build_scene(person, shot, size)

@@ -6,7 +6,6 @@ import pytest
 from far_keras.faces.landmarks import FaceLandmarker
 from far_keras.faces.region_map import Region
 from far_keras.synthetic.negatives import DRAWINGS, STATUES, drawing, render_negative, statue
-from far_keras.synthetic.renderer import render
 
 
 def test_images_vary_and_depend_on_the_seed_only():
@@ -36,8 +35,10 @@ def _chroma(pixels: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("material", STATUES)
-def test_a_statue_is_of_one_material_and_keeps_its_shape(make_person, make_shot, material):
-    rendering = render(make_person(), make_shot(hat="cap", hat_color=(0.6, 0.02, 0.02)))
+def test_a_statue_is_of_one_material_and_keeps_its_shape(
+    make_person, make_shot, material, rendered
+):
+    rendering = rendered(make_person(), make_shot(hat="cap", hat_color=(0.6, 0.02, 0.02)))
     carved = statue(rendering, material, np.random.default_rng(0))
     body = np.isin(rendering.regions, (Region.SKIN, Region.LIPS, Region.HAT, Region.EYE))
     dim = carved.max(2) < 250  # not overexposed
@@ -52,8 +53,8 @@ def test_a_statue_is_of_one_material_and_keeps_its_shape(make_person, make_shot,
 
 
 @pytest.mark.parametrize("style", DRAWINGS)
-def test_a_drawing_has_its_lines_where_the_image_has_edges(make_person, make_shot, style):
-    rendering = render(make_person(), make_shot())
+def test_a_drawing_has_its_lines_where_the_image_has_edges(make_person, make_shot, style, rendered):
+    rendering = rendered(make_person(), make_shot())
     drawn = drawing(rendering, style, np.random.default_rng(0)).astype(float).mean(2)
     skin, brow = (rendering.regions == region for region in (Region.SKIN, Region.BROW))
     assert np.median(drawn[skin]) > np.median(drawn[brow]) + 20

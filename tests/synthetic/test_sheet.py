@@ -24,8 +24,8 @@ def test_sheet_of_a_data_set_in_celebas_layout(tmp_path):
     (tmp_path / "img_align_celeba").mkdir()
     rows = []
     for number in (1, 2, 3):
-        picture = Image.new("RGB", (178, 218), (90, 60, 30))
-        picture.save(tmp_path / "img_align_celeba" / f"{number:06d}.jpg")
+        image = Image.new("RGB", (178, 218), (90, 60, 30))
+        image.save(tmp_path / "img_align_celeba" / f"{number:06d}.jpg")
         rows.append(LabelRow(number, number, True, np.eye(40, dtype=np.int8)[number]))
     write_lists(tmp_path, rows)
     path = contact_sheet(tmp_path, tmp_path / "sheet.png", columns=2, limit=2)

@@ -319,7 +319,7 @@ def _draw_camera(
 
 
 def _draw_blur(rng: np.random.Generator, spread: float) -> dict[str, float]:
-    """Fields of a camera whose `spread` is the one wanted, by focus, motion or too few pixels."""
+    """Fields of a camera whose `spread` has a given value, by focus, motion or too few pixels."""
     way = choose(rng, {"focus": 0.45, "motion": 0.2, "resolution": 0.35})
     if way == "motion":
         length, angle = spread * float(np.sqrt(12)), float(rng.uniform(0, 180))

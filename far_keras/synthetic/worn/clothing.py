@@ -230,7 +230,7 @@ def draw_collar(
     t = np.linspace(0, 1, 6)[:, None]
     band = drape.around(angle + 0 * t, top - 0.16 * t, 0.035 + 0 * angle * t)
     draw_cloth(scene, band, color * 0.72, Region.CLOTHING)
-    # The flap is longest at the wings' tips, a little beside the front edge.
+    # The flap is longest at the wings' tips, a little behind the front edge.
     tip = np.interp(turn, (0, 0.10, 0.16, 0.3, 0.5, 1), (0.24, 0.38, 0.33, 0.21, 0.2, 0.2))
     lean = (0.03 + 0.015 * t if under_jacket else 0.045 + 0.06 * t) + 0 * angle
     swing = np.sign(angle) * np.interp(turn, (0, 0.25, 0.5), (0.35, 0.1, 0.0)) * t

@@ -28,19 +28,19 @@ FORCED = (
 @pytest.mark.parametrize("name", FORCED)
 def test_a_forced_attribute_is_labelled_from_what_is_visible(name, value):
     population = Population(seed=11, force={name: value})
-    for identity in (1, 2):
-        subject = population.identity(identity)
-        rendering = render(subject.person, subject.shots[0])
-        labels = visible_labels(subject.person, subject.shots[0], rendering.regions)
+    for number in (1, 2):
+        identity = population.identity(number)
+        rendering = render(identity.person, identity.shots[0])
+        labels = visible_labels(identity.person, identity.shots[0], rendering.regions)
         assert labels[CELEBA.index(name)] == value
 
 
 def test_several_forced_at_once():
     force = {"Male": 0, "Smiling": 1, "Wearing_Hat": 1, "Black_Hair": 1, "Eyeglasses": 0}
-    subject = Population(seed=4, force=force).identity(5)
-    for shot in subject.shots:
-        regions = render(subject.person, shot).regions
-        labels = visible_labels(subject.person, shot, regions)
+    identity = Population(seed=4, force=force).identity(5)
+    for shot in identity.shots:
+        regions = render(identity.person, shot).regions
+        labels = visible_labels(identity.person, shot, regions)
         for name in ("Male", "Smiling", "Wearing_Hat", "Eyeglasses"):
             assert labels[CELEBA.index(name)] == force[name], name
         # Below a hat too little hair may show to name its colour.
@@ -48,15 +48,15 @@ def test_several_forced_at_once():
 
 
 def test_parameters_are_within_their_ranges():
-    for identity in range(1, 150):
-        subject = Population(seed=9).identity(identity)
-        person = subject.person
+    for number in range(1, 150):
+        identity = Population(seed=9).identity(number)
+        person = identity.person
         assert sum(person.face.ancestry) == pytest.approx(1)
         assert 18 <= person.age <= 85
         assert 0 <= person.melanin <= 1
         for color in (person.hair.color, person.hair.brow_color, person.iris_color):
             assert all(0 <= channel <= 1 for channel in color)
-        for shot in subject.shots:
+        for shot in identity.shots:
             assert abs(shot.camera.yaw) <= 45
             assert np.linalg.norm(shot.light.key_direction) == pytest.approx(1)
             assert 0 < shot.camera.jpeg_quality <= 100
@@ -66,16 +66,16 @@ def test_parameters_are_within_their_ranges():
 def test_men_wear_no_trace_of_makeup():
     traces = [
         shot.makeup.lipstick
-        for identity in range(1, 200)
+        for number in range(1, 200)
         for shot in Population(seed=2, force={"Male": 1, "Wearing_Lipstick": 0})
-        .identity(identity)
+        .identity(number)
         .shots
     ]
     assert max(traces) <= 0.1
     unforced = [
         shot.makeup.lipstick
-        for identity in range(1, 200)
-        for shot in Population(seed=2, force={"Male": 1}).identity(identity).shots
+        for number in range(1, 200)
+        for shot in Population(seed=2, force={"Male": 1}).identity(number).shots
     ]
     assert np.mean(np.array(unforced) > 0.1) < 0.03
 
@@ -84,7 +84,7 @@ def test_eyes_and_lips_of_women_stand_out_more():
     people = {}
     for male in (0, 1):
         population = Population(seed=3, force={"Male": male, "Pale_Skin": 0})
-        people[male] = [population.identity(identity) for identity in range(1, 400)]
+        people[male] = [population.identity(number) for number in range(1, 400)]
     women, men = people[0], people[1]
 
     def difference(measure):
@@ -101,7 +101,7 @@ def test_eyes_and_lips_of_women_stand_out_more():
 def test_most_strengths_are_clear_and_some_are_doubtful():
     doubtful = [
         0.1 < shot.expression.smile < 0.5
-        for identity in range(1, 400)
-        for shot in Population(seed=6).identity(identity).shots
+        for number in range(1, 400)
+        for shot in Population(seed=6).identity(number).shots
     ]
     assert 0.02 < np.mean(doubtful) < 0.06  # 4%, standard error 0.6%

@@ -53,7 +53,7 @@ def test_lights_that_tell_colours_are_nearly_white():
     assert np.mean(np.array(coloured) > MOST_CAST) > 0.3
 
 
-def test_most_pictures_are_normal_and_strong_effects_a_few_percent(stagings):
+def test_most_images_are_normal_and_strong_effects_a_few_percent(stagings):
     assert 0.05 < share(stagings, lambda s: s.occluder) < 0.11
     assert 0.03 < share(stagings, lambda s: s.border) < 0.08
     assert 0.02 < share(stagings, lambda s: s.finish.saturation == 0) < 0.06

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from far_keras.faces.region_map import Region
-from far_keras.synthetic.renderer import render
 from far_keras.synthetic.stage.scene import build_scene
 from far_keras.synthetic.worn.clothing import drape_of, neckline
 
@@ -15,36 +14,38 @@ GARMENTS = ("crew", "vneck", "shirt", "suit", "turtleneck", "hoodie")
 
 @pytest.mark.parametrize("garment", GARMENTS)
 @pytest.mark.parametrize("male", [False, True])
-def test_cloth_fills_the_bottom_and_leaves_the_face(make_person, make_shot, garment, male):
+def test_cloth_fills_the_bottom_and_leaves_the_face(
+    make_person, make_shot, garment, male, rendered
+):
     person = make_person(male=male, style="bald")
-    regions = render(person, make_shot(clothing=garment)).regions
+    regions = rendered(person, make_shot(clothing=garment)).regions
     cloth = regions == Region.CLOTHING
     assert cloth[-8:].mean() > 0.4
     assert not cloth[:165].any()
     assert not (regions == Region.NECKTIE).any()
 
 
-def test_colors_are_those_asked_for(make_person, make_shot):
+def test_colors_are_those_asked_for(make_person, make_shot, rendered):
     for color, channel in (((0.6, 0.05, 0.05), 0), ((0.05, 0.05, 0.6), 2)):
         shot = make_shot(clothing="crew", clothing_color=color)
-        rendering = render(make_person(style="bald"), shot)
+        rendering = rendered(make_person(style="bald"), shot)
         cloth = rendering.image[rendering.regions == Region.CLOTHING].mean(0)
         assert cloth.argmax() == channel and cloth[channel] > 1.8 * np.delete(cloth, channel).max()
 
 
-def test_turtleneck_covers_more_neck_than_a_v_neck(make_person, make_shot):
+def test_turtleneck_covers_more_neck_than_a_v_neck(make_person, make_shot, rendered):
     neck = {
-        garment: (render(make_person(style="bald"), make_shot(clothing=garment)).regions
+        garment: (rendered(make_person(style="bald"), make_shot(clothing=garment)).regions
                   == Region.NECK).sum()
         for garment in ("turtleneck", "vneck")
     }  # fmt: skip
     assert neck["turtleneck"] < 0.6 * neck["vneck"]
 
 
-def test_bare_shoulders_show_skin_and_straps_cross_it(make_person, make_shot):
+def test_bare_shoulders_show_skin_and_straps_cross_it(make_person, make_shot, rendered):
     person = make_person(style="bald")
     cloth = {
-        garment: (render(person, make_shot(clothing=garment)).regions == Region.CLOTHING)[-12:]
+        garment: (rendered(person, make_shot(clothing=garment)).regions == Region.CLOTHING)[-12:]
         for garment in ("crew", "scoop", "straps", "strapless")
     }
     assert cloth["scoop"].sum() < 0.75 * cloth["crew"].sum()
@@ -54,30 +55,30 @@ def test_bare_shoulders_show_skin_and_straps_cross_it(make_person, make_shot):
 
 
 @pytest.mark.parametrize("pattern", ["stripes", "checks", "dots", "floral"])
-def test_patterns_show_both_colors(make_person, make_shot, pattern):
+def test_patterns_show_both_colors(make_person, make_shot, pattern, rendered):
     worn = {"clothing_color": (0.6, 0.6, 0.6), "pattern_color": (0.02, 0.02, 0.02)}
     plain, patterned = (
-        render(make_person(style="bald"), make_shot(pattern=kind, **worn))
+        rendered(make_person(style="bald"), make_shot(pattern=kind, **worn))
         for kind in ("plain", pattern)
     )
     cloth = plain.regions == Region.CLOTHING
-    spread = [picture.image[cloth].std() for picture in (plain, patterned)]
+    spread = [rendering.image[cloth].std() for rendering in (plain, patterned)]
     assert spread[1] > 1.5 * spread[0]
 
 
 @pytest.mark.parametrize("garment", ["shirt", "suit"])
 @pytest.mark.parametrize("male", [False, True])
-def test_necktie_is_inside_the_picture(make_person, make_shot, garment, male):
+def test_necktie_is_inside_the_image(make_person, make_shot, garment, male, rendered):
     shot = make_shot(clothing=garment, necktie=True, necktie_color=(0.5, 0.0, 0.0))
-    tie = render(make_person(male=male, style="bald"), shot).regions == Region.NECKTIE
+    tie = rendered(make_person(male=male, style="bald"), shot).regions == Region.NECKTIE
     assert tie.sum() > 60
     rows, columns = np.nonzero(tie)
     assert rows.min() < 205  # the knot, not only the blade
     assert abs(columns.mean() - 89) < 6
 
 
-def test_no_necktie_without_a_collar_to_wear_it_with(make_person, make_shot):
-    regions = render(make_person(), make_shot(clothing="crew", necktie=True)).regions
+def test_no_necktie_without_a_collar_to_wear_it_with(make_person, make_shot, rendered):
+    regions = rendered(make_person(), make_shot(clothing="crew", necktie=True)).regions
     assert not (regions == Region.NECKTIE).any()
 
 

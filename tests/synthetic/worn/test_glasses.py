@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from far_keras.faces.region_map import Region
-from far_keras.synthetic.renderer import render
 
 KINDS = ("round", "oval", "rectangular", "square", "cat-eye", "aviator", "browline")
 EYES = ((111, 69), (111, 108))  # row, column
@@ -31,8 +30,8 @@ def test_clear_glasses_frame_the_eyes(kind, seed, bare, make_person, make_shot, 
         assert frames[row - 6 : row + 7, column : column + 30].any()
 
 
-def test_sunglasses_hide_the_eyes(bare, make_person, make_shot):
-    rendering = render(make_person(style="bun"), make_shot(glasses="square", lenses="dark"))
+def test_sunglasses_hide_the_eyes(bare, make_person, make_shot, rendered):
+    rendering = rendered(make_person(style="bun"), make_shot(glasses="square", lenses="dark"))
     assert (rendering.regions == Region.EYE).sum() < 0.05 * (bare == Region.EYE).sum()
     lenses = rendering.image[105:118, 62:76].mean()
     cheeks = rendering.image[135:145, 62:76].mean()
@@ -49,8 +48,3 @@ def test_temples_reach_the_ears_when_the_head_turns(make_person, make_shot, regi
 
 def test_no_glasses_no_pixels(bare):
     assert not (bare == Region.GLASSES).any()
-
-
-def test_the_same_shot_wears_the_same_glasses(make_person, make_shot, regions_of):
-    person, shot = make_person(), make_shot(glasses="round")
-    np.testing.assert_array_equal(regions_of(person, shot), regions_of(person, shot))

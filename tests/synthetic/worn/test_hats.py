@@ -33,7 +33,7 @@ def test_hats_cover_the_hair(kind, hair, make_person, make_shot, regions_of):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_hats_stay_above_the_brows_and_in_the_picture(kind, make_person, make_shot, regions_of):
+def test_hats_stay_above_the_brows_and_in_the_image(kind, make_person, make_shot, regions_of):
     person = make_person(style="bun")
     bare, worn = regions_of(person, make_shot()), regions_of(person, make_shot(hat=kind))
     brows = [(r == Region.BROW).sum() for r in (bare, worn)]
@@ -67,8 +67,3 @@ def test_a_bald_man_wears_one_too(make_person, make_shot, regions_of):
 
 def test_no_hat_has_no_rim(make_person, make_shot):
     assert hat_rim(build_scene(make_person(), make_shot(), (218, 178))) is None
-
-
-def test_a_shot_keeps_its_hat(make_person, make_shot, regions_of):
-    person, shot = make_person(), make_shot(hat="brimmed")
-    np.testing.assert_array_equal(regions_of(person, shot), regions_of(person, shot))
