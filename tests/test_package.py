@@ -37,7 +37,7 @@ RENDERER = [
     {"worn"},
     {"hair", "occluders"},
     {"renderer", "labels", "sheet"},
-    {"children", "negatives"},
+    {"negatives"},
     {"dataset"},
 ]
 

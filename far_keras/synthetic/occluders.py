@@ -13,6 +13,7 @@ from far_keras.synthetic.stage.scene import Scene, cast_shadow
 from far_keras.synthetic.worn.solids import (
     Solid,
     SurfaceMaterial,
+    directions,
     draw_solid,
     draw_surface,
     join,
@@ -35,13 +36,7 @@ CLOTH = ((0.015, 0.015, 0.018), (0.03, 0.05, 0.15), (0.30, 0.03, 0.04), (0.16, 0
 
 
 def _draw_face_mask(scene: Scene, rng: np.random.Generator, height: float) -> None:
-    """Draws the mask, region OCCLUDER.
-
-    Args:
-        scene: The image.
-        rng: For colour and kind.
-        height: 0 worn below the nose .. 1 high on its bridge.
-    """
+    """A medical or cloth mask; `height`: 0 worn below the nose .. 1 high on its bridge."""
     medical = rng.random() < 0.6
     colors = MEDICAL if medical else CLOTH
     color = np.array(colors[int(rng.integers(len(colors)))]) * rng.uniform(0.85, 1.1)
@@ -251,14 +246,7 @@ def _draw_hair(
     polar = start[:, None] + steps * rng.uniform(0.5, 1.4, (STRANDS, 1))
     fall = np.maximum(polar - np.pi / 2, 0)
     angle = np.minimum(polar, np.pi / 2)
-    direction = np.stack(
-        [
-            np.sin(angle) * np.sin(around)[:, None],
-            np.cos(angle),
-            np.sin(angle) * np.cos(around)[:, None],
-        ],
-        -1,
-    )
+    direction = directions(angle, around[:, None])
     wave = 0.03 * np.sin(9 * steps + rng.uniform(0, 6, (STRANDS, 1)))
     points = middle + direction * (radii * rng.uniform(1.0, 1.06, (STRANDS, 1, 1)))
     points[..., 1] -= length * fall

@@ -23,12 +23,12 @@ from far_keras.files import atomic_path
 from far_keras.models.storage import WEIGHTS, load_model
 from far_keras.recognition.recognizer import Recognizer
 from far_keras.recognition.results import FaceResult
-from far_keras.synthetic.children import YOUNGEST, as_child
 from far_keras.synthetic.dataset import RENDERER
 from far_keras.synthetic.negatives import DRAWINGS, STATUES, drawing, statue
 from far_keras.synthetic.parameters import Occluder, Person, Shot
 from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.renderer import render
+from research.pretraining.children import YOUNGEST, as_child
 
 __all__ = [
     "MODEL_CARD",

@@ -19,10 +19,10 @@ from far_keras.errors import FarError
 from far_keras.faces.child_shape import CHILD_SHAPE, SKIN, ChildShape, align_shapes
 from far_keras.faces.detector import FaceDetector
 from far_keras.jobs import WorkerPool, usable_cores
-from far_keras.synthetic.children import OLDEST, YOUNGEST, as_child
 from far_keras.synthetic.head.morphs import ANCESTRIES
 from far_keras.synthetic.people.population import Population
 from far_keras.synthetic.renderer import render
+from research.pretraining.children import OLDEST, YOUNGEST, as_child
 
 __all__ = ["Faces", "fit_child_shape", "render_faces"]
 

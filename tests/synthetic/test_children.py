@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from far_keras.synthetic.children import OLDEST, YOUNGEST, as_child
 from far_keras.synthetic.head.mesh import load_head
 from far_keras.synthetic.head.morphs import morph, shape_weights
 from far_keras.synthetic.parameters import Beard, Makeup
+from research.pretraining.children import OLDEST, YOUNGEST, as_child
 
 BEARD = Beard(mustache=1.0, goatee=1.0, length=0.1)
 
@@ -40,12 +40,12 @@ def test_a_child_has_no_beard_make_up_grey_or_bald_head(make_person, make_shot):
     old = replace(make_person(male=True, style="bald", receding=0.8, beard=BEARD), age=70.0)
     old = replace(old, hair=replace(old.hair, color=(0.5, 0.5, 0.48)))
     shot = replace(make_shot(), makeup=Makeup(lipstick=1.0, eyeshadow=1.0))
-    child, picture = as_child(old, shot)
-    assert child.age == YOUNGEST and child.beard == Beard() and picture.makeup == Makeup()
+    child, image_shot = as_child(old, shot)
+    assert child.age == YOUNGEST and child.beard == Beard() and image_shot.makeup == Makeup()
     assert child.hair.style == "short" and child.hair.receding == 0
     red, green, blue = child.hair.color
     assert red > 1.3 * green > 1.3 * blue
-    assert child.melanin == old.melanin and picture.light == shot.light
+    assert child.melanin == old.melanin and image_shot.light == shot.light
 
 
 def test_a_child_keeps_the_colour_of_its_hair(make_person, make_shot):

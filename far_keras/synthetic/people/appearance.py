@@ -187,13 +187,9 @@ def draw_skin(rng: np.random.Generator, male: bool) -> Skin:
 def draw_expression(
     rng: np.random.Generator, smile: float, mouth_open: bool, sure: frozenset[str]
 ) -> Expression:
-    """An expression with a smile of that strength.
+    """An expression with a smile of strength 0 .. 1; nothing hides the forced attributes `sure`.
 
-    Args:
-        rng: Source of the rest.
-        smile: 0 .. 1.
-        mouth_open: Whether lips part: in a smile they mostly bare the teeth, else the jaw drops.
-        sure: Forced attributes, which nothing may hide.
+    Lips that part in a smile mostly bare the teeth, else the jaw drops.
     """
     grin = jaw_open = 0.0
     if mouth_open and smile >= SMILING:

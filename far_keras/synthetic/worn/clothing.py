@@ -216,11 +216,7 @@ def draw_collar(
 ) -> None:
     """A shirt's collar: a band around the neck and a flap that folds down to two wings.
 
-    Args:
-        scene, drape: the person.
-        color: of the shirt.
-        open_collar: the top button is open, and the wings lie apart.
-        under_jacket: lapels press the wings flat.
+    The wings of an open collar lie apart; lapels of a jacket press them flat.
     """
     gap = 0.34 if open_collar else 0.06  # radians from the middle to the collar's front edge
     angle = _around_back(gap, 100)

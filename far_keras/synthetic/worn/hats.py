@@ -41,14 +41,10 @@ BOARD = {"gloss": 0.02, "sharpness": 12, "wrap": 0.1}
 FELT = {"gloss": 0.02, "sharpness": 10, "wrap": 0.15}
 
 
-def draw_cover(
+def _draw_cover(
     scene: Scene, form: HeadForm, hood: bool, color: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draws a hood, which stands off the head, or a headscarf; region HAT.
-
-    Returns:
-        (h, w) bool: where it shows.
-    """
+    """Draws a hood, which stands off the head, or a headscarf; (h, w) bool where it shows."""
     turn = np.linspace(-np.pi, np.pi, COVER_COLUMNS, endpoint=False)[None]  # 0 is up
     t = np.linspace(0, 1, COVER_ROWS)[:, None]
     kind = "hood" if hood else "headscarf"
@@ -133,37 +129,28 @@ def draw_hat(scene: Scene) -> None:
     elif kind == "cap":
         shown |= _draw_cap(scene, form, rim, color, rng)
     elif kind in COVERS:
-        shown |= draw_cover(scene, form, kind == "hood", color, rng)
+        shown |= _draw_cover(scene, form, kind == "hood", color, rng)
     else:
         shown |= _draw_brimmed(scene, form, rim, color, rng, soft=kind == "bucket")
     cast_shadow(scene, shown, reach=0.3 if kind == "beanie" else 0.5, strength=0.45)
 
 
-def _edge_angles(form: HeadForm, rim: Rim, around: np.ndarray, clearance: float) -> np.ndarray:
+def _edge_angles(form: HeadForm, rim: Rim, around: np.ndarray) -> np.ndarray:
     """(C,) polar angle from straight up at which the crown meets the rim's plane."""
     polar = np.linspace(0.2, 2.4, 120)[:, None]
     towards = directions(polar, around[None])
-    points = form.center + towards * (form.radius(towards) + clearance)[..., None]
+    points = form.center + towards * (form.radius(towards) + CLEARANCE)[..., None]
     under = points @ rim.normal > rim.offset
     return np.asarray(polar[np.argmin(under, axis=0), 0])
 
 
-def _crown(
-    form: HeadForm, rim: Rim, extra: np.ndarray, clearance: float = CLEARANCE
-) -> tuple[np.ndarray, np.ndarray]:
-    """A dome over the skull down to the rim.
+def _crown(form: HeadForm, rim: Rim, extra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points (ROWS, COLUMNS, 3) of a dome over the skull down to the rim; angles (COLUMNS,) around.
 
-    Args:
-        form: The head.
-        rim: Where it ends.
-        extra: (ROWS, COLUMNS) height above the skull beyond the clearance.
-        clearance: Over the skin.
-
-    Returns:
-        (ROWS, COLUMNS, 3) points, and the angles (COLUMNS,) around the vertical axis.
+    `extra` (ROWS, COLUMNS) is its height above the skin beyond `CLEARANCE`.
     """
     around = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)
-    edge = _edge_angles(form, rim, around, clearance)
+    edge = _edge_angles(form, rim, around)
     polar = np.linspace(0.0, 1.0, ROWS)[:, None] * edge[None]
     towards = directions(polar, np.broadcast_to(around, polar.shape))
     radius = form.radius(towards)
@@ -172,7 +159,7 @@ def _crown(
         ahead, behind = np.roll(radius, 1, 1), np.roll(radius, -1, 1)
         up, down = radius[np.r_[0, : ROWS - 1]], radius[np.r_[1:ROWS, ROWS - 1]]
         radius = np.maximum(radius, (ahead + behind + up + down) / 4)
-    points = form.center + towards * (radius + clearance + extra)[..., None]
+    points = form.center + towards * (radius + CLEARANCE + extra)[..., None]
     return points, around
 
 

@@ -1,4 +1,4 @@
-"""Children, whom no population draws: made of its adults, to be told from them."""
+"""Children, whom no population draws: made of its adults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BROWN = (0.07, 0.035, 0.017)  # linear RGB
 
 
 def as_child(person: Person, shot: Shot, age: float = YOUNGEST) -> tuple[Person, Shot]:
-    """Somebody and their image as a child: no beard, no make-up, no grey or thinning hair.
+    """A person and their image as a child: no beard, no make-up, no grey or thinning hair.
 
     Args:
         person: An adult.
