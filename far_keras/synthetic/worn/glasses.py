@@ -62,16 +62,15 @@ def draw_glasses(scene: Scene) -> None:
         temples.append(_temple(scene, frame, outline, side, form))
     rims.append(_bridge(frame, outlines, eyes))
     color = np.array(scene.shot.accessories.glasses_color)
-    metal = SurfaceMaterial(
-        color + 0.02, gloss=0.5, sharpness=40, metal=0.7 if frame.metal else 0.0
-    )
-    if not frame.metal:
-        metal = SurfaceMaterial(color, gloss=0.25, sharpness=45)
+    if frame.metal:
+        material = SurfaceMaterial(color + 0.02, gloss=0.5, sharpness=40, metal=0.7)
+    else:
+        material = SurfaceMaterial(color, gloss=0.25, sharpness=45)
     tints = LENS_TINTS[worn.lenses]
     tint = np.array(tints[int(rng.integers(len(tints)))])
     for outline, eye in zip(outlines, eyes, strict=True):
         _draw_lens(scene, outline, eye, worn.lenses, tint, rng)
-    draw_solid(scene, join(rims + temples), metal, Region.GLASSES, bias=0.004)
+    draw_solid(scene, join(rims + temples), material, Region.GLASSES, bias=0.004)
 
 
 def _choose_frame(kind: str, size: float, dark: bool, rng: np.random.Generator) -> _Frame:
@@ -118,11 +117,8 @@ def _outline(frame: _Frame, eye: np.ndarray, side: int, depth: float, count: int
     x, y = x * (1 + 0.8 * frame.lift * corner), y + 1.6 * frame.lift * corner
     x = np.where((x < 0) & (y < 0), x * (1 + 1.2 * y), x)
     x = side * (max(abs(eye[0]) * 1.04, frame.half_width + 0.045) + x)
-    return _on_lens(x, eye[1] - 0.02 + y, eye[1], depth)
-
-
-def _on_lens(x: np.ndarray, y: np.ndarray, middle: float, depth: float) -> np.ndarray:
-    z = depth - 0.3 * np.maximum(np.abs(x) - 0.12, 0) ** 1.7 + 0.12 * (y - middle)
+    y = eye[1] - 0.02 + y
+    z = depth - 0.3 * np.maximum(np.abs(x) - 0.12, 0) ** 1.7 + 0.12 * (y - eye[1])
     return np.stack([x, y, z], -1)
 
 
@@ -167,17 +163,9 @@ def _draw_lens(
     points = middle + rings * (outline - middle)[None]
     points[..., 2] += 0.03 * (1 - rings[..., 0] ** 2)
     count = outline.shape[0]
-    cells = [
-        (
-            r * count + c,
-            r * count + (c + 1) % count,
-            (r + 1) * count + c,
-            (r + 1) * count + (c + 1) % count,
-        )
-        for r in range(3)
-        for c in range(count)
-    ]
-    triangles = np.array([t for a, b, c, d in cells for t in ((a, b, c), (b, d, c))], np.int32)
+    ring, corner = np.divmod(np.arange(3 * count), count)
+    a, b = ring * count + corner, ring * count + (corner + 1) % count
+    triangles = np.stack([a, b, a + count, b, b + count, a + count], 1).reshape(-1, 3)
     flat = points.reshape(-1, 3)
     relative = flat - eye
     normals = np.array([0.0, 0.0, 1.0]) + relative * np.array([0.8, 0.9, 0.0])
@@ -202,5 +190,9 @@ def _draw_lens(
         alpha = 0.015 + 0.08 * slant[:, 0] * rng.random() + 0.3 * np.clip(glare.mean(1), 0, 1)
         alpha = np.minimum(alpha, 0.45)
     scene.framebuffer.draw_triangles(
-        scene.project(flat.astype(np.float32)), triangles, colors, Region.GLASSES, alpha=alpha
+        scene.project(flat.astype(np.float32)),
+        triangles.astype(np.int32),
+        colors,
+        Region.GLASSES,
+        alpha=alpha,
     )
