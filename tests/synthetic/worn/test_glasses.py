@@ -15,7 +15,7 @@ def bare(make_person, make_shot, regions_of):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_clear_glasses_frame_the_eyes(kind, seed, bare, make_person, make_shot, regions_of):
     regions = regions_of(make_person(style="bun"), make_shot(seed=seed, glasses=kind))
     frames = regions == Region.GLASSES

@@ -8,6 +8,7 @@ from far_keras.synthetic.stage.scene import build_scene
 from far_keras.synthetic.worn.jewellery import draw_earrings, draw_necklace
 
 EARRINGS = ("stud", "hoop", "drop", "long", "chandelier")
+GARMENTS = ("crew", "vneck", "shirt", "turtleneck", "straps")
 NECKLACES = ("chain", "pendant", "beads", "choker", "cord", "layered", "statement")
 
 
@@ -50,8 +51,14 @@ def test_what_is_nearer_hides_jewellery(make_person, make_shot):
     assert (scene.framebuffer.region == Region.BACKGROUND).all()
 
 
-@pytest.mark.parametrize("kind", NECKLACES)
-@pytest.mark.parametrize("clothing", ["crew", "vneck", "shirt", "turtleneck", "straps"])
+@pytest.mark.parametrize(
+    ("kind", "clothing"),
+    [  # every kind and every garment in the fast tests, all pairs in the slow ones
+        pytest.param(kind, clothing, marks=[] if i % len(GARMENTS) == j else pytest.mark.slow)
+        for i, kind in enumerate(NECKLACES)
+        for j, clothing in enumerate(GARMENTS)
+    ],
+)
 def test_necklaces_lie_below_the_chin(kind, clothing, make_person, make_shot, regions_of):
     regions = regions_of(make_person(style="bun"), make_shot(necklace=kind, clothing=clothing))
     rows, columns = np.nonzero(regions == Region.NECKLACE)
