@@ -166,7 +166,7 @@ def test_given_masks_are_those_of_the_records_and_the_table_tells(records, model
     loaded = load_model(folder)
     for weight in loaded.model.weights:  # the logits of fresh heads hardly differ
         if "logits" in weight.path:
-            weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+            weight.assign(np.random.default_rng(0).normal(0, 100, weight.shape))
     predicted = predict_split(loaded, records, "test", batch_size=8)
     assert predicted.given_masks == "landmarks"
     inputs, _ = next(
@@ -174,10 +174,10 @@ def test_given_masks_are_those_of_the_records_and_the_table_tells(records, model
                           mask_size=given_mask_size(loaded.model), masks_as="input"))
     )  # fmt: skip
     logits = loaded.model.predict_on_batch(inputs)["attributes"]
-    np.testing.assert_allclose(predicted.logits, logits, atol=4e-4)  # 1e-4 in probability
+    np.testing.assert_allclose(predicted.logits, logits, atol=1e-3)  # a fifth of what masks change
     blind = loaded.model.predict_on_batch({**inputs, "masks": np.ones_like(inputs["masks"])})
     changed = np.abs(blind["attributes"] - logits).max(axis=1)
-    assert (changed[::5] == 0).all() and (changed[1:5] > 1e-3).all()  # every fifth has no masks
+    assert (changed[::5] == 0).all() and (changed[1:5] > 5e-3).all()  # every fifth has no masks
     assert predicted.iou is None
 
     evaluation = evaluate([folder, models[0]], records, resamples=5)
