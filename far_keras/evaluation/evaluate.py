@@ -121,7 +121,7 @@ class Evaluation:
             resampled (what the intervals resample), resamples, least (labels of each class that an
             attribute needs to count in the means), given_masks (which masks of the records the
             networks with given masks read, by name).
-        models: First the models in question, then the baseline if any, then the majority.
+        models: First the given models, then the baseline if any, then the majority.
         attributes: Names, in the schema's order; none where only masks were measured.
         prevalence: By attribute, the share of "yes" among the known labels; NaN if none is known.
         known: By attribute, the number of known labels.
@@ -467,8 +467,8 @@ def load_models(folders: Sequence[str | Path]) -> list[EvaluatedModel]:
         if place in places[:index]:
             raise ModelError(
                 f"models: expected each model once. Received: {folders[index]} twice, as "
-                f"{folders[places.index(place)]} too; the difference of a model to itself says "
-                "nothing"
+                f"{folders[places.index(place)]} too; the difference of a model to itself is "
+                "always 0"
             )
     loaded = [load_model(folder) for folder in folders]
     names = _names(folders, [model.config.variant for model in loaded])

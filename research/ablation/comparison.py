@@ -202,7 +202,7 @@ def study_table(study: Study) -> str:
 
 
 def _row(configuration: Configuration, row: ConfigurationScores) -> str:
-    cells = [f"`{configuration.name}`", configuration.question]
+    cells = [f"`{configuration.name}`", configuration.change]
     for name in ("roc_auc", "balanced_accuracy"):
         cells.append(f"{row.means[name]:.3f} ± {row.spread[name]:.3f}")
         difference = row.differences.get(name)

@@ -53,14 +53,14 @@ class Configuration:
 
     Args:
         name: What it is called in tables and folders.
-        question: What its difference to the reference shows.
+        change: What differs from the reference, for the table.
         network: ``"mgmtn"`` or ``"baseline"``.
         model: Arguments of the network that differ from its defaults.
         training: Fields of `TrainConfig` that differ from the study's.
     """
 
     name: str
-    question: str
+    change: str
     network: str = "mgmtn"
     model: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)

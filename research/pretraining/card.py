@@ -107,7 +107,7 @@ def model_card(
         "For finding images (who smiles, who wears glasses), for measuring networks, as a start "
         "for training on data of your own. Not for decisions about people, not for telling who "
         "somebody is, and not for judging sex, age, descent, health or character: an attribute "
-        "such as *Male* or *Young* says what a rendered person was drawn as. These are left out of "
+        "such as *Male* or *Young* means how a rendered person was drawn. These are left out of "
         f"results unless requested: {', '.join(schema.sensitive or ())}.",
         "## Licences",
         _table(
@@ -159,9 +159,8 @@ def _settings(config: Mapping[str, Any]) -> str:
 def _about(evaluation: Mapping[str, Any]) -> str:
     data = evaluation["data"]
     persons = f" of {data['identities']:,} persons" if data.get("identities") else ""
-    return (
-        f"{data['pictures']:,} images{persons}; 95% intervals from resampling {data['resampled']}."
-    )
+    units = "identities" if data["resampled"] == "identities" else "images"
+    return f"{data['pictures']:,} images{persons}; 95% intervals from resampling {units}."
 
 
 def _means(evaluation: Mapping[str, Any]) -> str:

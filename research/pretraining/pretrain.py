@@ -78,7 +78,7 @@ def pretrain(
             `far_keras.datasets.opening.open_dataset` takes them, all in the split "test" and with
             a column an attribute; the model never learns from them.
         workers: Processes for rendering and annotation; one a core if None.
-        console: Where progress is told; standard output if None.
+        console: For progress; standard output if None.
 
     Returns:
         The folder of the model, with float16 weights, what LiteRT needs to run it, and

@@ -119,7 +119,7 @@ def test_a_file_stands_beside_the_network(folder, files, records):
 
 
 def test_a_wrong_file_is_found_out(folder, files, records):
-    """The file of other weights differs, and by how much is told."""
+    """A file of other weights differs, and the report has the amount."""
     loaded = load_model(folder)
     bias = loaded.model.get_layer("group_logits").bias
     own = predict_split(loaded, records, "test").probabilities

@@ -41,7 +41,7 @@ def page(tmp_path):
         photographs=[CaptionedImage(tmp_path / "plot.png", "a photograph")],
         groups=("Hair", "Nose"),
         masks=[
-            CaptionedImage(face, "picture"),
+            CaptionedImage(face, "image"),
             CaptionedImage(face, "given"),
             CaptionedImage(face, "predicted"),
         ],

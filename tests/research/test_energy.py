@@ -46,12 +46,12 @@ def records(tmp_path_factory):
     packed[:109, :89] |= 1 << REGIONS.index("hair")
     packed[150:180, 60:120] |= 1 << REGIONS.index("mouth")
     for k in range(12):
-        picture = io.BytesIO()
+        image = io.BytesIO()
         noise = rng.integers(0, 256, (11, 9, 3), dtype=np.uint8)
-        Image.fromarray(noise).resize((178, 218)).save(picture, "JPEG")
+        Image.fromarray(noise).resize((178, 218)).save(image, "JPEG")
         made.append(
             FaceRecord(
-                f"{k}.jpg", picture.getvalue(), np.array([0, 1], np.int8),
+                f"{k}.jpg", image.getvalue(), np.array([0, 1], np.int8),
                 masks=b"" if k in (4, 7) else png(packed), identity=k // 3,
             )
         )  # fmt: skip
