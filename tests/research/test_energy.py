@@ -67,7 +67,7 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     made = []
     for name in NAMES:
-        config = ModelConfig(name, {"image_size": 64})
+        config = ModelConfig(name, {"image_size": 32})
         model = build_model(config, SCHEMA)
         made.append(save_model(model, folder / name, config=config, schema=SCHEMA))
     return made
