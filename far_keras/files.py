@@ -20,7 +20,14 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["atomic_path", "exclusive", "remove_temporary_files", "write_atomically", "writing"]
+__all__ = [
+    "atomic_path",
+    "exclusive",
+    "list_versions",
+    "remove_temporary_files",
+    "write_atomically",
+    "writing",
+]
 
 
 @contextmanager
@@ -115,3 +122,18 @@ def writing(path: str | Path, error: type[FarError], advice: str) -> Iterator[No
         if reason.errno in (errno.ENOSPC, errno.EDQUOT):
             text = "the disk is full"
         raise error(f"{path}: cannot write: {text}. {advice}") from reason
+
+
+def list_versions(folder: str | Path) -> dict[int, Path]:
+    """The versions in a model's folder by number, ascending: entries with names such as ``7``.
+
+    As in TensorFlow Serving, entries whose names are not whole numbers are ignored.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    numbers: dict[int, Path] = {}
+    for path in sorted(Path(folder).iterdir()):
+        if path.name.isascii() and path.name.isdigit():
+            numbers.setdefault(int(path.name), path)
+    return dict(sorted(numbers.items()))

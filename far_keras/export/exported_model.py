@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from far_keras.errors import ImageError, ModelError
 from far_keras.export.description import DESCRIPTION_FILE, ModelDescription
-from far_keras.export.saved_model import SIGNATURES, list_versions
+from far_keras.export.saved_model import SIGNATURES
+from far_keras.files import list_versions
 
 __all__ = ["ExportedModel", "load_saved_model"]
 
@@ -101,10 +102,7 @@ def load_saved_model(folder: str | Path) -> ExportedModel:
                 f"{folder}: expected versions of an exported model, folders named 1, 2 and so on. "
                 "Received: none; export one with far-keras export"
             )
-        folder = next(
-            entry for entry in folder.iterdir()
-            if entry.name.isdigit() and int(entry.name) == versions[-1]
-        )  # fmt: skip
+        folder = versions[max(versions)]
     path = folder / DESCRIPTION_FILE
     try:
         text = path.read_bytes()

@@ -17,6 +17,7 @@ from PIL import Image
 
 from far_keras.errors import ModelError
 from far_keras.export.description import DESCRIPTION_FILE, ModelDescription, describe
+from far_keras.files import list_versions
 from far_keras.geometry import ALIGNED_SIZE
 from far_keras.models.storage import CONFIG, LoadedModel, load_in_float32
 from far_keras.tf_images import decode_images, prepare_images
@@ -31,7 +32,6 @@ __all__ = [
     "WARMUP_FILE",
     "Version",
     "export_saved_model",
-    "list_versions",
     "new_version",
     "write_graph",
     "write_warmup",
@@ -295,18 +295,6 @@ class Version:
         self.number = 0
 
 
-def list_versions(folder: str | Path) -> list[int]:
-    """The numbers of the versions in `folder`, ascending; empty if there is no such folder.
-
-    As TF Serving does, entries whose names are not whole numbers are ignored.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        return []
-    names = (entry.name for entry in folder.iterdir())
-    return sorted({int(name) for name in names if name.isascii() and name.isdigit()})
-
-
 @contextmanager
 def new_version(folder: str | Path, version: int | None = None) -> Iterator[Version]:
     """Provides a folder whose content becomes the next version at the end of the block.
@@ -365,10 +353,11 @@ def new_version(folder: str | Path, version: int | None = None) -> Iterator[Vers
 def _check_free(folder: Path, version: int) -> None:
     if version < 1:
         raise ModelError(f"version: expected a number from 1 on. Received: {version}")
-    if version in list_versions(folder):
+    versions = list_versions(folder) if folder.is_dir() else {}
+    if version in versions:
         raise ModelError(
             f"{folder / str(version)}: this version is there already, and servers may have loaded "
-            f"it. Expected a new number, such as {max(list_versions(folder)) + 1}"
+            f"it. Expected a new number, such as {max(versions) + 1}"
         )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from far_keras.errors import ModelError
-from far_keras.export.saved_model import list_versions, new_version
+from far_keras.export.saved_model import new_version
+from far_keras.files import list_versions
 
 FILES = 40
 
@@ -36,7 +37,7 @@ def test_versions_are_numbered_from_one_and_the_highest_counts(tmp_path):
     (folder / "7").mkdir()
     for passed_over in ("notes.txt", "latest", "-9", "1.5", "²"):
         (folder / passed_over).mkdir()
-    assert list_versions(folder) == [1, 2, 7]
+    assert list(list_versions(folder)) == [1, 2, 7]
     with new_version(folder) as lent:
         write_files(lent.folder)
     assert lent.number == 8
@@ -54,7 +55,7 @@ def test_a_number_can_be_chosen_but_not_twice(tmp_path):
         raise AssertionError("refused before any work is done")
     with pytest.raises(ModelError, match="Received: 0"), new_version(tmp_path, 0):
         pass
-    assert list_versions(tmp_path) == [20251125]
+    assert list(list_versions(tmp_path)) == [20251125]
 
 
 def test_a_number_that_is_taken_meanwhile_is_left_alone(tmp_path):
@@ -156,7 +157,7 @@ def test_a_killed_exporter_leaves_no_version(tmp_path):
     assert process.stdout.readline() == "written\n"
     process.kill()
     process.communicate(timeout=30)
-    assert list_versions(tmp_path) == []
+    assert list_versions(tmp_path) == {}
     # What is left is hidden, and in nobody's way.
     assert [(entry.name[0], entry.suffix) for entry in tmp_path.iterdir()] == [(".", ".tmp")]
     with new_version(tmp_path) as lent:
@@ -171,5 +172,5 @@ def test_exporters_at_once_get_numbers_of_their_own(tmp_path):
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0
         numbers += [int(line) for line in output.split() if line.isdigit()]
-    assert sorted(numbers) == list(range(1, 25)) == list_versions(tmp_path)
+    assert sorted(numbers) == list(range(1, 25)) == list(list_versions(tmp_path))
     assert all(is_whole(tmp_path / str(number)) for number in numbers)

@@ -14,11 +14,10 @@ from tensorflow_serving.apis import model_pb2
 
 from far_keras.errors import FarError
 from far_keras.serving.server.memory import release_memory
-from far_keras.serving.server.model_settings import ModelSettings
+from far_keras.serving.server.model_settings import ModelSettings, version_folders
 from far_keras.serving.server.rpc_error import RpcError, one_line
 from far_keras.serving.server.saved_model import SavedModel
 from far_keras.serving.server.servable import Servable, State
-from far_keras.serving.server.version_policy import list_versions
 from far_keras.serving.server.warmup import warm_up
 
 __all__ = ["ModelManager"]
@@ -311,7 +310,7 @@ class ModelManager:
         """Loads the versions that are to be served; whether there were new ones."""
         settings, changed = model.settings, False
         try:
-            found = list_versions(settings.folder)
+            found = version_folders(settings.folder)
         except OSError as error:
             model.note(f"{settings.folder}: cannot look for versions: {error.strerror or error}")
             return False

@@ -7,12 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from far_keras.errors import ServerError
-from far_keras.serving.server.version_policy import VersionPolicy, list_versions
+from far_keras.files import list_versions
+from far_keras.serving.server.version_policy import VersionPolicy
 
 if TYPE_CHECKING:  # it loads TensorFlow
     from tensorflow_serving.config import model_server_config_pb2
 
-__all__ = ["ModelSettings", "find_models", "read_models_config", "settings_from_proto"]
+__all__ = [
+    "ModelSettings",
+    "find_models",
+    "read_models_config",
+    "settings_from_proto",
+    "version_folders",
+]
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,15 @@ class ModelSettings:
     labels: dict[str, int] = field(default_factory=dict)
 
 
+def version_folders(folder: Path) -> dict[int, Path]:
+    """The folders in a model's folder that are named by a number, which is their version.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    return {number: path for number, path in list_versions(folder).items() if path.is_dir()}
+
+
 def find_models(folder: Path, policy: VersionPolicy) -> list[ModelSettings]:
     """The models in a folder, or the one model that the folder is.
 
@@ -48,12 +64,12 @@ def find_models(folder: Path, policy: VersionPolicy) -> list[ModelSettings]:
         raise ServerError(
             f"{folder}: there is no such folder. Export a model into it with `far-keras export`"
         )
-    if list_versions(folder):
+    if version_folders(folder):
         return [ModelSettings(folder.name, folder, policy)]
     models = [
         ModelSettings(path.name, path, policy)
         for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith(".") and list_versions(path)
+        if path.is_dir() and not path.name.startswith(".") and version_folders(path)
     ]
     if not models:
         raise ServerError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from far_keras.errors import ServerError
@@ -14,7 +13,7 @@ if TYPE_CHECKING:  # it loads TensorFlow
         FileSystemStoragePathSourceConfig,
     )
 
-__all__ = ["VersionPolicy", "list_versions"]
+__all__ = ["VersionPolicy"]
 
 
 @dataclass(frozen=True)
@@ -84,16 +83,3 @@ class VersionPolicy:
             return sorted(set(versions) & set(self.specific))
         ordered = sorted(versions)
         return ordered if self.latest is None else ordered[-self.latest :]
-
-
-def list_versions(folder: Path) -> dict[int, Path]:
-    """The versions in a model's folder: subfolders whose name is a number, such as ``7``.
-
-    Raises:
-        OSError: The folder cannot be read.
-    """
-    versions: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.isascii() and path.name.isdigit() and path.is_dir():
-            versions.setdefault(int(path.name), path)
-    return versions
