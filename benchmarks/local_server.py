@@ -1,4 +1,4 @@
-"""`far-keras serve` in a process of its own, for benchmarks."""
+"""Runs `far-keras serve` in a separate process, for benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class LocalServer:
     """Starts a server on a free port, and ends it with the block.
 
     Args:
-        arguments: The words after ``far-keras serve``.
+        arguments: Of ``far-keras serve``.
     """
 
     def __init__(self, *arguments: object):

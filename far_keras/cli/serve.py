@@ -53,13 +53,13 @@ def add_command(commands) -> None:
         "--poll-seconds",
         type=float,
         default=1.0,
-        help="between looks for new versions; 0: never (default: %(default)s)",
+        help="interval of the search for new versions; 0: never (default: %(default)s)",
     )
     parser.add_argument(
         "--grace-seconds",
         type=float,
         default=30.0,
-        help="for calls under way when the server is stopped (default: %(default)s)",
+        help="for calls in progress when the server stops (default: %(default)s)",
     )
     load = parser.add_argument_group("load")
     load.add_argument(
@@ -77,18 +77,18 @@ def add_command(commands) -> None:
     load.add_argument(
         "--parallel-runs",
         type=int,
-        help="runs at once (default: one a core; at most 2 with --batching)",
+        help="runs at once (default: one per core; at most 2 with --batching)",
     )
     load.add_argument(
         "--threads",
         type=int,
-        help="threads of a run (default: one a core; with --batching the runs share the cores)",
+        help="threads per run (default: one per core; with --batching the runs share the cores)",
     )
     tls = parser.add_argument_group("TLS (files in PEM format)")
     tls.add_argument("--tls-cert", type=Path, help="certificate of the server")
     tls.add_argument("--tls-key", type=Path, help="its private key")
     tls.add_argument(
-        "--tls-client-ca", type=Path, help="callers must show a certificate of this authority"
+        "--tls-client-ca", type=Path, help="clients need a certificate of this authority"
     )
     other = parser.add_argument_group("other")
     other.add_argument(
@@ -97,13 +97,13 @@ def add_command(commands) -> None:
     other.add_argument(
         "--tensor-content",
         action="store_true",
-        help="answer in tensor_content; default: in float_val, as TensorFlow Serving",
+        help="respond in tensor_content; default: in float_val, as TensorFlow Serving",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    tls_words = (options.tls_cert, options.tls_key)
-    if None in tls_words and any([*tls_words, options.tls_client_ca]):
+    tls_files = (options.tls_cert, options.tls_key)
+    if None in tls_files and any([*tls_files, options.tls_client_ca]):
         raise ServerError("TLS: expected both --tls-cert and --tls-key. Received: not both")
     if not 0 <= options.grace_seconds <= _MAX_GRACE:
         raise ServerError(
@@ -124,62 +124,61 @@ def run(options: argparse.Namespace) -> None:
         parallel_runs=options.parallel_runs,
         threads=options.threads,
         limits=Limits(max_batch=options.max_batch),
-        as_content=options.tensor_content,
-        tls=TlsFiles(*tls_words, options.tls_client_ca) if options.tls_cert else None,
+        tensor_content=options.tensor_content,
+        tls=TlsFiles(*tls_files, options.tls_client_ca) if options.tls_cert else None,
         metrics_port=options.metrics_port,
     )
     if config.models is not None:
-        config.list_models()  # a wrong folder is told before TensorFlow is loaded
+        config.list_models()  # reports a wrong folder before TensorFlow is loaded
     print(
         "far-keras serve: a server with TensorFlow Serving's gRPC API, for laptops and tests; "
         "production is for TensorFlow Serving, with the same files",
         flush=True,
     )
-    if config.is_open_to_others:
+    if config.is_exposed:
         print(
-            f"far-keras serve: warning: {config.host} lets other machines call, unencrypted and "
-            "unchecked; use --tls-cert, --tls-key and --tls-client-ca",
+            f"far-keras serve: warning: {config.host} lets other machines call without "
+            "encryption or authentication; use --tls-cert, --tls-key and --tls-client-ca",
             file=sys.stderr,
             flush=True,
         )
-    load_tensorflow(config.threads_of_a_run)
+    load_tensorflow(config.threads_per_run)
     with _log_to_stderr():
         _serve(config, options.grace_seconds)
 
 
 def _serve(config: ServerConfig, grace: float) -> NoReturn:
-    from far_keras.serving.server import Server
-    from far_keras.serving.server.memory import prepare_memory
-    from far_keras.serving.server.stop_signal import stop_signal
+    from far_keras.serving.server.saved_model import prepare_memory
+    from far_keras.serving.server.server import Server, stop_signal
 
     server = Server(config)
     prepare_memory()
-    # So long a thread that comes back from a run waits for Python's lock; else 5 ms.
+    # The time that a thread waits for Python's lock after a run; by default 5 ms.
     sys.setswitchinterval(5e-4)
     server.start()
     with stop_signal() as wait:
         if server.metrics_address:
-            _say(f"metrics at {server.metrics_address}")
-        _say(f"serving {', '.join(server.models)} on {server.address}")
+            _print(f"metrics at {server.metrics_address}")
+        _print(f"serving {', '.join(server.models)} on {server.address}")
         wait()
-    _say("finishing the calls under way")
-    # Should anything hang on the way out, the process ends all the same, and says where it hung.
+    _print("finishing the calls in progress")
+    # If the shutdown hangs, the process ends nevertheless and prints where it hung.
     faulthandler.dump_traceback_later(grace + _EXIT_SECONDS, exit=True)
     server.stop(grace)
-    _say("stopped")
-    # Not by a return: Python would wait for the runs of calls that were cut off, and take native
-    # libraries apart under threads that still use them.
+    _print("stopped")
+    # Not by a return: Python would wait for the runs of cancelled calls, and unload native
+    # libraries while threads still use them.
     os._exit(0)
 
 
-def _say(text: str) -> None:
-    with suppress(BrokenPipeError):  # whoever reads may have left
+def _print(text: str) -> None:
+    with suppress(BrokenPipeError):  # the reader may have left
         print(text, flush=True)
 
 
 @contextmanager
 def _log_to_stderr() -> Iterator[None]:
-    """Shows what the server does meanwhile."""
+    """Shows the server's log."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s"))
     logger = logging.getLogger("far_keras.serving.server")

@@ -1,21 +1,25 @@
-"""A local server that speaks TensorFlow Serving's gRPC API, for laptops and tests.
+"""A local server with TensorFlow Serving's gRPC API, for laptops and tests.
 
-Importing this package is cheap; TensorFlow is loaded when a name is first used.
+Importing this package is cheap; TensorFlow is loaded when `Server` is first used.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from far_keras.extras import require
+
 _PUBLIC = {
     "Limits": "far_keras.serving.server.limits",
     "Server": "far_keras.serving.server.server",
     "ServerConfig": "far_keras.serving.server.config",
-    "TlsFiles": "far_keras.serving.server.tls",
-    "VersionPolicy": "far_keras.serving.server.version_policy",
+    "TlsFiles": "far_keras.serving.server.config",
+    "VersionPolicy": "far_keras.serving.server.config",
 }
 
 __all__ = list(_PUBLIC)
+
+require("server", "the local server")
 
 
 def __getattr__(name: str) -> Any:

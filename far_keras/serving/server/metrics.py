@@ -1,4 +1,4 @@
-"""What the server counts, under the names that TensorFlow Serving gives to Prometheus."""
+"""The server's metrics for Prometheus, with TensorFlow Serving's names and HTTP path."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ import bisect
 import os
 import threading
 from collections.abc import Callable, Container, Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import grpc
+from far_keras.errors import ServerError
 
-from far_keras.serving.server.work import Work
+if TYPE_CHECKING:
+    import grpc
 
-__all__ = ["ServerMetrics"]
+    from far_keras.serving.server.scheduler import Work
+
+__all__ = ["METRICS_PATH", "MetricsEndpoint", "ServerMetrics"]
+
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
+_HOST = "127.0.0.1"
 
 # Upper bounds of buckets: microseconds as TensorFlow Serving has them, and rows.
 _MICROSECONDS = [10 * 1.8**power for power in range(33)]
@@ -20,14 +30,7 @@ _ROWS = [2.0**power for power in range(15)]
 
 
 class _Metric:
-    """Numbers by labels.
-
-    Args:
-        name: As Prometheus sees it.
-        text: What is counted.
-        labels: Names of the labels.
-        bounds: Upper bounds of the buckets of a histogram; without, it is a counter.
-    """
+    """A counter or, with the upper bounds of its buckets, a histogram."""
 
     def __init__(self, name: str, text: str, labels: tuple[str, ...], bounds: Sequence[float] = ()):
         self.name, self.text, self.labels, self.bounds = name, text, labels, bounds
@@ -37,7 +40,6 @@ class _Metric:
         self._lock = threading.Lock()
 
     def add(self, *labels: str, value: float = 1.0) -> None:
-        """Adds to a counter, or a value to a histogram."""
         with self._lock:
             self._values[labels] = self._values.get(labels, 0.0) + value
             if self.bounds:
@@ -45,7 +47,6 @@ class _Metric:
                 buckets[bisect.bisect_left(self.bounds, value)] += 1
 
     def lines(self) -> list[str]:
-        """In Prometheus' text format."""
         lines = [f"# HELP {self.name} {self.text}", f"# TYPE {self.name} {self.kind}"]
         with self._lock:
             for labels, value in sorted(self._values.items()):
@@ -107,43 +108,41 @@ class ServerMetrics:
             ("model_name",),
             _MICROSECONDS,
         )
-        self._asked = _Metric(
+        self._request_rows = _Metric(
             f"{batching}input_batch_size", "Rows of a request.", ("model_name",), _ROWS
         )
-        self._rows = _Metric(
+        self._run_rows = _Metric(
             f"{batching}processed_batch_size", "Rows of a run.", ("model_name",), _ROWS
         )
         self._known: Container[str] = ()
         self._waiting: Callable[[], int] = lambda: 0
 
     def watch(self, models: Container[str], waiting: Callable[[], int]) -> None:
-        """Says which models may appear as labels, and how many requests wait."""
+        """Sets which models may appear as labels, and what returns the length of the queue."""
         self._known, self._waiting = models, waiting
 
     def count_request(
         self, method: str, model: str, status: grpc.StatusCode, seconds: float
     ) -> None:
         """A call has ended."""
-        # A caller's invention must not become a label: they are kept for good.
+        # A name that a caller invented must not become a label: labels are kept for good.
         name = model if model in self._known else ""
         self._requests.add(name, status.name)
         self._latency.add(name, method, "GRPC", value=seconds * 1e6)
 
-    def count_turn(self, work: Work, seconds: float) -> None:
-        """A request's turn has come after so many seconds in the queue."""
+    def count_wait(self, work: Work, seconds: float) -> None:
+        """A request has left the queue after so many seconds."""
         self._waited.add(work.model, value=seconds * 1e6)
-        self._asked.add(work.model, value=work.rows)
+        self._request_rows.add(work.model, value=work.rows)
 
     def count_run(self, work: Work, rows: int, seconds: float) -> None:
         """A run of a model has ended."""
         self._runs.add(work.model, "Predict", "TF1", value=seconds * 1e6)
-        self._rows.add(work.model, value=rows)
+        self._run_rows.add(work.model, value=rows)
 
-    def count_load(
-        self, model: str, folder: Path, loaded: bool, seconds: float, warmup: float
-    ) -> None:
-        """A version was loaded, or was not."""
-        # By the model's folder, not the version's: a label for each version would be kept for good.
+    def count_load(self, folder: Path, loaded: bool, seconds: float, warmup: float) -> None:
+        """An attempt to load a version has ended."""
+        # By the model's folder, not the version's: labels are kept for good.
         path, status = str(folder.parent), "success" if loaded else "fail"
         self._loads.add(path, status)
         if loaded:
@@ -164,6 +163,64 @@ class ServerMetrics:
         ):
             lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value}"]
         return "\n".join(lines) + "\n"
+
+
+class MetricsEndpoint:
+    """Serves ``GET /monitoring/prometheus/metrics`` at 127.0.0.1.
+
+    Args:
+        metrics: To serve.
+        port: 0 for any free port.
+
+    Raises:
+        ServerError: The port is in use.
+    """
+
+    def __init__(self, metrics: ServerMetrics, port: int):
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 10  # for callers that connect and send nothing
+
+            def do_GET(self) -> None:
+                found = self.path.split("?")[0] == METRICS_PATH
+                body = metrics.to_text() if found else f"expected {METRICS_PATH}\n"
+                content = body.encode()
+                self.send_response(HTTPStatus.OK if found else HTTPStatus.NOT_FOUND)
+                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        try:
+            self._http = _HttpServer((_HOST, port), Handler)
+        except OSError as error:
+            raise ServerError(
+                f"metrics_port: expected a free port. Received: {port}: {error.strerror or error}"
+            ) from None
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, name="metrics", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Address of the metrics."""
+        return f"http://{_HOST}:{self._http.server_address[1]}{METRICS_PATH}"
+
+    def close(self) -> None:
+        """Stops serving."""
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+class _HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignores callers that hang up."""
 
 
 def _memory() -> int:

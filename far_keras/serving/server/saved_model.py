@@ -1,15 +1,17 @@
-"""One version of a SavedModel in memory, loaded into a session as TensorFlow Serving loads it.
+"""Loads one version of a SavedModel into a session, as TensorFlow Serving does.
 
-A session rather than `tf.saved_model.load`: models of TensorFlow 1 work too, all memory goes back
-when it is closed, concurrent calls run faster, and what fails here fails in production as well.
+A session rather than `tf.saved_model.load`: it also loads models of TensorFlow 1, frees all memory
+when it is closed, runs concurrent calls faster, and fails where production would fail.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,38 +21,48 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from far_keras.errors import ServerError
-from far_keras.serving.server.rpc_error import one_line
+from far_keras.serving.server.limits import one_line
 
-__all__ = ["SavedModel", "Signature", "TensorSpec"]
+__all__ = ["LoadedSignature", "SavedModel", "TensorInfo", "prepare_memory", "release_memory"]
 
-_SIDECAR = "far_keras.json"  # marks a model whose answers depend on their own row alone
+_SIDECAR = "far_keras.json"  # marks a model that computes each row independently
+_M_ARENA_MAX = -8  # of GNU's malloc.h
 
 
 @dataclass(frozen=True)
-class TensorSpec:
-    """What a signature says of an input or output.
+class TensorInfo:
+    """An input or output of a signature.
 
     Args:
-        name: The alias in requests and answers.
+        name: The alias in requests and responses.
         dtype: TensorFlow's number of the dtype.
-        shape: Sizes, None where any will do; None if even the rank is open.
+        shape: Sizes, None for any size; None as a whole for any rank.
     """
 
     name: str
     dtype: int
     shape: tuple[int | None, ...] | None
 
+    @classmethod
+    def from_proto(cls, name: str, info: meta_graph_pb2.TensorInfo) -> TensorInfo:
+        """From a SavedModel's signature."""
+        shape = None
+        if not info.tensor_shape.unknown_rank:
+            shape = tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
+        return cls(name, info.dtype, shape)
+
     @property
     def has_open_batch(self) -> bool:
         """Whether the first dimension may have any size."""
         return bool(self.shape) and self.shape[0] is None  # type: ignore[index]
 
-    def takes(self, shape: Sequence[int]) -> bool:
+    def accepts(self, shape: Sequence[int]) -> bool:
         """Whether an array of this shape fits."""
         if self.shape is None:
             return True
         return len(shape) == len(self.shape) and all(
-            wanted is None or wanted == size for wanted, size in zip(self.shape, shape, strict=True)
+            expected is None or expected == size
+            for expected, size in zip(self.shape, shape, strict=True)
         )
 
     def __str__(self) -> str:
@@ -62,40 +74,40 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class Signature:
-    """One entry point of a model, ready to be called.
+class LoadedSignature:
+    """A signature of a model in memory.
 
     Args:
         name: Its key, such as ``"serving_default"``.
         inputs, outputs: By alias.
-        function: Takes the inputs' arrays in order, gives the outputs' arrays in order.
-        by_row: Whether rows may be put together and taken apart without changing an answer.
+        function: From the inputs' arrays in order to the outputs' arrays in order.
+        by_row: Whether each row is computed independently, so that rows may be merged and split.
     """
 
     name: str
-    inputs: dict[str, TensorSpec]
-    outputs: dict[str, TensorSpec]
+    inputs: dict[str, TensorInfo]
+    outputs: dict[str, TensorInfo]
     function: Callable[..., list[np.ndarray]]
     by_row: bool
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs for inputs that were checked.
+        """The outputs for checked inputs.
 
         Raises:
-            tf.errors.OpError: What the graph says.
+            tf.errors.OpError: The graph fails.
         """
         values = self.function(*(inputs[name] for name in self.inputs))
         return dict(zip(self.outputs, values, strict=True))
 
 
 class SavedModel:
-    """A version that was loaded.
+    """A version of a model in memory.
 
     Args:
         folder: Holds ``saved_model.pb``.
-        row_by_row: Whether rows of its batches may be merged and split, which is known of models
-            that far_keras exported.
-        threads: That share the operations of one run; None for one a core. TensorFlow keeps the
+        row_by_row: Whether rows of its batches may be merged and split; models that far_keras
+            exported always allow it.
+        threads: That share the operations of one run; None for one per core. TensorFlow keeps the
             number of the first session in a process.
 
     Raises:
@@ -104,8 +116,7 @@ class SavedModel:
 
     def __init__(self, folder: Path, *, row_by_row: bool = False, threads: int | None = None):
         self.folder = folder
-        self.far_keras = _read_sidecar(folder)
-        self._row_by_row = row_by_row or self.far_keras is not None
+        self._row_by_row = _has_sidecar(folder) or row_by_row
         graph = tf.Graph()
         options = tf.compat.v1.ConfigProto()
         options.gpu_options.allow_growth = True
@@ -116,7 +127,7 @@ class SavedModel:
                 meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], str(folder))
             self.signature_defs = dict(meta_graph.signature_def)
             self.signatures = {
-                name: self._signature(name, definition)
+                name: self._load_signature(name, definition)
                 for name, definition in self.signature_defs.items()
                 if not name.startswith("__")
             }
@@ -128,39 +139,51 @@ class SavedModel:
             raise ServerError(f"{folder}: expected a model with signatures. Received: none in it")
 
     def close(self) -> None:
-        """Gives the memory back. No call may be under way."""
+        """Frees the memory. No call may be in progress."""
         self.signatures = {}
         self._session.close()
 
-    def _signature(self, name: str, definition: meta_graph_pb2.SignatureDef) -> Signature:
-        inputs = {key: _spec(key, info) for key, info in sorted(definition.inputs.items())}
-        outputs = {key: _spec(key, info) for key, info in sorted(definition.outputs.items())}
-        function = self._callable(
-            [definition.inputs[key].name for key in inputs],
-            [definition.outputs[key].name for key in outputs],
+    def _load_signature(self, name: str, definition: Any) -> LoadedSignature:
+        inputs = {k: TensorInfo.from_proto(k, v) for k, v in sorted(definition.inputs.items())}
+        outputs = {k: TensorInfo.from_proto(k, v) for k, v in sorted(definition.outputs.items())}
+        # The result of `Session.make_callable` looks the names up at every call: 0.2 ms.
+        options = config_pb2.CallableOptions(
+            feed=[definition.inputs[key].name for key in inputs],
+            fetch=[definition.outputs[key].name for key in outputs],
         )
+        function = self._session._make_callable_from_options(options)
         by_row = bool(self._row_by_row and inputs) and all(
-            spec.has_open_batch for spec in (*inputs.values(), *outputs.values())
+            info.has_open_batch for info in (*inputs.values(), *outputs.values())
         )
-        return Signature(name, inputs, outputs, function, by_row)
-
-    def _callable(
-        self, feeds: Sequence[str], fetches: Sequence[str]
-    ) -> Callable[..., list[np.ndarray]]:
-        # What `Session.make_callable` gives looks the names up at every call: 0.2 ms.
-        options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-        return self._session._make_callable_from_options(options)
+        return LoadedSignature(name, inputs, outputs, function, by_row)
 
 
-def _spec(name: str, info: meta_graph_pb2.TensorInfo) -> TensorSpec:
-    shape = None
-    if not info.tensor_shape.unknown_rank:
-        shape = tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
-    return TensorSpec(name, info.dtype, shape)
+def prepare_memory() -> None:
+    """Prepares a process for many loads and unloads of models; call it before the first load.
+
+    TensorFlow creates a million objects that are never freed. They are excluded from garbage
+    collections, which would otherwise stop all requests for a tenth of a second or more.
+    """
+    gc.collect()
+    gc.freeze()
+    # malloc's arenas of each thread, of which only the top can be returned to the system.
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
-def _read_sidecar(folder: Path) -> dict[str, Any] | None:
-    """What `far_keras.export` says of its model; None for a model from elsewhere."""
+def release_memory() -> None:
+    """Frees reference cycles, which TensorFlow's graphs contain, and malloc's unused memory.
+
+    Without it, each reload of a model costs some 25 MB, for long or for good.
+    """
+    gc.collect()
+    # C libraries other than GNU's have no such function.
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _has_sidecar(folder: Path) -> bool:
+    """Whether `far_keras.export` wrote the model."""
     for path in (folder / "assets" / _SIDECAR, folder / _SIDECAR):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -169,21 +192,21 @@ def _read_sidecar(folder: Path) -> dict[str, Any] | None:
         except (OSError, ValueError) as error:
             raise ServerError(f"{path}: expected JSON. Received: {one_line(str(error))}") from None
         if isinstance(content, dict):
-            return content
-    return None
+            return True
+    return False
 
 
 def _reason(error: Exception) -> str:
     if not str(error):
         return type(error).__name__
     text = error.message if isinstance(error, tf.errors.OpError) else str(error)
-    # The graph's inside follows in brackets, and long lists of tags or nodes after line ends.
+    # Details of the graph follow in brackets, and long lists of tags or nodes after line ends.
     return one_line(text.strip().splitlines()[0].split("[[")[0].split("{{")[0])[:200]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _without_deprecation_notice() -> Iterator[None]:
-    """The loader of sessions is what TensorFlow Serving has; TensorFlow advises its users else."""
+    """Suppresses TensorFlow's advice against the loader that TensorFlow Serving uses."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel(logging.ERROR)

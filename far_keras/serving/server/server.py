@@ -1,43 +1,50 @@
-"""The server: models, services and a port put together."""
+"""The server: its models and services on a port, and how it stops."""
 
 from __future__ import annotations
 
 import logging
+import signal
+import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from far_keras.errors import ServerError
-from far_keras.serving.server.config import ServerConfig
-from far_keras.serving.server.handlers import MODEL_SERVICE, PREDICTION_SERVICE, Handlers
-from far_keras.serving.server.health_service import HealthService
-from far_keras.serving.server.metrics import ServerMetrics
-from far_keras.serving.server.metrics_http import MetricsEndpoint
-from far_keras.serving.server.model_manager import ModelManager
+from far_keras.serving.server.config import ServerConfig, server_credentials
+from far_keras.serving.server.handlers import (
+    MODEL_SERVICE,
+    PREDICTION_SERVICE,
+    Handlers,
+    HealthService,
+    Services,
+)
+from far_keras.serving.server.metrics import MetricsEndpoint, ServerMetrics
+from far_keras.serving.server.models import ModelManager
 from far_keras.serving.server.scheduler import Scheduler
-from far_keras.serving.server.services import ModelService, PredictionService
-from far_keras.serving.server.tls import server_credentials
 
-__all__ = ["Server"]
+__all__ = ["Server", "stop_signal"]
 
 _logger = logging.getLogger(__name__)
 
-# Threads beside those that predictions may hold: for health, status and refusals under load.
+# Threads in addition to those of predictions: for health, status and refusals under load.
 _SPARE_THREADS = 16
-# Calls that watch the health, each with a thread of its own.
+# Calls that watch the health; each needs a thread.
 _MAX_WATCHERS = 64
 # Calls that may wait for a thread, before their messages are read.
 _SPARE_CALLS = 256
-# For callers to come to rest before the port closes; see `Handlers.hold`.
+# For callers to pause before the port closes; see `Handlers.hold`.
 _QUIET_SECONDS = 0.5
 _HOLD_SECONDS = 3.0
-# For the last answers to reach their callers, and then for everything else to end.
-_ANSWER_SECONDS = 1.0
+# For the last responses to reach their callers, and then for everything else to end.
+_RESPONSE_SECONDS = 1.0
 _CLOSE_SECONDS = 5.0
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -46,7 +53,7 @@ class Server:
     """Serves SavedModels over TensorFlow Serving's gRPC API, for laptops and tests.
 
     Args:
-        config: What to serve, and where.
+        config: What to serve, and how.
 
     Example:
         >>> with Server(ServerConfig(models=Path("saved_models"), port=0)) as server:
@@ -59,8 +66,8 @@ class Server:
         self.metrics = ServerMetrics()
         self._manager = ModelManager(
             row_by_row=config.batching,
-            threads=config.threads_of_a_run,
-            on_load=self.metrics.count_load,
+            threads=config.threads_per_run,
+            metrics=self.metrics,
             on_change=self._update_health,
         )
         self._health = HealthService(_MAX_WATCHERS)
@@ -73,12 +80,12 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Where the server listens, as ``host:port``."""
+        """The address as ``host:port``."""
         return f"{self.config.host}:{self._port}"
 
     @property
     def metrics_address(self) -> str | None:
-        """Where the metrics are, as a URL; None without."""
+        """URL of the metrics; None without a metrics port."""
         return self._endpoint.url if self._endpoint is not None else None
 
     @property
@@ -94,10 +101,10 @@ class Server:
         self.stop()
 
     def start(self) -> None:
-        """Loads the models and listens; returns when the first request can be answered.
+        """Loads the models and listens; returns when requests can be served.
 
         Raises:
-            ServerError: No model, none that loads, a port in use, a certificate that is none.
+            ServerError: No model or none that loads, a port in use, an invalid certificate.
         """
         config = self.config
         credentials = None if config.tls is None else server_credentials(config.tls)
@@ -121,26 +128,26 @@ class Server:
             self._polling.start()
 
     def stop(self, grace: float = 30.0) -> None:
-        """Takes no more calls, finishes those it took, and unloads the models.
+        """Accepts no more calls, finishes those in progress, and unloads the models.
 
-        What does not end, such as a model that is loading from a dead disk, is left behind with a
-        warning in the log.
+        Anything that does not end, such as a model that is loading from a dead disk, is abandoned
+        with a warning in the log.
 
         Args:
-            grace: Seconds after which calls under way are cut off. Some 6 more may pass until this
-                returns.
+            grace: Seconds after which calls in progress are cancelled. Some 6 more may pass until
+                this returns.
         """
         self._stopped.set()
         self._health.enter_graceful_shutdown()
         if self._handlers is not None and self._grpc is not None:
             end = time.monotonic() + grace
             self._handlers.hold(_QUIET_SECONDS, min(grace, _HOLD_SECONDS))
-            self._grpc.stop(grace)  # callers learn that this connection takes no more calls
+            self._grpc.stop(grace)  # tells callers that this connection accepts no more calls
             self._handlers.refuse()
             self._handlers.drain(end - time.monotonic())
-            # Answers that are ready still have to reach their callers. Those who watch the health
-            # would not end by themselves.
-            seconds = min(grace, _ANSWER_SECONDS)
+            # Responses that are ready still have to reach their callers. Calls that watch the
+            # health would not end by themselves.
+            seconds = min(grace, _RESPONSE_SECONDS)
             if not self._grpc.stop(seconds).wait(seconds + _CLOSE_SECONDS):
                 _logger.warning("the port does not close")
         end = time.monotonic() + _CLOSE_SECONDS
@@ -159,30 +166,26 @@ class Server:
     def _build(self) -> grpc.Server:
         config = self.config
         scheduler = Scheduler(
-            places=config.places,
+            parallel_runs=config.num_parallel_runs,
             max_queue=config.max_queue,
             limits=config.limits,
-            merges=config.batching,
-            on_turn=self.metrics.count_turn,
-            on_run=self.metrics.count_run,
+            batching=config.batching,
+            metrics=self.metrics,
         )
         self.metrics.watch(self._manager, lambda: scheduler.waiting)
-        threads = config.places + config.max_queue + _SPARE_THREADS + _MAX_WATCHERS
+        threads = config.num_parallel_runs + config.max_queue + _SPARE_THREADS + _MAX_WATCHERS
         server = grpc.server(
             ThreadPoolExecutor(threads, thread_name_prefix="call"),
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", config.max_message_bytes),
-                ("grpc.so_reuseport", 0),  # else a second server takes half of the calls, silently
+                ("grpc.so_reuseport", 0),  # else a second server silently gets half of the calls
             ],
             maximum_concurrent_rpcs=threads + _SPARE_CALLS,
         )
-        prediction = PredictionService(
-            self._manager, scheduler, config.limits, as_content=config.as_content
-        )
-        self._handlers = Handlers(config.max_queue_bytes, self.metrics.count_request)
-        services = self._handlers.of(prediction, ModelService(self._manager))
-        server.add_generic_rpc_handlers(services)
+        services = Services(self._manager, scheduler, config)
+        self._handlers = Handlers(services, config.max_queue_bytes, self.metrics)
+        server.add_generic_rpc_handlers(self._handlers.generic_handlers())
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (PREDICTION_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME),
@@ -218,10 +221,37 @@ class Server:
                 _logger.exception("looking for versions fails")
 
     def _update_health(self) -> None:
-        """All is well if every model has a version; each model also has a service of its name."""
+        """The server is healthy if every model has a version; models are services as well."""
         ready = {name: self._manager.is_ready(name) for name in self._manager.names}
-        well = bool(ready) and all(ready.values())
-        for service in ("", PREDICTION_SERVICE, MODEL_SERVICE):
-            self._health.set(service, _SERVING if well else _NOT_SERVING)
-        for name, one in ready.items():
-            self._health.set(name, _SERVING if one else _NOT_SERVING)
+        healthy = bool(ready) and all(ready.values())
+        ready |= dict.fromkeys(("", PREDICTION_SERVICE, MODEL_SERVICE), healthy)
+        for service, is_ready in ready.items():
+            self._health.set(service, _SERVING if is_ready else _NOT_SERVING)
+
+
+@contextmanager
+def stop_signal() -> Iterator[Callable[[], None]]:
+    """Yields a function that returns when SIGTERM or SIGINT has come; for the main thread only.
+
+    The system may deliver a signal to any thread. Python runs the handler in the main thread, but
+    does not wake it from waiting for a lock, as in `threading.Event.wait`: the signal would be
+    lost. So the main thread reads from a socket, into which Python writes in whichever thread the
+    signal came. After the block a further signal ends the process at once.
+    """
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.setblocking(False)
+        previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            for number in _STOP_SIGNALS:
+                signal.signal(number, lambda *_: None)
+
+            def wait() -> None:
+                while not set(reader.recv(64)) & set(_STOP_SIGNALS):
+                    pass  # another signal that has a handler in Python
+
+            yield wait
+        finally:
+            for number in _STOP_SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(previous)

@@ -1,8 +1,7 @@
 import pytest
 
 from far_keras.errors import ServerError
-from far_keras.serving.server.model_settings import find_models, read_models_config
-from far_keras.serving.server.version_policy import VersionPolicy
+from far_keras.serving.server.config import VersionPolicy, find_models, read_models_config
 
 CONFIG = """
 model_config_list {

@@ -37,7 +37,7 @@ def test_requests_at_hand_fill_no_more_than_their_memory(models, serve, sums_req
         assert large.ByteSize() > 1_000_000
         code, text = caller.refusal(caller.prediction.Predict, large)
         assert code == "RESOURCE_EXHAUSTED"
-        assert "the requests at hand fill its memory" in text
+        assert "the requests in progress fill its memory" in text
         # What was computed counts no longer: together these are far above the limit.
         for _ in range(200):
             caller.prediction.Predict(small, timeout=20)

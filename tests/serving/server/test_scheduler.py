@@ -5,10 +5,10 @@ import grpc
 import numpy as np
 import pytest
 
-from far_keras.serving.server.rpc_error import RpcError
-from far_keras.serving.server.saved_model import Signature, TensorSpec
-from far_keras.serving.server.scheduler import Scheduler
-from far_keras.serving.server.work import Limits, Work
+from far_keras.serving.server.limits import Limits, RpcError
+from far_keras.serving.server.metrics import ServerMetrics
+from far_keras.serving.server.saved_model import LoadedSignature, TensorInfo
+from far_keras.serving.server.scheduler import Scheduler, Work
 
 
 class Model:
@@ -18,8 +18,8 @@ class Model:
         self.may_run = threading.Event()
         self.may_run.set()
         self.runs = []
-        spec = TensorSpec("x", 1, (None,))
-        self.signature = Signature("double", {"x": spec}, {"y": spec}, self.double, by_row)
+        info = TensorInfo("x", 1, (None,))
+        self.signature = LoadedSignature("double", {"x": info}, {"y": info}, self.double, by_row)
 
     def double(self, x):
         self.runs.append(len(x))
@@ -69,8 +69,14 @@ def model():
 
 
 def scheduler(**settings):
-    settings = {"places": 1, "max_queue": 10, "limits": Limits(max_batch=4)} | settings
-    return Scheduler(**settings)
+    defaults = {
+        "parallel_runs": 1,
+        "max_queue": 10,
+        "limits": Limits(max_batch=4),
+        "batching": False,
+        "metrics": ServerMetrics(),
+    }
+    return Scheduler(**(defaults | settings))
 
 
 def busy(model, calls):
@@ -84,7 +90,7 @@ def busy(model, calls):
 
 
 def test_what_waits_meanwhile_shares_a_run(model):
-    calls = Calls(scheduler(merges=True))
+    calls = Calls(scheduler(batching=True))
     busy(model, calls)
     for number in range(3):
         calls.begin(number, model.work(number))
@@ -95,7 +101,7 @@ def test_what_waits_meanwhile_shares_a_run(model):
 
 
 def test_a_run_has_at_most_so_many_rows_and_order_is_kept(model):
-    calls = Calls(scheduler(merges=True))
+    calls = Calls(scheduler(batching=True))
     busy(model, calls)
     for number in range(3):
         calls.begin(number, model.work(number, number + 10))
@@ -117,7 +123,7 @@ def test_without_merging_each_has_its_own_run(model):
 
 
 def test_one_bad_request_does_not_spoil_its_neighbours(model):
-    calls = Calls(scheduler(merges=True))
+    calls = Calls(scheduler(batching=True))
     busy(model, calls)
     for number, value in enumerate((5, -1, 7)):
         calls.begin(number, model.work(value))
@@ -128,7 +134,7 @@ def test_one_bad_request_does_not_spoil_its_neighbours(model):
 
 def test_different_shapes_and_signatures_do_not_share_a_run(model):
     other = Model()
-    calls = Calls(scheduler(merges=True))
+    calls = Calls(scheduler(batching=True))
     busy(model, calls)
     wide = Work(model.signature, {"x": np.ones((1, 2), np.float32)})
     for number, work in enumerate((model.work(1), wide, other.work(3), model.work(4))):
@@ -142,7 +148,7 @@ def test_different_shapes_and_signatures_do_not_share_a_run(model):
 
 def test_rows_that_depend_on_each_other_do_not_share_a_run():
     model = Model(by_row=False)
-    calls = Calls(scheduler(merges=True))
+    calls = Calls(scheduler(batching=True))
     busy(model, calls)
     for number in range(2):
         calls.begin(number, model.work(number))
@@ -178,7 +184,7 @@ def test_who_waits_longer_than_the_deadline_is_let_go(model):
 
 
 def test_work_that_nobody_wants_any_more_is_dropped(model):
-    calls = Calls(scheduler(merges=True))
+    calls = Calls(scheduler(batching=True))
     busy(model, calls)
     calls.begin("gone", model.work(1, is_wanted=lambda: False))
     calls.wait_for_queue(1)
@@ -198,7 +204,7 @@ def test_places_are_given_back_after_errors(model):
 
 
 def test_as_many_run_at_once_as_there_are_places(model):
-    calls = Calls(scheduler(places=3))
+    calls = Calls(scheduler(parallel_runs=3))
     model.may_run.clear()
     for number in range(5):
         calls.begin(number, model.work(number))
@@ -219,11 +225,24 @@ def test_large_pictures_go_into_runs_of_their_own(model):
     assert model.runs == [1, 3]
 
 
-def test_runs_are_reported(model):
-    turns, runs = [], []
-    one = scheduler(on_turn=lambda *turn: turns.append(turn), on_run=lambda *run: runs.append(run))
+class RecordedMetrics(ServerMetrics):
+    """Keeps what the scheduler reports."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits, self.runs = [], []
+
+    def count_wait(self, *wait):
+        self.waits.append(wait)
+
+    def count_run(self, *run):
+        self.runs.append(run)
+
+
+def test_waits_and_runs_are_counted(model):
+    metrics = RecordedMetrics()
     work = model.work(1, 2)
-    one.run(work)
-    assert [turn[0] for turn in turns] == [work]
-    assert [run[:2] for run in runs] == [(work, 2)]
-    assert 0 <= turns[0][1] < 1
+    scheduler(metrics=metrics).run(work)
+    assert [wait[0] for wait in metrics.waits] == [work]
+    assert [run[:2] for run in metrics.runs] == [(work, 2)]
+    assert 0 <= metrics.waits[0][1] < 1

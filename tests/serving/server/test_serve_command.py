@@ -137,4 +137,4 @@ def test_open_to_others_without_encryption_is_warned_of(server, models, capfd):
     assert main(["serve", str(models), "--host", "0.0.0.0", "--port", port]) == 1
     warning = [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
     assert len(warning) == 1
-    assert "0.0.0.0 lets other machines call" in warning[0]
+    assert "0.0.0.0 lets other machines call without encryption" in warning[0]

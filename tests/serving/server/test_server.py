@@ -101,7 +101,7 @@ def test_settings_out_of_range(models, settings, says):
 
 
 @pytest.mark.parametrize(
-    ("host", "open_to_others"),
+    ("host", "is_exposed"),
     [
         ("127.0.0.1", False),
         ("127.3.2.1", False),
@@ -113,8 +113,8 @@ def test_settings_out_of_range(models, settings, says):
         ("some.host", True),
     ],
 )
-def test_who_may_reach_it(models, host, open_to_others):
-    assert ServerConfig(models=models, host=host).is_open_to_others == open_to_others
+def test_who_may_reach_it(models, host, is_exposed):
+    assert ServerConfig(models=models, host=host).is_exposed == is_exposed
 
 
 def test_a_server_can_be_stopped_before_it_is_started_and_twice(models):
@@ -152,10 +152,10 @@ def test_an_address_of_another_machine(models):
 def test_merged_runs_share_the_cores_out(monkeypatch, tmp_path):
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     plain = ServerConfig(models=tmp_path)
-    assert (plain.places, plain.threads_of_a_run) == (8, 8)
+    assert (plain.num_parallel_runs, plain.threads_per_run) == (8, 8)
     merging = ServerConfig(models=tmp_path, batching=True)
-    assert (merging.places, merging.threads_of_a_run) == (2, 4)
-    assert ServerConfig(models=tmp_path, batching=True, parallel_runs=1).threads_of_a_run == 8
-    assert ServerConfig(models=tmp_path, batching=True, threads=3).threads_of_a_run == 3
+    assert (merging.num_parallel_runs, merging.threads_per_run) == (2, 4)
+    assert ServerConfig(models=tmp_path, batching=True, parallel_runs=1).threads_per_run == 8
+    assert ServerConfig(models=tmp_path, batching=True, threads=3).threads_per_run == 3
     with pytest.raises(ServerError, match="threads: expected 1 to 1024"):
         ServerConfig(models=tmp_path, threads=0)

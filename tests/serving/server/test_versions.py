@@ -121,7 +121,7 @@ def test_a_call_under_way_ends_on_the_version_that_it_began_on(models, serve, wr
             signature = servable.model.signatures["serving_default"]
             assert signature({"x": np.ones((1, 3), np.float32)})["version"] == [1]
         assert states(caller)[1][0] == "END"
-        assert servable.model is None
+        assert servable._model is None
 
 
 @pytest.mark.parametrize("damage", ["empty", "graph", "weights", "warm-up"])
@@ -216,7 +216,7 @@ def test_a_version_on_its_way_out_can_be_called_back(models, serve, write_sums):
             assert states(caller)[1][0] == "UNLOADING"
             assert reloaded(caller, models / "sums", specific=[1]) == 0
             assert answered(caller) == 1
-        assert servable.model is None  # the one that was in use; the one that replaced it stays
+        assert servable._model is None  # the one that was in use; the one that replaced it stays
         assert answered(caller) == 1
 
 

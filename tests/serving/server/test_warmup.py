@@ -6,8 +6,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from far_keras.errors import ServerError
+from far_keras.serving.server.predict import WARMUP_FILE, warm_up
 from far_keras.serving.server.saved_model import SavedModel
-from far_keras.serving.server.warmup import WARMUP_FILE, warm_up
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The models that are served: which versions are wanted, loaded, in use, and on their way out."""
+"""The models in memory: which versions are wanted, loaded, in use, and unloaded."""
 
 from __future__ import annotations
 
@@ -10,27 +10,102 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
-from tensorflow_serving.apis import model_pb2
+from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
 from far_keras.errors import FarError
-from far_keras.serving.server.memory import release_memory
-from far_keras.serving.server.model_settings import ModelSettings, version_folders
-from far_keras.serving.server.rpc_error import RpcError, one_line
-from far_keras.serving.server.saved_model import SavedModel
-from far_keras.serving.server.servable import Servable, State
-from far_keras.serving.server.warmup import warm_up
+from far_keras.serving.server.config import ModelSettings, version_folders
+from far_keras.serving.server.limits import RpcError, one_line
+from far_keras.serving.server.metrics import ServerMetrics
+from far_keras.serving.server.predict import warm_up
+from far_keras.serving.server.saved_model import SavedModel, release_memory
 
-__all__ = ["ModelManager"]
+__all__ = ["ModelManager", "Servable", "State"]
 
 _logger = logging.getLogger(__name__)
 
-# Ended versions that the status still tells of; a server that reloads for months would otherwise
+# Unloaded versions that the status still lists; a server that reloads for months would otherwise
 # remember every one.
 _MAX_ENDED = 16
 
+State = get_model_status_pb2.ModelVersionStatus.State
+
+
+class Servable:
+    """One version of a model, from its loading to its unloading.
+
+    Args:
+        name: Of the model.
+        version: Its number.
+        on_end: Called when the version has been unloaded.
+    """
+
+    def __init__(self, name: str, version: int, on_end: Callable[[], None]):
+        self.name = name
+        self.version = version
+        self.state = State.LOADING
+        self.error = ""  # why it did not load
+        self.fingerprint: object = None  # of the files that did not load
+        self._model: SavedModel | None = None
+        self._on_end = on_end
+        self._users = 0
+        self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
+
+    @property
+    def model(self) -> SavedModel:
+        """The model, between `acquire` and `release`."""
+        if self._model is None:
+            raise RpcError(grpc.StatusCode.INTERNAL, f"{self} has no model in memory")
+        return self._model
+
+    def fail(self, error: str, fingerprint: object) -> None:
+        """The version did not load."""
+        self.error, self.fingerprint = error, fingerprint
+        self.state = State.END
+
+    def publish(self, model: SavedModel) -> None:
+        """The version may be used from now on."""
+        with self._lock:
+            self._model, self.state = model, State.AVAILABLE
+
+    def acquire(self) -> bool:
+        """Whether the version may be used; if so, call `release` afterwards."""
+        with self._lock:
+            if self.state != State.AVAILABLE:
+                return False
+            self._users += 1
+            return True
+
+    def release(self) -> None:
+        """Ends one use; the last user of a retired version unloads it."""
+        with self._lock:
+            self._users -= 1
+            last = self._users == 0 and self.state == State.UNLOADING
+        if last:
+            self._close()
+
+    def retire(self) -> None:
+        """Accepts no new users, and unloads the version after the present ones."""
+        with self._lock:
+            if self.state != State.AVAILABLE:
+                return
+            self.state = State.UNLOADING
+            idle = self._users == 0
+        if idle:
+            self._close()
+
+    def _close(self) -> None:
+        model, self._model = self._model, None
+        if model is not None:
+            model.close()
+        self.state = State.END
+        self._on_end()
+
 
 class _Model:
-    """A model by name, with all its versions that are in memory or were lately."""
+    """A model with all its versions that are in memory or were lately."""
 
     def __init__(self, settings: ModelSettings):
         self.settings = settings
@@ -39,21 +114,21 @@ class _Model:
         self.wanted: frozenset[int] = frozenset()
         self.problem = ""  # with its folder
 
-    def note(self, problem: str) -> None:
-        """Tells of a problem once, not at every look."""
+    def set_problem(self, problem: str) -> None:
+        """Logs a problem once, not at every poll."""
         if problem and problem != self.problem:
             _logger.warning("%s", problem)
         self.problem = problem
 
-    def has(self, number: int) -> bool:
-        """Whether the version is in memory to stay; one on its way out must be loaded again."""
+    def is_loaded(self, number: int) -> bool:
+        """Whether the version is available; one that is unloading must be loaded again."""
         return number in self.versions and self.versions[number].state == State.AVAILABLE
 
     def in_state(self, *states: int) -> list[Servable]:
         return [v for _, v in sorted(self.versions.items()) if v.state in states]
 
     def set_labels(self) -> list[RpcError]:
-        """Lets the labels point to their versions, or leaves all as they were and says why."""
+        """Points the labels to their versions, or leaves all unchanged and returns why."""
         wanted = {v.version for v in self.in_state(State.AVAILABLE) if v.version in self.wanted}
         if not wanted:
             errors = [servable.error for servable in self.in_state(State.END) if servable.error]
@@ -70,7 +145,7 @@ class _Model:
         return problems
 
     def put(self, servable: Servable) -> None:
-        """Adds a version and forgets long ended ones; never changes a dict that others read."""
+        """Adds a version and drops old unloaded ones; never changes a dict that others read."""
         versions = {**self.versions, servable.version: servable}
         ended = sorted(number for number, one in versions.items() if one.state == State.END)
         for number in ended[:-_MAX_ENDED]:
@@ -79,27 +154,26 @@ class _Model:
 
 
 class ModelManager:
-    """Loads, hands out and unloads versions.
+    """Loads, provides and unloads versions.
 
     Args:
         row_by_row: Whether rows of any model's batches may be merged and split.
-        threads: Of each run; None for one a core.
-        on_load: Told of each attempt: the model, its folder, whether it loaded, and the seconds
-            for loading and for warming up.
-        on_change: Called after versions have appeared or gone.
+        threads: Of each run; None for one per core.
+        metrics: Receives each attempt to load a version.
+        on_change: Called after versions have been loaded or unloaded.
     """
 
     def __init__(
         self,
         *,
-        row_by_row: bool = False,
-        threads: int | None = None,
-        on_load: Callable[[str, Path, bool, float, float], None] | None = None,
-        on_change: Callable[[], None] | None = None,
+        row_by_row: bool,
+        threads: int | None,
+        metrics: ServerMetrics,
+        on_change: Callable[[], None],
     ):
         self._row_by_row = row_by_row
         self._threads = threads
-        self._on_load = on_load
+        self._metrics = metrics
         self._on_change = on_change
         self._models: dict[str, _Model] = {}
         self._ended = threading.Event()  # a version, whose memory is to be released
@@ -120,7 +194,7 @@ class ModelManager:
 
     @contextmanager
     def use(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
-        """Lends the version that a request asks for; it is not unloaded within the block.
+        """Provides the requested version; it is not unloaded within the block.
 
         Raises:
             RpcError: NOT_FOUND for an unknown model or version, INVALID_ARGUMENT for a missing
@@ -134,29 +208,20 @@ class ModelManager:
 
     def _acquire(self, spec: model_pb2.ModelSpec) -> Servable:
         while True:
-            model, version = self.find(spec)
+            model, version = self._find(spec)
             if version is None:
-                candidates = model.in_state(State.AVAILABLE)[-1:]
+                available = model.in_state(State.AVAILABLE)
+                found = available[-1] if available else None
             else:
-                known = model.versions.get(version)
-                candidates = [known] if known is not None else []
-            if not candidates or candidates[0].state != State.AVAILABLE:
-                which = "Latest" if version is None else "Specific"
-                number = "" if version is None else f", {version}"
-                raise RpcError(
-                    grpc.StatusCode.NOT_FOUND,
-                    f"Servable not found for request: {which}({spec.name[:80]}{number})",
-                )
-            if candidates[0].acquire():
-                return candidates[0]
-            # It was retired a moment ago: its successor is there already.
+                found = model.versions.get(version)
+            if found is None or found.state != State.AVAILABLE:
+                raise _not_found(spec, version)
+            if found.acquire():
+                return found
+            # It was retired a moment ago: its successor is already available.
 
-    def find(self, spec: model_pb2.ModelSpec) -> tuple[_Model, int | None]:
-        """The model that a request names, and the version if it names one.
-
-        Raises:
-            RpcError: See `use`.
-        """
+    def _find(self, spec: model_pb2.ModelSpec) -> tuple[_Model, int | None]:
+        """The model that a request names, and the version if it names one."""
         if not spec.name:
             raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, "Missing ModelSpec: give its name")
         model = self._models.get(spec.name)
@@ -171,52 +236,36 @@ class ModelManager:
         else:
             version = spec.version.value if choice == "version" else None
         if model is None:
-            which = "Latest" if version is None else "Specific"
-            number = "" if version is None else f", {version}"
-            raise RpcError(
-                grpc.StatusCode.NOT_FOUND,
-                f"Servable not found for request: {which}({spec.name[:80]}{number})",
-            )
+            raise _not_found(spec, version)
         return model, version
 
     def statuses(self, spec: model_pb2.ModelSpec) -> list[Servable]:
-        """The versions of a model, or the one that is asked for, with their states.
+        """The versions of a model, or the requested one, with their states.
 
         Raises:
             RpcError: NOT_FOUND for an unknown model or version; see `use`.
         """
-        model = self._models.get(spec.name)
-        if spec.name and model is None:
-            raise RpcError(
-                grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {spec.name[:80]}"
-            )
-        model, version = self.find(spec)
-        versions = sorted(model.versions.values(), key=lambda servable: servable.version)
-        if version is None:
-            if not versions:
-                raise RpcError(
-                    grpc.StatusCode.NOT_FOUND,
-                    f"Could not find any versions of model {spec.name}: {model.problem}",
-                )
-            return versions
-        if version not in model.versions:
-            raise RpcError(
-                grpc.StatusCode.NOT_FOUND,
-                f"Could not find version {version} of model {spec.name}",
-            )
-        return [model.versions[version]]
+        if spec.name and spec.name not in self._models:
+            raise _no_status(f"any versions of model {spec.name[:80]}")
+        model, version = self._find(spec)
+        versions = model.versions
+        if version is not None and version not in versions:
+            raise _no_status(f"version {version} of model {spec.name}")
+        if not versions:
+            raise _no_status(f"any versions of model {spec.name}: {model.problem}")
+        return [versions[number] for number in sorted(versions) if version in (None, number)]
 
     def configure(self, settings: Sequence[ModelSettings]) -> list[RpcError]:
-        """Serves these models and no others; returns when that is so.
+        """Serves these models and no others; returns when that is done.
 
         Args:
             settings: All models.
 
         Returns:
-            What is wrong: versions that do not load, folders without any, labels of versions that
-            are not there. What can be served is served nevertheless; but nothing is changed if a
-            label is to move to a version that is not loaded yet, as in TensorFlow Serving, and a
-            model stays as it was if nothing loads from the folder that it is to move to.
+            What is wrong: versions that do not load, folders without any, labels of missing
+            versions. All other models are served nevertheless. But as in TensorFlow Serving,
+            nothing changes if a label is to move to a version that is not loaded; and a model
+            stays unchanged if nothing loads from its new folder.
         """
         with self._loading:
             refused = [problem for one in settings for problem in self._moved_too_early(one)]
@@ -227,24 +276,23 @@ class ModelManager:
             problems: list[RpcError] = []
             for one in settings:
                 problems += self._configure(one)
-        self._changed()
+        self._on_change()
         self._release_memory()
         return problems
 
     def _moved_too_early(self, settings: ModelSettings) -> list[RpcError]:
-        """What is wrong with labels that exist and are to point elsewhere."""
+        """The problems of labels that exist and are to point to another version."""
         model = self._models.get(settings.name)
         if model is None:
             return []
-        loaded = {servable.version for servable in model.in_state(State.AVAILABLE)}
         return [
             _unavailable(settings.name, label, version)
             for label, version in settings.labels.items()
-            if model.labels.get(label, version) != version and version not in loaded
+            if model.labels.get(label, version) != version and not model.is_loaded(version)
         ]
 
     def _configure(self, settings: ModelSettings) -> list[RpcError]:
-        """First the new versions, then the labels, then no old ones: no request falls between."""
+        """First loads, then sets the labels, then unloads: every request finds a version."""
         previous = self._models.get(settings.name)
         if previous is not None and previous.settings.folder == settings.folder:
             model = previous
@@ -264,14 +312,14 @@ class ModelManager:
         return problems
 
     def poll(self) -> None:
-        """Looks for versions that came or went since the last time."""
+        """Loads versions that appeared, and unloads those that are no longer wanted."""
         changed = False
         with self._loading:
             for model in list(self._models.values()):
                 changed |= self._load_wanted(model)
                 changed |= self._unload_unwanted(model)
         if changed:
-            self._changed()
+            self._on_change()
         self._release_memory()
 
     def add(self, settings: ModelSettings) -> None:
@@ -280,13 +328,13 @@ class ModelManager:
             if settings.name in self._models:
                 return
             self._configure(settings)
-        self._changed()
+        self._on_change()
 
     def close(self, seconds: float) -> bool:
         """Unloads everything; versions in use end with their last user.
 
         Args:
-            seconds: To wait for a change of models that is under way.
+            seconds: To wait for a change of models that is in progress.
 
         Returns:
             Whether that ended in time. If not, nothing is unloaded.
@@ -312,16 +360,19 @@ class ModelManager:
         try:
             found = version_folders(settings.folder)
         except OSError as error:
-            model.note(f"{settings.folder}: cannot look for versions: {error.strerror or error}")
+            reason = error.strerror or error
+            model.set_problem(f"{settings.folder}: cannot look for versions: {reason}")
             return False
-        model.note("" if found else f"{settings.folder}: no version of {settings.name} in it")
+        model.set_problem(
+            "" if found else f"{settings.folder}: no version of {settings.name} in it"
+        )
         while True:
-            # A version that did not load is passed over until its files change: then the next
-            # lower one is wanted, which mostly is the one that serves already.
+            # A version that did not load is ignored until its files change: then the next lower
+            # version is wanted, which mostly is the one that is served already.
             usable = [number for number in found if not self._is_broken(model, number, found)]
             wanted = settings.policy.choose(usable)
             model.wanted = frozenset(wanted) if wanted or not found else model.wanted
-            missing = [number for number in wanted if not model.has(number)]
+            missing = [number for number in wanted if not model.is_loaded(number)]
             if not missing:
                 return changed
             self._load(model, missing[-1], found[missing[-1]])
@@ -343,8 +394,7 @@ class ModelManager:
         )
 
     def _load(self, model: _Model, number: int, folder: Path) -> None:
-        servable = Servable(model.settings.name, number, folder, self._ended.set)
-        servable.state = State.LOADING
+        servable = Servable(model.settings.name, number, self._ended.set)
         model.put(servable)
         fingerprint = _fingerprint(folder)
         start, warm, loaded = time.perf_counter(), 0.0, None
@@ -360,18 +410,13 @@ class ModelManager:
             servable.publish(loaded)
             seconds = time.perf_counter() - start
             _logger.info("%s: loaded in %.1f s, %.1f s of it warm-up", servable, seconds, warm)
-        if self._on_load is not None:
-            seconds = time.perf_counter() - start - warm
-            self._on_load(servable.name, folder, not servable.error, seconds, warm)
+        seconds = time.perf_counter() - start - warm
+        self._metrics.count_load(folder, not servable.error, seconds, warm)
 
     def _release_memory(self) -> None:
         if self._ended.is_set():
             self._ended.clear()
             release_memory()
-
-    def _changed(self) -> None:
-        if self._on_change is not None:
-            self._on_change()
 
 
 def _unavailable(name: str, label: str, version: int) -> RpcError:
@@ -380,6 +425,19 @@ def _unavailable(name: str, label: str, version: int) -> RpcError:
         f"Request to assign label {label!r} to version {version} of model {name}, which is not "
         "currently available for inference",
     )
+
+
+def _not_found(spec: model_pb2.ModelSpec, version: int | None) -> RpcError:
+    which = "Latest" if version is None else "Specific"
+    number = "" if version is None else f", {version}"
+    return RpcError(
+        grpc.StatusCode.NOT_FOUND,
+        f"Servable not found for request: {which}({spec.name[:80]}{number})",
+    )
+
+
+def _no_status(what: str) -> RpcError:
+    return RpcError(grpc.StatusCode.NOT_FOUND, f"Could not find {what}")
 
 
 def _fingerprint(folder: Path) -> object:

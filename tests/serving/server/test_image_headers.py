@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from far_keras.serving.server.pictures import check_pictures, count_pixels
-from far_keras.serving.server.rpc_error import RpcError
+from far_keras.serving.server.image_headers import count_pixels
+from far_keras.serving.server.limits import RpcError
+from far_keras.serving.server.predict import check_images
 
 
 def encoded(kind, width=37, height=21, **options):
@@ -17,9 +18,9 @@ def encoded(kind, width=37, height=21, **options):
 
 
 def animated(kind, frames):
-    pictures = [Image.new("RGB", (30, 20), (40 * i, 0, 0)) for i in range(frames)]
+    images = [Image.new("RGB", (30, 20), (40 * i, 0, 0)) for i in range(frames)]
     buffer = io.BytesIO()
-    pictures[0].save(buffer, kind, save_all=True, append_images=pictures[1:])
+    images[0].save(buffer, kind, save_all=True, append_images=images[1:])
     return buffer.getvalue()
 
 
@@ -45,7 +46,7 @@ def test_frames_of_a_gif_count():
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", b"text", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
-def test_what_is_no_picture_has_no_pixels(data):
+def test_what_is_no_image_has_no_pixels(data):
     assert count_pixels(data) is None
 
 
@@ -62,11 +63,11 @@ def test_a_bomb_is_refused_by_its_header_and_named():
     png[16:24] = struct.pack(">II", 60_000, 60_000)
     values = np.array([encoded("PNG"), bytes(png)], object)
     with pytest.raises(RpcError, match=r"at most 1,000 pixels.*3,600,000,000 in image 1"):
-        check_pictures(values, 1000, "image_bytes")
-    assert check_pictures(values[:1], 1000, "image_bytes") == [37 * 21]
+        check_images(values, 1000, "image_bytes")
+    assert check_images(values[:1], 1000, "image_bytes") == [37 * 21]
 
 
 def test_an_animated_webp_is_refused():
     values = np.array([animated("WEBP", 3)], object)
     with pytest.raises(RpcError, match="animated WebP as image 0"):
-        check_pictures(values, 10**9, "image_bytes")
+        check_images(values, 10**9, "image_bytes")

@@ -1,7 +1,6 @@
-"""How many pixels an encoded image would decode to, read from its header alone.
+"""The size of an encoded image, read from its header without decoding it.
 
-A file of a few kilobytes may claim to hold gigapixels. Whoever decodes first and looks afterwards
-has no memory left to look with.
+A file of a few kilobytes may declare gigapixels, which would exhaust the memory when decoded.
 """
 
 from __future__ import annotations
@@ -9,72 +8,38 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
-import grpc
-import numpy as np
-
-from far_keras.serving.server.rpc_error import RpcError
-
-__all__ = ["check_pictures", "count_pixels", "picture_format"]
+__all__ = ["count_pixels", "image_format", "is_animated_webp"]
 
 _STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "BMP": b"BM"}
 _JPEG_SIZE = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # start-of-frame markers
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
 
 
-def check_pictures(values: np.ndarray, max_pixels: int, name: str) -> list[int]:
-    """Refuses images that would decode to too many pixels, and animated WebP.
-
-    Args:
-        values: bytes objects, any shape. What is no image of a known kind passes.
-        max_pixels: For one image, over all its frames.
-        name: Of the input, for errors.
-
-    Returns:
-        The pixels of each, in order; 0 where the kind is unknown.
-
-    Raises:
-        RpcError: INVALID_ARGUMENT, with the index of the image.
-    """
-    counts = [count_pixels(value) or 0 for value in values.flat]
-    for index, pixels in enumerate(counts):
-        if _is_animated_webp(values.flat[index]):
-            # TensorFlow 2.21 decodes it beyond the memory that it took.
-            raise RpcError(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"input {name[:80]!r}: expected a still image. Received: an animated WebP as "
-                f"image {index}",
-            )
-        if pixels > max_pixels:
-            raise RpcError(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"input {name[:80]!r}: expected images of at most {max_pixels:,} pixels. "
-                f"Received: {pixels:,} in image {index}; scale it down first",
-            )
-    return counts
+def image_format(data: bytes) -> str:
+    """``"JPEG"``, ``"PNG"``, ``"GIF"``, ``"WebP"`` or ``"BMP"`` by the first bytes; else empty."""
+    for name, start in _STARTS.items():
+        if data.startswith(start):
+            return name
+    return "WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else ""
 
 
 def count_pixels(data: bytes) -> int | None:
-    """Width times height times frames, as the header claims.
-
-    Args:
-        data: An encoded image.
+    """Width times height times frames, as the header declares.
 
     Returns:
-        None for what is no JPEG, PNG, GIF, WebP or BMP, or ends before its size is told.
+        None for data that are no JPEG, PNG, GIF, WebP or BMP, or end before the size.
     """
-    reader = _READERS.get(picture_format(data))
+    reader = _READERS.get(image_format(data))
     try:
         return reader(data) if reader is not None else None
     except (struct.error, IndexError):
         return None
 
 
-def picture_format(data: bytes) -> str:
-    """``"JPEG"``, ``"PNG"``, ``"GIF"``, ``"WebP"`` or ``"BMP"`` by the first bytes; else empty."""
-    for name, start in _STARTS.items():
-        if data.startswith(start):
-            return name
-    return "WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else ""
+def is_animated_webp(data: bytes) -> bool:
+    """Whether the data are a WebP with several frames."""
+    is_extended = image_format(data) == "WebP" and data[12:16] == b"VP8X"
+    return is_extended and bool(data[20:21]) and data[20] & 2 > 0
 
 
 def _png(data: bytes) -> int:
@@ -147,15 +112,6 @@ def _webp(data: bytes) -> int | None:
         height = int.from_bytes(data[27:30], "little") + 1
         return width * height
     return None
-
-
-def _is_animated_webp(data: bytes) -> bool:
-    return (
-        picture_format(data) == "WebP"
-        and data[12:16] == b"VP8X"
-        and bool(data[20:21])
-        and data[20] & 2 > 0
-    )
 
 
 _READERS: dict[str, Callable[[bytes], int | None]] = {
