@@ -1,4 +1,4 @@
-"""Servers in processes of their own, and small models for them to serve."""
+"""Servers in this process and in separate ones, and small models for them."""
 
 import contextlib
 import os
@@ -10,20 +10,26 @@ import threading
 import time
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import (
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from far_keras.export.description import ModelDescription
 from far_keras.schema import CELEBA
+from far_keras.serving.server import Server, ServerConfig
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
 
 
 class RunningServer:
-    """`far-keras serve` in a process of its own, once it can answer."""
+    """`far-keras serve` in a separate process, ready for requests."""
 
     def __init__(self, *arguments):
         self.process = subprocess.Popen(
@@ -112,8 +118,42 @@ def start_server():
             server.kill()
 
 
+class Caller:
+    """Both stubs on one channel, and the errors of refused calls."""
+
+    def __init__(self, channel):
+        self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        self.models = model_service_pb2_grpc.ModelServiceStub(channel)
+
+    def refusal(self, method, request, timeout=10):
+        """Status and text of a call that must fail: one short line without internals."""
+        with pytest.raises(grpc.RpcError) as caught:
+            method(request, timeout=timeout)
+        text = caught.value.details()
+        assert text
+        assert len(text) <= 400
+        for leak in ("\n", "Traceback", "{{", "[[", 'File "'):
+            assert leak not in text
+        return caught.value.code().name, text
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """Starts a server in this process: ``with serve(models=...) as (server, caller)``."""
+
+    @contextlib.contextmanager
+    def start(**settings):
+        with (
+            Server(ServerConfig(port=0, **settings)) as server,
+            grpc.insecure_channel(server.address) as channel,
+        ):
+            yield server, Caller(channel)
+
+    return start
+
+
 class Sums(tf.Module):
-    """Adds up rows: the answer also tells the version, and -1 as an input fails."""
+    """Adds up rows; an output has the version, and -1 as an input fails."""
 
     def __init__(self, version):
         super().__init__()
@@ -202,6 +242,14 @@ def write_sums():
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def small_sums(tmp_path_factory, write_sums):
+    """A folder of models with ``sums/1``; not to be changed."""
+    models = tmp_path_factory.mktemp("models")
+    write_sums(models / "sums" / "1", 1)
+    return models
 
 
 @pytest.fixture(scope="session")

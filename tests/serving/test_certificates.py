@@ -8,6 +8,8 @@ import grpc
 import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
+from far_keras.serving.server import Server, ServerConfig, TlsFiles
+
 SCRIPT = Path(__file__).parents[2] / "serving" / "tls" / "make_certificates.sh"
 TIMEOUT = 20
 
@@ -29,20 +31,13 @@ def certificates(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(certificates, start_server, write_sums, tmp_path_factory):
-    models = tmp_path_factory.mktemp("models")
-    write_sums(models / "sums" / "1")
-    options = {
-        "--tls-cert": "server.crt",
-        "--tls-key": "server.key",
-        "--tls-client-ca": "ca.crt",
-    }
-    words = [word for key, name in options.items() for word in (key, certificates / name)]
-    with start_server(models, *words) as server:
+def address(certificates, small_sums):
+    files = (certificates / name for name in ("server.crt", "server.key", "ca.crt"))
+    with Server(ServerConfig(models=small_sums, port=0, tls=TlsFiles(*files))) as server:
         yield server.address
 
 
-def ask(address, credentials):
+def get_status(address, credentials):
     message = get_model_status_pb2.GetModelStatusRequest()
     message.model_spec.name = "sums"
     options = [("grpc.max_connection_backoff_ms", 100)]
@@ -61,12 +56,14 @@ def credentials(folder, *names):
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_a_client_with_a_certificate(address, certificates, host):
     port = address.rpartition(":")[2]
-    answer = ask(f"{host}:{port}", credentials(certificates, "ca.crt", "client.key", "client.crt"))
+    answer = get_status(
+        f"{host}:{port}", credentials(certificates, "ca.crt", "client.key", "client.crt")
+    )
     assert len(answer.model_version_status) == 1
 
 
 @pytest.mark.parametrize("case", ["no certificate", "no TLS", "another authority", "not a client"])
-def test_everybody_else_is_turned_away(address, certificates, tmp_path, case):
+def test_every_other_client_is_refused(address, certificates, tmp_path, case):
     if case == "no TLS":
         offered = None
     elif case == "no certificate":
@@ -82,7 +79,7 @@ def test_everybody_else_is_turned_away(address, certificates, tmp_path, case):
             (tmp_path / "client.crt").read_bytes(),
         )
     with pytest.raises(grpc.RpcError) as caught:
-        ask(address, offered)
+        get_status(address, offered)
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
@@ -90,7 +87,7 @@ def test_a_server_of_another_authority_is_not_trusted(address, certificates, tmp
     make(tmp_path, "localhost")
     files = (tmp_path / "ca.crt", certificates / "client.key", certificates / "client.crt")
     with pytest.raises(grpc.RpcError) as caught:
-        ask(address, grpc.ssl_channel_credentials(*(path.read_bytes() for path in files)))
+        get_status(address, grpc.ssl_channel_credentials(*(path.read_bytes() for path in files)))
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
@@ -108,7 +105,7 @@ def test_a_second_run_keeps_the_authority(certificates, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [(), ("folder",)])
-def test_without_a_host_it_says_what_it_wants(arguments, tmp_path):
+def test_without_a_host_it_prints_its_usage(arguments, tmp_path):
     done = subprocess.run(
         [SCRIPT, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
     )

@@ -1,4 +1,4 @@
-"""The steps in serving/rollout, one after the other, on a server under way."""
+"""The steps in serving/rollout, one after the other, on a running server."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 
 
 class Rollout:
-    """A server that starts with version 1 of a model called faces, and what its clients see."""
+    """A server that starts with version 1 of a model called faces, and the view of its clients."""
 
     def __init__(self, address, models):
         self._models = models
@@ -43,8 +43,8 @@ class Rollout:
             return error.code()
         return grpc.StatusCode.OK
 
-    def answers(self, label):
-        """The version that answers those who ask for a label; None for an unknown label."""
+    def version_of(self, label):
+        """The version that a label points to; None for an unknown label."""
         message = predict_pb2.PredictRequest()
         message.model_spec.name, message.model_spec.version_label = "faces", label
         message.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((1, 3), np.float32)))
@@ -64,17 +64,17 @@ class Rollout:
 
     @property
     def state(self):
-        return self.loaded, self.answers("stable"), self.answers("canary")
+        return self.loaded, self.version_of("stable"), self.version_of("canary")
 
 
 @pytest.fixture(scope="module")
-def server(start_server, write_sums, tmp_path_factory):
+def server(serve, write_sums, tmp_path_factory):
     models = tmp_path_factory.mktemp("rollout")
     for version in (1, 2):
         write_sums(models / "faces" / str(version), version)
     config = models / "models.config"
     config.write_text(START.read_text().replace("/models/", f"{models}/"))
-    with start_server("--models-config", config, "--poll-seconds", 0) as server:
+    with serve(models_config=config, poll_seconds=0) as (server, _):
         yield Rollout(server.address, models)
 
 
@@ -100,7 +100,7 @@ def test_each_step_does_what_the_page_says(server):
 def test_back_to_the_version_before(server):
     for path in (STEPS["1-load"], STEPS["2-canary"], STEPS["3-promote"]):
         server.take(path)
-    assert server.answers("stable") == 2
+    assert server.version_of("stable") == 2
     assert server.take(STEPS["2-canary"]) == grpc.StatusCode.OK
     assert server.state == ({1, 2}, 1, 2)
 

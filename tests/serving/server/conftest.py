@@ -1,41 +1,30 @@
-from contextlib import contextmanager
+import subprocess
 
-import grpc
 import pytest
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
-
-from far_keras.serving.server import Server, ServerConfig
-
-
-class Caller:
-    """Both stubs on one channel, and what a refused call says."""
-
-    def __init__(self, channel):
-        self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        self.models = model_service_pb2_grpc.ModelServiceStub(channel)
-
-    def refusal(self, method, request, timeout=10):
-        """Status and text of a call that must fail, in one short line without anyone's inside."""
-        with pytest.raises(grpc.RpcError) as caught:
-            method(request, timeout=timeout)
-        text = caught.value.details()
-        assert text
-        assert len(text) <= 400
-        for leak in ("\n", "Traceback", "{{", "[[", 'File "'):
-            assert leak not in text
-        return caught.value.code().name, text
 
 
 @pytest.fixture(scope="session")
-def serve():
-    """A server in this process with a caller: ``with serve(models=...) as (server, caller)``."""
+def pki(tmp_path_factory):
+    """An authority with certificates of a server and a client, and another authority."""
+    folder = tmp_path_factory.mktemp("pki")
 
-    @contextmanager
-    def start(**settings):
-        with (
-            Server(ServerConfig(port=0, **settings)) as server,
-            grpc.insecure_channel(server.address) as channel,
-        ):
-            yield server, Caller(channel)
+    def openssl(text):
+        subprocess.run(
+            ["openssl", *text.split()], cwd=folder, check=True, capture_output=True, timeout=60
+        )
 
-    return start
+    new = (
+        "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {0}.key -subj /CN={0}"
+    )
+    for name in ("ca", "stranger"):
+        openssl(new.format(name) + f" -x509 -out {name}.pem -days 2")
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
+    for name in ("server", "client"):
+        openssl(new.format(name) + f" -out {name}.csr")
+        openssl(
+            f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
+            f"-out {name}.pem -extfile names"
+        )
+    openssl("ec -in server.key -aes256 -passout pass:secret -out locked.key")
+    (folder / "text.pem").write_text("no certificate")
+    return folder

@@ -13,17 +13,16 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 COUNT = 400  # 24 or 25 of each of 16 kinds, and one of 100 MB
-SIZE = 128
+SIZE = 16
 
 
 @pytest.fixture(scope="module")
 def benchmarks():
-    """The benchmark's own modules, which lie beside the package."""
+    """Modules of the benchmarks, which are outside the package."""
     sys.path.insert(0, str(BENCHMARKS))
     try:
         import malformed_requests
         import serving_load
-        import serving_models
     finally:
         sys.path.remove(str(BENCHMARKS))
     return SimpleNamespace(
@@ -31,21 +30,15 @@ def benchmarks():
         Malformed=malformed_requests.Malformed,
         send=serving_load.send_malformed,
         options=serving_load.OPTIONS,
-        export_variant=serving_models.export_variant,
     )
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, benchmarks, start_server):
-    folder = tmp_path_factory.mktemp("served")
-    benchmarks.export_variant("mgmtn_mobilenetv3small", folder / "faces")
-    with start_server(folder, "--poll-seconds", 0) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def channel(server, benchmarks):
-    with grpc.insecure_channel(server.address, benchmarks.options) as channel:
+def channel(small_faces, serve, benchmarks):
+    with (
+        serve(models=small_faces, poll_seconds=0) as (server, _),
+        grpc.insecure_channel(server.address, benchmarks.options) as channel,
+    ):
         yield channel
 
 

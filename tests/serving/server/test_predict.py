@@ -1,4 +1,5 @@
 import io
+import logging
 import time
 
 import grpc
@@ -6,9 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from tensorflow_serving.apis import predict_pb2
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_log_pb2
 
+from far_keras.errors import ServerError
+from far_keras.schema import CELEBA
 from far_keras.serving.server import Limits
+from far_keras.serving.server.predict import WARMUP_FILE, warm_up
+from far_keras.serving.server.saved_model import SavedModel
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +41,15 @@ def request(x=((1, 2, 3),), name="sums", signature="", **inputs):
     for key, value in ({"x": x} | inputs).items():
         if value is not None:
             message.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+    return message
+
+
+def lying(sizes, dtype=1, **fields):
+    """A request with a tensor that does not have the elements of its shape."""
+    message = request(x=None)
+    message.inputs["x"].CopyFrom(tensor_pb2.TensorProto(dtype=dtype, **fields))
+    for size in sizes:
+        message.inputs["x"].tensor_shape.dim.add(size=size)
     return message
 
 
@@ -95,6 +110,34 @@ def test_more_rows_than_a_run_takes_give_the_same_rows(caller):
     np.testing.assert_allclose(logits[-1:], tf.make_ndarray(last.outputs["logits"]), atol=1e-6)
 
 
+def test_the_last_of_too_few_values_fills_the_rest_as_in_tensorflow(caller):
+    for given, total in (([5.0, 6.0], 17), ([], 0)):
+        answer = caller.prediction.Predict(lying([1, 3], float_val=given), timeout=10)
+        assert list(answer.outputs["sum"].float_val) == [total]
+
+
+@pytest.mark.parametrize("tensor_content", [False, True])
+def test_numbers_are_in_the_typed_field_unless_set_otherwise(small_sums, serve, tensor_content):
+    with serve(models=small_sums, tensor_content=tensor_content) as (_, caller):
+        tensor = caller.prediction.Predict(request(), timeout=10).outputs["sum"]
+        assert (len(tensor.float_val), len(tensor.tensor_content)) == (
+            (0, 4) if tensor_content else (1, 0)
+        )
+
+
+def test_bfloat16_reaches_the_model_and_comes_back(tmp_path, serve):
+    module = tf.Module()
+    spec = tf.TensorSpec((None, 3), tf.bfloat16, name="x")
+    double = tf.function(lambda x: {"double": x + x}, input_signature=[spec])
+    tf.saved_model.save(module, str(tmp_path / "half" / "1"), {"serving_default": double})
+    x = tf.constant([[1.5, -2, 0.25]], tf.bfloat16)
+    with serve(models=tmp_path) as (_, caller):
+        answer = caller.prediction.Predict(request(x=x.numpy(), name="half"), timeout=10)
+    doubled = tf.make_ndarray(answer.outputs["double"])
+    assert doubled.dtype == x.dtype.as_numpy_dtype
+    assert doubled.tolist() == [[3.0, -4.0, 0.5]]
+
+
 def change(message, **spec):
     if "version" in spec:
         message.model_spec.version.value = spec["version"]
@@ -127,6 +170,12 @@ IMAGES = np.zeros((1, 4, 4, 3), np.uint8)
         (with_outputs(request(), "sum", "sum"), "INVALID_ARGUMENT", "each output once"),
         (request(x=np.ones((1, 3))), "INVALID_ARGUMENT", "float32 (N, 3)"),
         (request(x=np.ones((3, 2), np.float32)), "INVALID_ARGUMENT", "shape (3, 2)"),
+        (lying([2**62, 3], float_val=[1]), "INVALID_ARGUMENT", "input 'x': expected a tensor of"),
+        (lying([2**31, 3], tensor_content=b"12"), "INVALID_ARGUMENT", "Received: 2"),
+        (lying([1, 3], float_val=[1] * 4), "INVALID_ARGUMENT", "expected 3 elements"),
+        (lying([1] * 65), "INVALID_ARGUMENT", "shape 65 dimensions"),
+        (lying([-1, 3], float_val=[1]), "INVALID_ARGUMENT", "known shape"),
+        (lying([1, 3], dtype=99), "INVALID_ARGUMENT", "dtype 99"),
         (request(x=((-1, 0, 0),)), "INVALID_ARGUMENT", "refuses the values"),
         (faces("serve_uint8", images=IMAGES[0]), "INVALID_ARGUMENT", "(N, N, N, 3)"),
         (faces("serve_uint8", images=IMAGES[:, :0]), "INVALID_ARGUMENT", "refuses the values"),
@@ -207,3 +256,126 @@ def test_other_methods_are_unimplemented(caller):
     code, text = caller.refusal(caller.prediction.Regress, regression_pb2.RegressionRequest())
     assert code == "UNIMPLEMENTED"
     assert "TensorFlow Serving" in text
+
+
+def png(level):
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 20), (level, 10, 200)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def classify_request(*images, signature="classify", feature="image/encoded"):
+    message = classification_pb2.ClassificationRequest()
+    message.model_spec.name, message.model_spec.signature_name = "faces", signature
+    message.input.example_list.SetInParent()
+    for image in images:
+        features = message.input.example_list.examples.add().features.feature
+        features[feature].bytes_list.value.append(image)
+    return message
+
+
+def test_attributes_are_the_classes(caller):
+    answer = caller.prediction.Classify(classify_request(png(0), png(250)), timeout=20)
+    assert answer.model_spec.signature_name == "classify"
+    assert answer.model_spec.version.value == 1
+    first, second = answer.result.classifications
+    assert [one.label for one in first.classes] == list(CELEBA.attributes)
+    scores = np.array([[one.score for one in row.classes] for row in (first, second)])
+    assert np.abs(scores[0] - scores[1]).max() > 0.01
+    predicted = predict_pb2.PredictRequest()
+    predicted.model_spec.name = "faces"
+    predicted.inputs["image_bytes"].dtype = 7
+    predicted.inputs["image_bytes"].tensor_shape.dim.add(size=2)
+    predicted.inputs["image_bytes"].string_val.extend([png(0), png(250)])
+    expected = caller.prediction.Predict(predicted, timeout=20).outputs["attributes"].float_val
+    np.testing.assert_allclose(scores.ravel(), expected, atol=1e-6)
+
+
+def test_the_context_gives_what_an_example_lacks(caller):
+    message = classify_request(signature="classify")
+    both = message.input.example_list_with_context
+    both.context.features.feature["image/encoded"].bytes_list.value.append(png(7))
+    both.examples.add()
+    answer = caller.prediction.Classify(message, timeout=20)
+    alone = caller.prediction.Classify(classify_request(png(7)), timeout=20)
+    assert answer.result == alone.result
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "says"),
+    [
+        (classify_request(), "INVALID_ARGUMENT", "Input is empty"),
+        (classify_request(b"text"), "INVALID_ARGUMENT", "refuses the values"),
+        (classify_request(png(1), feature="image"), "INVALID_ARGUMENT", "refuses the values"),
+        (classify_request(png(1), signature=""), "FAILED_PRECONDITION", "No classification inputs"),
+        (classify_request(png(1), signature="none"), "INVALID_ARGUMENT", "not found in signature"),
+    ],
+)
+def test_what_cannot_be_classified(caller, message, code, says):
+    received, text = caller.refusal(caller.prediction.Classify, message)
+    assert received == code
+    assert says in text
+
+
+def test_a_bomb_inside_an_example_is_refused(caller):
+    bomb = bytearray(png(1))
+    bomb[16:24] = (60_000).to_bytes(4, "big") * 2
+    code, text = caller.refusal(caller.prediction.Classify, classify_request(bytes(bomb)))
+    assert code == "INVALID_ARGUMENT"
+    assert "3,600,000,000" in text
+
+
+@pytest.fixture
+def version(tmp_path, write_sums):
+    return write_sums(tmp_path / "1", 1)
+
+
+def write(version, *logs):
+    path = version / WARMUP_FILE
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for log in logs:
+            writer.write(log.SerializeToString())
+
+
+def predict_log(signature, values=((1, 2, 3),)):
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.name, request.model_spec.signature_name = "whatever", signature
+    request.model_spec.version.value = 77  # of the model that it was recorded with
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32(values)))
+    return log
+
+
+def test_every_record_runs(version, monkeypatch):
+    write(version, predict_log("serving_default"), predict_log("doubled"), predict_log("doubled"))
+    model = SavedModel(version)
+    ran = []
+    run = type(model.signatures["doubled"]).__call__
+    monkeypatch.setattr(
+        type(model.signatures["doubled"]),
+        "__call__",
+        lambda self, inputs: ran.append(self.name) or run(self, inputs),
+    )
+    assert warm_up(model) > 0
+    assert ran == ["serving_default", "doubled", "doubled"]
+    model.close()
+
+
+def test_a_record_that_fails_is_named(version):
+    write(version, predict_log("doubled"), predict_log("serving_default", ((-1, 0, 0),)))
+    with pytest.raises(ServerError, match="warm-up record 1 fails: signature 'serving_default'"):
+        warm_up(SavedModel(version))
+
+
+def test_without_records_nothing_happens(version):
+    assert warm_up(SavedModel(version)) == 0
+
+
+def test_a_record_of_another_kind_is_passed_over_aloud(version, caplog):
+    log = prediction_log_pb2.PredictionLog()
+    log.regress_log.request.model_spec.name = "x"
+    write(version, log)
+    with caplog.at_level(logging.WARNING):
+        warm_up(SavedModel(version))
+    assert "record 0, a regress_log, is not run here" in caplog.text

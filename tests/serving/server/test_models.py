@@ -14,7 +14,6 @@ from tensorflow_serving.apis import (
 )
 
 from far_keras.errors import ServerError
-from far_keras.serving.server import VersionPolicy
 
 State = get_model_status_pb2.ModelVersionStatus.State
 
@@ -291,17 +290,3 @@ def test_status_and_metadata(models, serve):
         message.metadata_field.append("weights")
         code, text = caller.refusal(caller.prediction.GetModelMetadata, message)
         assert (code, "weights is not supported" in text) == ("INVALID_ARGUMENT", True)
-
-
-@pytest.mark.parametrize(
-    ("text", "chosen"),
-    [("latest", [9]), ("latest:2", [4, 9]), ("all", [1, 4, 9]), ("1,4,7", [1, 4])],
-)
-def test_policies(text, chosen):
-    assert VersionPolicy.parse(text).choose({9, 1, 4}) == chosen
-
-
-@pytest.mark.parametrize("text", ["", "newest", "latest:0", "latest:x", "1,x"])
-def test_a_policy_that_is_none(text):
-    with pytest.raises(ServerError, match="expected latest"):
-        VersionPolicy.parse(text)
