@@ -103,9 +103,10 @@ def test_watchers_that_come_and_go_do_not_stop_it(server):
         assert list(callers.map(come_and_go, range(256))) == [serving] * 256
 
 
-def test_every_option_reaches_the_configuration(small_sums, monkeypatch, capsys):
-    served = []
+def test_every_option_reaches_the_configuration(small_sums, monkeypatch):
+    served, threads = [], []
     monkeypatch.setattr(serve, "_serve", lambda *arguments: served.append(arguments))
+    monkeypatch.setattr(serve, "load_tensorflow", threads.append)
     words = (
         "--host ::1 --port 1 --versions 3,5 --poll-seconds 2 --grace-seconds 4 --batching "
         "--max-batch 5 --max-queue 6 --parallel-runs 7 --threads 8 --tls-cert c --tls-key k "
@@ -128,6 +129,7 @@ def test_every_option_reaches_the_configuration(small_sums, monkeypatch, capsys)
         metrics_port=9,
     )
     assert served == [(config, 4)]
+    assert threads == [8]
 
 
 def test_a_port_in_use(server, small_sums, refused):
