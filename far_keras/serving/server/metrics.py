@@ -69,29 +69,32 @@ class ServerMetrics:
     """All metrics of a server."""
 
     def __init__(self) -> None:
-        serving = ":tensorflow:serving:"
+        serving, saved_model = ":tensorflow:serving:", ":tensorflow:cc:saved_model:"
+        batching = f"{serving}batching_session:"
+        time_of = "Distribution of wall time (in microseconds) "
+        by_model = ("model_name",)
         self._requests = _Metric(
             f"{serving}request_count", "The total number of requests.", ("model_name", "status")
         )
         self._latency = _Metric(
             f"{serving}request_latency",
-            "Distribution of wall time (in microseconds) for Tensorflow Serving request.",
+            f"{time_of}for Tensorflow Serving request.",
             ("model_name", "API", "entrypoint"),
             _MICROSECONDS,
         )
         self._runs = _Metric(
             f"{serving}runtime_latency",
-            "Distribution of wall time (in microseconds) for Tensorflow runtime.",
+            f"{time_of}for Tensorflow runtime.",
             ("model_name", "API", "runtime"),
             _MICROSECONDS,
         )
         self._loads = _Metric(
-            ":tensorflow:cc:saved_model:load_attempt_count",
+            f"{saved_model}load_attempt_count",
             "The number of times a SavedModel was requested to be loaded.",
             ("model_path", "status"),
         )
         self._load_latency = _Metric(
-            ":tensorflow:cc:saved_model:load_latency",
+            f"{saved_model}load_latency",
             "Latency in microseconds for SavedModels that were successfully loaded.",
             ("model_path",),
         )
@@ -101,18 +104,14 @@ class ServerMetrics:
             ("model_path", "status"),
             _MICROSECONDS,
         )
-        batching = f"{serving}batching_session:"
-        self._waited = _Metric(
-            f"{batching}queuing_latency",
-            "Distribution of wall time spent (in microseconds) in queuing.",
-            ("model_name",),
-            _MICROSECONDS,
+        self._waits = _Metric(
+            f"{batching}queuing_latency", f"{time_of}in queuing.", by_model, _MICROSECONDS
         )
         self._request_rows = _Metric(
-            f"{batching}input_batch_size", "Rows of a request.", ("model_name",), _ROWS
+            f"{batching}input_batch_size", "Rows of a request.", by_model, _ROWS
         )
         self._run_rows = _Metric(
-            f"{batching}processed_batch_size", "Rows of a run.", ("model_name",), _ROWS
+            f"{batching}processed_batch_size", "Rows of a run.", by_model, _ROWS
         )
         self._known: Container[str] = ()
         self._waiting: Callable[[], int] = lambda: 0
@@ -132,7 +131,7 @@ class ServerMetrics:
 
     def count_wait(self, work: Work, seconds: float) -> None:
         """A request has left the queue after so many seconds."""
-        self._waited.add(work.model, value=seconds * 1e6)
+        self._waits.add(work.model, value=seconds * 1e6)
         self._request_rows.add(work.model, value=work.rows)
 
     def count_run(self, work: Work, rows: int, seconds: float) -> None:
