@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes what mutual TLS needs: a certificate authority, a certificate for the server, one for
+# Creates the files for mutual TLS: a certificate authority, a certificate for the server, one for
 # clients, and ssl.config for TF Serving's --ssl_config_file.
 #
 #   serving/tls/make_certificates.sh FOLDER HOST [HOST ...]
 #
 # FOLDER  where the files go; an authority found there (ca.crt, ca.key) is used again, so that
-#         clients who trust it need nothing new
+#         clients that trust it need no new files
 # HOST    names or IP addresses by which clients reach the server, such as serving.example.com
 #
 # Keep ca.key away from the server and its clients. Give clients ca.crt, client.crt, client.key.
