@@ -181,7 +181,7 @@ class Faces(tf.Module):
         initial = tf.random.Generator.from_seed(0).normal((3, attributes + groups))
         self.weights = tf.Variable(initial)
 
-    def answer(self, images):
+    def predict(self, images):
         attributes = CELEBA.num_attributes
         small = tf.image.resize(images, (self.SIZE, self.SIZE)) / 255.0
         logits = tf.reduce_mean(small, (1, 2)) @ self.weights[:, :attributes]
@@ -196,21 +196,21 @@ class Faces(tf.Module):
             return tf.image.resize(image, (self.SIZE, self.SIZE))
 
         spec = tf.TensorSpec((self.SIZE, self.SIZE, 3), tf.float32)
-        return self.answer(tf.map_fn(decode, image_bytes, fn_output_signature=spec))
+        return self.predict(tf.map_fn(decode, image_bytes, fn_output_signature=spec))
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")])
     def serve_uint8(self, images):
-        return self.answer(tf.cast(images, tf.float32))
+        return self.predict(tf.cast(images, tf.float32))
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32, name="images")])
     def serve_float(self, images):
-        return self.answer(images)
+        return self.predict(images)
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="inputs")])
     def classify(self, inputs):
         feature = tf.io.FixedLenFeature((), tf.string)
-        pictures = tf.io.parse_example(inputs, {"image/encoded": feature})["image/encoded"]
-        scores = self.serve_bytes(pictures)["attributes"]
+        images = tf.io.parse_example(inputs, {"image/encoded": feature})["image/encoded"]
+        scores = self.serve_bytes(images)["attributes"]
         return {"classes": tf.tile([CELEBA.attributes], (tf.size(inputs), 1)), "scores": scores}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, name="rows")])

@@ -35,8 +35,8 @@ def request(version=None, label=None, name="sums"):
     return message
 
 
-def answered(caller, **spec):
-    """The version that answers, by its own word and by the server's."""
+def version_of(caller, **spec):
+    """The version of a response, by the model's output and by the server."""
     answer = caller.prediction.Predict(request(**spec), timeout=20)
     assert answer.outputs["version"].float_val[0] == answer.model_spec.version.value
     return answer.model_spec.version.value
@@ -90,7 +90,7 @@ def test_a_new_version_replaces_the_old_one_without_a_failed_request(models, ser
         def call():
             while not stop.is_set():
                 try:
-                    versions.append(answered(caller))
+                    versions.append(version_of(caller))
                 except (grpc.RpcError, AssertionError) as error:
                     failures.append(error)
 
@@ -115,7 +115,7 @@ def test_a_call_under_way_ends_on_the_version_that_it_began_on(models, serve, wr
         with manager.use(request().model_spec) as servable:
             write_sums(models / "sums" / "2", 2)
             manager.poll()
-            assert answered(caller) == 2
+            assert version_of(caller) == 2
             assert states(caller)[1][0] == "UNLOADING"
             signature = servable.model.signatures["serving_default"]
             assert signature({"x": np.ones((1, 3), np.float32)})["version"] == [1]
@@ -143,19 +143,19 @@ def test_a_version_that_does_not_load_leaves_the_old_one(models, serve, write_su
         _, error = states(caller)[2]
         assert str(models / "sums" / "2") in error
         assert "\n" not in error
-        assert answered(caller) == 1
+        assert version_of(caller) == 1
         assert states(caller)[1] == ("AVAILABLE", "")
         # What came whole later is taken.
         shutil.rmtree(models / "sums" / "2")
         write_sums(models / "sums" / "2", 2)
         wait_for(lambda: states(caller)[2] == ("AVAILABLE", ""))
-        assert answered(caller) == 2
+        assert version_of(caller) == 2
 
 
 def test_a_broken_latest_version_at_the_start_leaves_the_one_before(models, serve):
     (models / "sums" / "2").mkdir()
     with serve(models=models) as (_, caller):
-        assert answered(caller) == 1
+        assert version_of(caller) == 1
         assert states(caller)[2][0] == "END"
 
 
@@ -169,12 +169,15 @@ def test_versions_and_labels_by_reload(models, serve, write_sums):
     folder = models / "sums"
     write_sums(folder / "2", 2)
     with serve(models=models, poll_seconds=0) as (_, caller):
-        assert answered(caller) == 2
+        assert version_of(caller) == 2
         assert reloaded(caller, folder, all=True, labels={"stable": 1, "canary": 2}) == 0
-        assert (answered(caller, version=1), answered(caller, version=2)) == (1, 2)
-        assert (answered(caller, label="stable"), answered(caller, label="canary")) == (1, 2)
+        assert (version_of(caller, version=1), version_of(caller, version=2)) == (1, 2)
+        assert (version_of(caller, label="stable"), version_of(caller, label="canary")) == (
+            1,
+            2,
+        )
         assert reloaded(caller, folder, specific=[1], labels={"stable": 1}) == 0
-        assert answered(caller) == 1
+        assert version_of(caller) == 1
         code, text = caller.refusal(caller.prediction.Predict, request(version=2))
         assert code == "NOT_FOUND"
         code, text = caller.refusal(caller.prediction.Predict, request(label="canary"))
@@ -191,7 +194,7 @@ def test_a_label_moves_without_a_failed_request(models, serve, write_sums):
         def call():
             while not stop.is_set():
                 try:
-                    answered(caller, label="stable")
+                    version_of(caller, label="stable")
                 except (grpc.RpcError, AssertionError, ValueError) as error:
                     failures.append(error)
 
@@ -203,7 +206,7 @@ def test_a_label_moves_without_a_failed_request(models, serve, write_sums):
         stop.set()
         thread.join(20)
         assert not failures
-        assert answered(caller, label="stable") == 2
+        assert version_of(caller, label="stable") == 2
 
 
 def test_a_version_on_its_way_out_can_be_called_back(models, serve, write_sums):
@@ -214,9 +217,9 @@ def test_a_version_on_its_way_out_can_be_called_back(models, serve, write_sums):
             reloaded(caller, models / "sums", specific=[2])
             assert states(caller)[1][0] == "UNLOADING"
             assert reloaded(caller, models / "sums", specific=[1]) == 0
-            assert answered(caller) == 1
+            assert version_of(caller) == 1
         assert servable._model is None  # the one that was in use; the one that replaced it stays
-        assert answered(caller) == 1
+        assert version_of(caller) == 1
 
 
 def test_a_wrong_reload_changes_nothing(models, tmp_path, serve):
@@ -237,7 +240,7 @@ def test_a_wrong_reload_changes_nothing(models, tmp_path, serve):
             received, text = caller.refusal(caller.models.HandleReloadConfigRequest, message)
             assert received == code
             assert says in text
-            assert answered(caller) == 1
+            assert version_of(caller) == 1
             assert states(caller) == {1: ("AVAILABLE", "")}
 
 
@@ -249,7 +252,7 @@ def test_a_reload_may_add_and_remove_models(models, tmp_path, serve, write_sums)
             reload_request(tmp_path / "elsewhere", name="more").config.model_config_list.config
         )
         caller.models.HandleReloadConfigRequest(message, timeout=30)
-        assert (answered(caller), answered(caller, name="more")) == (1, 5)
+        assert (version_of(caller), version_of(caller, name="more")) == (1, 5)
         assert reloaded(caller, tmp_path / "elsewhere", name="more") == 0
         code, _ = caller.refusal(caller.prediction.Predict, request())
         assert code == "NOT_FOUND"
@@ -264,7 +267,7 @@ def test_models_that_appear_later_are_served(models, serve, write_sums):
     with serve(models=models, poll_seconds=0.05) as (server, caller):
         write_sums(models / "more" / "1", 1)
         wait_for(lambda: "more" in server.models)
-        assert answered(caller, name="more") == 1
+        assert version_of(caller, name="more") == 1
 
 
 def test_status_and_metadata(models, serve):

@@ -57,14 +57,14 @@ def faces(signature, **inputs):
     return request(**({"x": None} | inputs), name="faces", signature=signature)
 
 
-def picture(width=40, height=30, kind="JPEG"):
+def image(width=40, height=30, kind="JPEG"):
     pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3)).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
 
 
-def test_answers_name_the_model_version_and_signature(caller):
+def test_responses_name_the_model_version_and_signature(caller):
     answer = caller.prediction.Predict(request(), timeout=10)
     assert answer.model_spec.name == "sums"
     assert answer.model_spec.version.value == 3  # the latest
@@ -91,7 +91,7 @@ def test_pictures_and_pixels_give_the_direct_answer(caller, small_faces):
     for signature, inputs in (
         ("serve_uint8", {"images": images}),
         ("serve_float", {"images": images.astype(np.float32)}),
-        ("serving_default", {"image_bytes": np.array([picture(40), picture(50)], object)}),
+        ("serving_default", {"image_bytes": np.array([image(40), image(50)], object)}),
     ):
         answer = caller.prediction.Predict(faces(signature, **inputs), timeout=10)
         for name, value in direct[signature](
@@ -180,15 +180,15 @@ IMAGES = np.zeros((1, 4, 4, 3), np.uint8)
         (faces("serve_uint8", images=IMAGES[0]), "INVALID_ARGUMENT", "(N, N, N, 3)"),
         (faces("serve_uint8", images=IMAGES[:, :0]), "INVALID_ARGUMENT", "refuses the values"),
         (faces("serving_default", image_bytes=[b"text"]), "INVALID_ARGUMENT", "image 0 is no"),
-        (faces("serving_default", image_bytes=[picture(), b""]), "INVALID_ARGUMENT", "1 is empty"),
-        (faces("serving_default", image_bytes=[picture()[:200]]), "INVALID_ARGUMENT", "whole"),
+        (faces("serving_default", image_bytes=[image(), b""]), "INVALID_ARGUMENT", "1 is empty"),
+        (faces("serving_default", image_bytes=[image()[:200]]), "INVALID_ARGUMENT", "whole"),
         (
-            faces("serving_default", image_bytes=[picture(), picture(kind="WEBP")[:200]]),
+            faces("serving_default", image_bytes=[image(), image(kind="WEBP")[:200]]),
             "INVALID_ARGUMENT",
             "image 1 is WebP",
         ),
         (
-            faces("serving_default", image_bytes=[picture(2000, 1000)]),
+            faces("serving_default", image_bytes=[image(2000, 1000)]),
             "INVALID_ARGUMENT",
             "at most 1,000,000 pixels",
         ),
@@ -205,7 +205,7 @@ def test_wrong_requests_have_the_status_of_tensorflow_serving(caller, message, c
     assert says in text
 
 
-def test_bytes_that_are_no_request(models, serve):
+def test_bytes_that_are_no_request_are_refused(models, serve):
     with serve(models=models) as (server, _), grpc.insecure_channel(server.address) as channel:
         call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         with pytest.raises(grpc.RpcError) as caught:
@@ -241,7 +241,7 @@ def test_a_deadline_that_has_passed_ends_the_call(models, serve):
     assert time.monotonic() - start < 5
 
 
-def test_batching_gives_the_same_answers(models, serve):
+def test_batching_gives_the_same_outputs(models, serve):
     with serve(models=models, batching=True) as (_, caller):
         calls = [
             caller.prediction.Predict.future(request(x=((i, i, i),)), timeout=20) for i in range(60)

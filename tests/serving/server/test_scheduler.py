@@ -171,7 +171,7 @@ def test_a_full_queue_refuses_at_once(model):
     assert len(calls.join()) == 3
 
 
-def test_who_waits_longer_than_the_deadline_is_let_go(model):
+def test_work_beyond_its_deadline_leaves_the_queue(model):
     calls = Calls(scheduler())
     busy(model, calls)
     with pytest.raises(RpcError) as refused:
@@ -183,7 +183,7 @@ def test_who_waits_longer_than_the_deadline_is_let_go(model):
     assert model.runs == [1]
 
 
-def test_work_that_nobody_wants_any_more_is_dropped(model):
+def test_work_whose_caller_left_is_dropped(model):
     calls = Calls(scheduler(batching=True))
     busy(model, calls)
     calls.begin("gone", model.work(1, is_wanted=lambda: False))

@@ -41,13 +41,13 @@ def refused(capfd):
     return run
 
 
-def test_it_says_what_it_is(server):
+def test_it_prints_what_it_is(server):
     first = server.lines[0]
     assert "TensorFlow Serving's gRPC API" in first
     assert "for laptops and tests" in first
 
 
-def test_it_answers(server, sums_request):
+def test_it_predicts(server, sums_request):
     with grpc.insecure_channel(server.address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         assert list(stub.Predict(sums_request(), timeout=20).outputs["sum"].float_val) == [3.0]
