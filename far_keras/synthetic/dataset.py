@@ -136,7 +136,7 @@ def synthesize(
                 directory, count, population, workers, console or message_console()
             )
             write_lists(directory, rows)
-            _write_provenance(directory, count, population, complete=True)
+            _write_provenance(directory, _provenance(count, population, complete=True))
     return Synthesis(
         directory=directory,
         count=count,
@@ -171,7 +171,7 @@ def write_lists(directory: Path, rows: Sequence[LabelRow]) -> None:
 
 def _prepare(directory: Path, count: int, population: Population) -> None:
     """Creates the folder, or checks that it was made with the same settings."""
-    path = directory / _PROVENANCE
+    path, wanted = directory / _PROVENANCE, _provenance(count, population, complete=False)
     folders = (directory, directory / IMAGES, directory / REGION_MAPS)
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
@@ -181,8 +181,7 @@ def _prepare(directory: Path, count: int, population: Population) -> None:
         except ValueError as error:
             raise DatasetError(f"{path}: not valid JSON ({error}); delete it") from error
         stored = {"agreements": {}, "renderer": 1} | stored  # what the first sets do not say
-        wanted = _provenance(count, population)
-        same = [name for name in wanted if name not in ("made_by", "count")]
+        same = [name for name in wanted if name not in ("made_by", "count", "complete")]
         check_settings(
             directory,
             {name: stored.get(name) for name in same},
@@ -202,10 +201,10 @@ def _prepare(directory: Path, count: int, population: Population) -> None:
         )
     for folder in folders:
         remove_temporary_files(folder)
-    _write_provenance(directory, count, population, complete=False)
+    _write_provenance(directory, wanted)
 
 
-def _provenance(count: int, population: Population) -> dict[str, Any]:
+def _provenance(count: int, population: Population, complete: bool) -> dict[str, Any]:
     return {
         "made_by": "far_keras.synthetic",
         "version": __version__,
@@ -216,12 +215,12 @@ def _provenance(count: int, population: Population) -> dict[str, Any]:
         "correlations": population.correlations,
         "force": dict(sorted(population.force.items())),
         "agreements": {name: list(tie) for name, tie in sorted(population.agreements.items())},
+        "complete": complete,
     }
 
 
-def _write_provenance(directory: Path, count: int, population: Population, complete: bool) -> None:
-    data = _provenance(count, population) | {"complete": complete}
-    write_atomically(directory / _PROVENANCE, json.dumps(data, indent=2) + "\n")
+def _write_provenance(directory: Path, provenance: dict[str, Any]) -> None:
+    write_atomically(directory / _PROVENANCE, json.dumps(provenance, indent=2) + "\n")
 
 
 def _render_all(

@@ -123,14 +123,9 @@ def clipped_normal(
 # sRGB of evenly lit skin, by melanin from none to most.
 MELANIN = (0.0, 0.15, 0.35, 0.55, 0.75, 0.9, 1.0)
 TONES = (
-    (230, 194, 177),
-    (220, 176, 150),
-    (203, 155, 122),
-    (168, 117, 83),
-    (124, 81, 55),
-    (88, 56, 40),
-    (64, 41, 31),
-)
+    (230, 194, 177), (220, 176, 150), (203, 155, 122), (168, 117, 83), (124, 81, 55),
+    (88, 56, 40), (64, 41, 31),
+)  # fmt: skip
 
 
 def _srgb_to_linear(srgb: np.ndarray) -> np.ndarray:

@@ -158,7 +158,7 @@ EXCLUSIONS: tuple[frozenset[str], ...] = tuple(
         "No_Beard Mustache",
     )
 )
-"""Sets of which one image shows at most one: a second cannot be, or cannot be seen.
+"""Sets of which one image shows at most one: a second is impossible or not visible.
 
 Forcing two of a set is an error. Drawn freely, a hat may still hide a bald head: then the label
 of Bald is missing.
@@ -186,15 +186,9 @@ REVERSED_PAIRS: tuple[tuple[str, str], ...] = (
     ("Smiling", "Mouth_Slightly_Open"),
     ("Wearing_Lipstick", "Heavy_Makeup"),
     ("Chubby", "Double_Chin"),
-    ("Male", "Wearing_Lipstick"),
-    ("Male", "Wearing_Earrings"),
-    ("Male", "Wearing_Necklace"),
-    ("Male", "Wearing_Necktie"),
-    ("Male", "Arched_Eyebrows"),
-    ("Male", "Bushy_Eyebrows"),
-    ("Male", "Big_Nose"),
-    ("Young", "Eyeglasses"),
-    ("Young", "Bags_Under_Eyes"),
+    *(("Male", f"Wearing_{worn}") for worn in ("Lipstick", "Earrings", "Necklace", "Necktie")),
+    *(("Male", name) for name in ("Arched_Eyebrows", "Bushy_Eyebrows", "Big_Nose")),
+    *(("Young", name) for name in ("Eyeglasses", "Bags_Under_Eyes")),
 )
 """The strong dependences whose sign ``correlations="reversed"`` turns."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -66,7 +65,7 @@ def _face_light(light: Light) -> np.ndarray:
 
 def draw_light(rng: np.random.Generator, kind: str) -> Light:
     """A light of one of the kinds in `LIGHT_SHARES`."""
-    light = _KINDS[kind](rng)
+    light = _DRAW[kind](rng)
     level = NORMAL_LEVEL * rng.uniform(0.88, 1.12) / face_level(light)
     if kind == "dim":
         level *= rng.uniform(0.3, 0.6)
@@ -224,18 +223,13 @@ def _coloured(rng: np.random.Generator) -> Light:
     )
 
 
-_KINDS: dict[str, Callable[[np.random.Generator], Light]] = {
-    "soft": _soft,
-    "flash": _flash,
-    "window": _window,
-    "overcast": _overcast,
-    "sun": _sun,
-    "several": _several,
-    "mixed": _mixed,
-    "backlit": _backlit,
-    "dim": _dim,
-    "coloured": _coloured,
-}
+_DRAW = dict(
+    zip(
+        LIGHT_SHARES,
+        (_soft, _flash, _window, _overcast, _sun, _several, _mixed, _backlit, _dim, _coloured),
+        strict=True,
+    )
+)
 
 
 # What the alignment's enlargement of turned heads brings to the image's border, or beyond it.

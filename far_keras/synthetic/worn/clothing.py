@@ -188,7 +188,7 @@ def draw_turtleneck(scene: Scene, drape: Drape, color: np.ndarray) -> None:
     roll = 0.035 + 0.06 * np.sin(np.pi * np.clip(t * 1.15, 0, 1)) ** 0.8
     ribs = 0.5 + 0.5 * np.cos(angle * 44)
     points = drape.around(angle + 0 * t, top - 0.30 * t, roll + 0.008 * ribs)
-    shades = color * (0.86 + 0.16 * ribs)[..., None] * np.ones_like(t)[..., None]
+    shades = color * (0.86 + 0.16 * ribs)[..., None]
     draw_cloth(scene, points, shades, Region.CLOTHING)
 
 
@@ -202,7 +202,7 @@ def draw_hood_roll(scene: Scene, drape: Drape, color: np.ndarray) -> None:
     top = np.interp(turn, (0, 0.3, 1), (5.86, 6.08, 6.32)) + 0 * t
     roll = 0.03 + thick * np.sin(np.pi * np.clip(t * 1.1, 0, 1))
     points = drape.around(angle + 0 * t, top - (0.2 + thick) * t, roll)
-    shades = color * (0.75 + 0.3 * np.sin(np.pi * t))[..., None] * np.ones((1, 90, 1))
+    shades = color * (0.75 + 0.3 * np.sin(np.pi * t))[..., None]
     draw_cloth(scene, points, shades, Region.CLOTHING, bias=0.03)
     down = np.linspace(0, 1, 16)[:, None]
     across = np.array([[-0.02, 0.0, 0.02]])
@@ -232,7 +232,7 @@ def draw_collar(
     swing = np.sign(angle) * np.interp(turn, (0, 0.25, 0.5), (0.35, 0.1, 0.0)) * t
     flap = drape.around(angle + swing, top + 0.01 - tip * t, lean)
     edge = 1 - 0.25 * np.clip(1 - np.abs(t - 0.93) / 0.07, 0, 1)  # the seam
-    draw_cloth(scene, flap, color * edge[..., None] * np.ones((1, 100, 1)), Region.CLOTHING)
+    draw_cloth(scene, flap, color * edge[..., None], Region.CLOTHING)
 
 
 def draw_lapels(scene: Scene, drape: Drape, color: np.ndarray) -> None:

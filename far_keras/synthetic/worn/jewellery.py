@@ -38,21 +38,18 @@ def draw_earrings(scene: Scene) -> None:
     if kind != "hoop" and stone:
         gem = SurfaceMaterial(rng.uniform(0.02, 0.9, 3) ** 2, gloss=1.2, sharpness=60)
         hanging = 0.0 if kind == "stud" else _length(kind, size)
-        gems = [
-            sphere(
-                point_on_head(scene, "ear lobe", side) + np.array([0.035 * side, -hanging, 0.05]),
-                0.026 + 0.025 * size,
-            )
-            for side in (-1, 1)
-        ]
+        gems = []
+        for side in (-1, 1):
+            lobe = point_on_head(scene, "ear lobe", side)
+            at = lobe + np.array([0.035 * side, -hanging, 0.05])
+            gems.append(sphere(at, 0.026 + 0.025 * size))
         draw_solid(scene, join(gems), gem, Region.EARRING, bias=0.03)
 
 
 def _length(kind: str, size: float) -> float:
     """Decimetres that an earring hangs below the lobe."""
-    return {"long": 0.28 + 0.32 * size, "chandelier": 0.14 + 0.14 * size}.get(
-        kind, 0.11 + 0.17 * size
-    )
+    least, more = {"long": (0.28, 0.32), "chandelier": (0.14, 0.14)}.get(kind, (0.11, 0.17))
+    return least + more * size
 
 
 def _earring(kind: str, at: np.ndarray, side: int, size: float, thick: float) -> list[Solid]:
@@ -87,13 +84,9 @@ AXIS_Z = 0.3  # of the neck
 ANGLES, HEIGHTS = 48, np.arange(5.2, 6.6, 0.07)
 # Between which heights (y on the rest head) a necklace hangs, by what is worn with it.
 LOWEST = {
-    "crew": (5.87, 5.95),
-    "vneck": (5.66, 5.92),
-    "shirt": (5.82, 5.93),
-    "suit": (5.82, 5.93),
-    "turtleneck": (5.6, 5.75),
-    "hoodie": (5.87, 5.95),
-}
+    "crew": (5.87, 5.95), "vneck": (5.66, 5.92), "shirt": (5.82, 5.93), "suit": (5.82, 5.93),
+    "turtleneck": (5.6, 5.75), "hoodie": (5.87, 5.95),
+}  # fmt: skip
 BARE_NECK = (5.58, 5.95)
 
 
@@ -114,8 +107,8 @@ def draw_necklace(scene: Scene) -> None:
     elif kind == "cord":
         leather = SurfaceMaterial(np.array([0.02, 0.013, 0.01]) * rng.uniform(0.5, 3), gloss=0.1)
         course = _course(scene, low, 120)
-        draw_solid(scene, tube(course, rng.uniform(0.009, 0.016), sides=5), leather,
-                   Region.NECKLACE, bias=0.03)  # fmt: skip
+        cord = tube(course, rng.uniform(0.009, 0.016), sides=5)
+        draw_solid(scene, cord, leather, Region.NECKLACE, bias=0.03)
         draw_solid(scene, _pendant(course, rng), metal, Region.NECKLACE, bias=0.04)
     else:
         heights = [low]
@@ -184,14 +177,8 @@ def _draw_choker(scene: Scene, color: np.ndarray, rng: np.random.Generator) -> N
     points = drape_of(scene.head).around(angle + 0 * t, edge - height * t, 0.025 + 0 * angle * t)
     ribbon = np.array([0.012, 0.011, 0.012]) if rng.random() < 0.6 else color * 0.8
     lace = 1 + 0.8 * (np.sin(angle * 60) * np.sin(t * 9) > 0.4) * (rng.random() < 0.3)
-    draw_cloth(
-        scene,
-        points,
-        ribbon * lace[..., None] * np.ones_like(t)[..., None],
-        Region.NECKLACE,
-        sheen=0.08,
-        bias=0.03,
-    )
+    band = ribbon * lace[..., None]
+    draw_cloth(scene, points, band, Region.NECKLACE, sheen=0.08, bias=0.03)
 
 
 def _spaced(course: np.ndarray, gap: float) -> np.ndarray:
