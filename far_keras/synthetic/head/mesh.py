@@ -122,7 +122,7 @@ def load_head() -> HeadMesh:
     except OSError as error:
         raise AssetError(
             f"The head mesh cannot be read from {ASSETS}: expected head.npz and uv_*.png. "
-            f"Received: {error}. Reinstall far_keras, or rebuild them with assets/build.py."
+            f"Received: {error}. Reinstall far_keras, or rebuild them with research/build_head.py."
         ) from error
     arrays["target_names"] = tuple(str(name) for name in arrays["target_names"])
     arrays["target_deltas"] = arrays["target_deltas"].astype(np.float32)
