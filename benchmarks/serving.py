@@ -27,8 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import grpc
 import numpy as np
 import tensorflow as tf
-from local_server import LocalServer
-from serving_models import export_variant
+from local_server import LocalServer, export_variant
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from far_keras.models.variants import VARIANTS, Variant

@@ -1,302 +1,256 @@
-"""Callers that keep a server busy and write down every answer, and what is done to it meanwhile."""
+"""Measures a server's throughput and latency: some clients call without pause, for a bounded time.
+
+    python benchmarks/serving_load.py --target localhost:8500 --model faces --concurrency 8
+
+Ctrl-C ends it early and reports the requests until then. It loads no TensorFlow. Ends with status 1
+if no request succeeded.
+"""
 
 from __future__ import annotations
 
 import argparse
-import collections
+import io
+import json
 import os
-import shutil
-import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from array import array
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import grpc
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 import numpy as np
-import tensorflow as tf
-from local_server import LocalServer
-from malformed_requests import Malformed, malformed_requests
-from tensorflow_serving.apis import (
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from PIL import Image
+from rich.table import Table
 
-__all__ = ["OPTIONS", "kill", "malformed", "reload", "send_malformed", "soak"]
+from far_keras.console import progress_bar, table_console
+from far_keras.errors import FarError, ServingError
+from far_keras.serving import FarClient
 
-DEADLINE = 10.0
-OPTIONS = [
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # so that a server that comes back is found at once, not after a pause that grows
-    ("grpc.max_reconnect_backoff_ms", 500),
-]
-# What no answer may hold: Python's and TensorFlow's inside.
-LEAKS = ("Traceback", 'File "', "{{", "[[", "node", ".py", "\n", "tensorflow/core")
+MAX_CONCURRENCY, MAX_SECONDS, MAX_BATCH = 256, 3600, 1024
+
+_TICK = 0.1
+_AFTER_FAILURE = 0.05  # seconds; a server that refuses at once must not be called in a tight loop
 
 
-class Pauses:
-    """How long the machine let this process wait, so that the server is not blamed for it."""
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--target", required=True, metavar="HOST:PORT")
+    parser.add_argument("--model", required=True, help="the model's name on the server")
+    parser.add_argument("--timeout", type=float, default=10.0, help="seconds, for a call")
+    parser.add_argument("--concurrency", type=int, default=8, help="simultaneous requests")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--batch-size", type=int, default=1, help="images per request")
+    parser.add_argument("--image", type=Path, help="JPEG or PNG file (default: a made one)")
+    parser.add_argument("--no-masks", action="store_true", help="request attributes only")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args()
+    for name, most in (
+        ("concurrency", MAX_CONCURRENCY),
+        ("seconds", MAX_SECONDS),
+        ("batch_size", MAX_BATCH),
+    ):
+        if not 0 < (value := getattr(options, name)) <= most:
+            parser.error(f"--{name}: expected more than 0, up to {most}. Received: {value}")
+    try:
+        report = measure(options)
+    except FarError as error:
+        raise SystemExit(f"{error}") from None
+    if options.json:
+        print(json.dumps(report.to_dict()))
+    else:
+        show(report, options)
+    sys.exit(not report.succeeded)
 
-    def __init__(self) -> None:
-        self.longest = 0.0
-        self._late: list[tuple[float, float]] = []  # when a sleep ended, and how late that was
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def since(self, start: float) -> float:
-        """Seconds that were lost since then."""
-        return sum(late for end, late in self._late if end > start)
-
-    def _run(self) -> None:
-        start = time.perf_counter()
-        while not self._stop.wait(0.05):
-            end = time.perf_counter()
-            late = end - start - 0.05
-            if late > 0.2:
-                self._late.append((end, late))
-                self.longest = max(self.longest, late)
-            start = end
-
-
-class Load:
-    """Threads that call Predict again and again.
+@dataclass(frozen=True)
+class LoadReport:
+    """The result of `run_load`.
 
     Args:
-        address: Of the server.
-        model: Its model.
-        size: Side of its images.
-        clients: How many threads.
+        seconds: How long requests were made.
+        concurrency: Simultaneous requests.
+        batch_size: Images in each.
+        milliseconds: (n,) float64, sorted: the latency of each request that succeeded, from sending
+            it to its decoded response.
+        errors: How many failed, by gRPC status code.
     """
 
-    def __init__(self, address: str, model: str, size: int, clients: int):
-        self.outcomes: collections.Counter[str] = collections.Counter()
-        self.versions: set[int] = set()
-        self.longest = 0.0
-        self.problems: list[str] = []
-        self.pauses = Pauses()
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._address = address
-        images = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype(np.uint8)
-        self._request = predict_pb2.PredictRequest()
-        self._request.model_spec.name = model
-        self._request.model_spec.signature_name = "serve_uint8"
-        self._request.inputs["images"].CopyFrom(tf.make_tensor_proto(images))
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+    seconds: float
+    concurrency: int
+    batch_size: int
+    milliseconds: np.ndarray
+    errors: dict[str, int]
 
-    def __enter__(self) -> Load:
-        self.pauses.start()
-        for thread in self._threads:
-            thread.start()
-        return self
+    @property
+    def succeeded(self) -> int:
+        """Requests that succeeded."""
+        return len(self.milliseconds)
 
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(3 * DEADLINE)
-            if thread.is_alive():
-                self.problems.append("a call hangs past its deadline")
-        self.pauses.stop()
+    @property
+    def requests_per_second(self) -> float:
+        """Requests that succeeded, all clients together."""
+        return self.succeeded / self.seconds
 
-    def _run(self) -> None:
-        options = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
-        with grpc.insecure_channel(self._address, options) as channel:
-            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            while not self._stop.is_set():
-                start = time.perf_counter()
-                try:
-                    answer = stub.Predict(self._request, timeout=DEADLINE)
-                    outcome, version = "OK", answer.model_spec.version.value
-                    if len(answer.outputs["attributes"].float_val) != 40:
-                        self.problems.append("an answer without its 40 attributes")
-                except grpc.RpcError as error:
-                    outcome, version = error.code().name, 0
-                spent = time.perf_counter() - start
-                with self._lock:
-                    self.outcomes[outcome] += 1
-                    self.longest = max(self.longest, spent)
-                    if version:
-                        self.versions.add(version)
-                    if spent > DEADLINE + 2 + self.pauses.since(start):
-                        self.problems.append(f"a call of {spent:.1f} s, its deadline {DEADLINE}")
-                if outcome != "OK":
-                    time.sleep(0.05)
+    def percentile(self, percent: float) -> float:
+        """Of the latency, in milliseconds; NaN if no request succeeded."""
+        return float(np.percentile(self.milliseconds, percent)) if self.succeeded else float("nan")
 
-    def __str__(self) -> str:
-        counts = ", ".join(f"{count:,} {name}" for name, count in self.outcomes.most_common())
-        return (
-            f"calls: {counts}; the longest {self.longest:.2f} s "
-            f"(longest pause of the machine {self.pauses.longest:.2f} s)"
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        data: dict[str, Any] = {
+            "seconds": round(self.seconds, 2),
+            "concurrency": self.concurrency,
+            "batch_size": self.batch_size,
+            "succeeded": self.succeeded,
+            "errors": self.errors,
+            "requests_per_second": round(self.requests_per_second, 1),
+            "images_per_second": round(self.requests_per_second * self.batch_size, 1),
+        }
+        if self.succeeded:
+            for name, percent in (("p50", 50), ("p95", 95), ("p99", 99), ("max", 100)):
+                data[f"{name}_ms"] = round(self.percentile(percent), 2)
+        return data
+
+
+def measure(options: argparse.Namespace) -> LoadReport:
+    """Runs the load with a progress bar."""
+    image = options.image.read_bytes() if options.image else example_image()
+    client = FarClient(options.target, options.model, timeout=options.timeout, retries=0)
+    with client, progress_bar() as bar:
+        task = bar.add_task("", total=options.seconds)
+
+        def progress(seconds: float, succeeded: int, failed: int) -> None:
+            text = f"{succeeded} succeeded, {failed} failed"
+            bar.update(task, completed=round(seconds, 1), description=text)
+
+        return run_load(
+            client,
+            image,
+            concurrency=options.concurrency,
+            seconds=options.seconds,
+            batch_size=options.batch_size,
+            masks=not options.no_masks,
+            progress=progress,
         )
 
 
-def malformed(models: Path, options: argparse.Namespace) -> list[str]:
-    """Sends wrong requests; each must get the right status in one clean line."""
-    words = ["--batching"] if options.batching else []
-    with LocalServer(models, "--poll-seconds", 0, *words) as server:
-        with grpc.insecure_channel(server.address, OPTIONS) as channel:
-            problems: list[str] = []
-            counts: collections.Counter[str] = collections.Counter()
-            requests = malformed_requests(models.name, options.size, options.count)
-            warm = memory = server.memory()
-            for index, request in enumerate(requests):
-                code, problem = send_malformed(channel, request)
-                counts[code] += 1
-                problems += [problem] if problem else []
-                if index == options.count // 10:
-                    warm = server.memory()  # every kind has been there, the large ones too
-            memory = server.memory()
-            _garbage(server.address)
-            counts_text = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
-            print(f"{sum(counts.values()):,} requests: {counts_text}")
-            print(f"memory after a tenth {warm:.0f} MB, at the end {memory:.0f} MB")
-            if memory > 1.05 * warm + 20:
-                problems.append(f"memory grew from {warm:.0f} to {memory:.0f} MB")
-            if server.process.poll() is not None:
-                problems.append("the server ended")
-        with Load(server.address, models.name, options.size, 1) as load:
-            time.sleep(1)
-        if set(load.outcomes) != {"OK"}:
-            problems.append(f"afterwards good requests fail: {load}")
-    return problems
+def show(report: LoadReport, options: argparse.Namespace) -> None:
+    table = Table()
+    for name in ("requests/s", "images/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "failed"):
+        table.add_column(name, justify="right")
+    rate = report.requests_per_second
+    table.add_row(
+        f"{rate:.1f}",
+        f"{rate * report.batch_size:.1f}",
+        *(f"{report.percentile(percent):.1f}" for percent in (50, 95, 99, 100)),
+        ", ".join(f"{count} {code}" for code, count in report.errors.items()) or "0",
+    )
+    images = "1 image" if report.batch_size == 1 else f"{report.batch_size} images"
+    print(
+        f"{options.model} at {options.target}, {report.seconds:.1f} s, {report.concurrency} "
+        f"simultaneous requests with {images} each"
+    )
+    table_console().print(table)
 
 
-def send_malformed(channel: grpc.Channel, request: Malformed) -> tuple[str, str]:
-    """The status of the answer, and what is wrong with status or text; nothing if both are fit."""
-    call = channel.unary_unary(request.method)
+def run_load(
+    client: FarClient,
+    image: bytes,
+    *,
+    concurrency: int = 8,
+    seconds: float = 10.0,
+    batch_size: int = 1,
+    masks: bool = True,
+    progress: Callable[[float, int, int], None] = lambda seconds, succeeded, failed: None,
+) -> LoadReport:
+    """Predicts one image again and again: each thread calls as soon as it has its response.
+
+    One request is made before, so that neither connecting nor a server's first response is
+    measured.
+
+    Args:
+        client: Without retries, or failures are not seen.
+        image: Content of a JPEG or PNG file.
+        concurrency: Threads.
+        seconds: Duration.
+        batch_size: Images per request.
+        masks: Whether masks are requested.
+        progress: Called ten times per second with the seconds that have passed, and the numbers of
+            requests that succeeded and failed.
+
+    Raises:
+        ServingError: The first request failed.
+    """
+    inputs = {"image_bytes": [image] * batch_size}
+    outputs = () if masks else ("attributes",)
+    client.predict_raw(inputs, outputs=outputs)
+
+    stop = threading.Event()
+    workers = [_Worker(client, inputs, outputs, stop) for _ in range(concurrency)]
+    begin = time.monotonic()
+    for worker in workers:
+        worker.start()
     try:
-        call(request.data, timeout=60)
-        code, text = "OK", ""
-    except grpc.RpcError as error:
-        code, text = error.code().name, error.details() or ""
-    problem = ""
-    if code not in request.codes:
-        problem = f"{request.what}: {code} ({text}) instead of {' or '.join(request.codes)}"
-    leaks = [leak for leak in LEAKS if leak in text and leak not in str(request.data[:300])]
-    if leaks or len(text) > 500 or (code != "OK" and not text):
-        problem = f"{request.what}: an unfit text: {text[:300]!r}"
-    return code, problem
-
-
-def _garbage(address: str) -> None:
-    """What is no HTTP/2 at all."""
-    host, _, port = address.rpartition(":")
-    for data in (b"GET / HTTP/1.1\r\n\r\n", os.urandom(5000), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
-        with socket.create_connection((host, int(port)), 5) as connection:
-            connection.sendall(data)
-
-
-def kill(models: Path, options: argparse.Namespace) -> list[str]:
-    """Kills the server under load and starts it again; every call must end in time."""
-    server = LocalServer(models)
-    port = server.address.rpartition(":")[2]
-    kills, end = 0, time.monotonic() + 60 * options.minutes
-    try:
-        with Load(server.address, models.name, options.size, options.clients) as load:
-            while time.monotonic() < end:
-                time.sleep(3)
-                server.kill()
-                kills += 1
-                server = LocalServer(models, "--port", port)
-            time.sleep(3)
-            answered = load.outcomes["OK"]
-            time.sleep(3)
-            again = load.outcomes["OK"] - answered
+        while (passed := time.monotonic() - begin) < seconds:
+            progress(passed, *_counts(workers))
+            stop.wait(min(_TICK, seconds - passed))
+    except KeyboardInterrupt:
+        pass
     finally:
-        server.kill()
-    print(f"{kills} kills under {options.clients} clients; {load}")
-    problems = load.problems
-    wrong = set(load.outcomes) - {"OK", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
-    if wrong:
-        problems.append(f"statuses {sorted(wrong)}")
-    if not again:
-        problems.append("no call is answered after the last restart")
-    return problems
+        stop.set()
+        for worker in workers:
+            worker.join()
+    passed = time.monotonic() - begin
+    progress(passed, *_counts(workers))
+    errors: Counter[str] = sum((worker.errors for worker in workers), Counter())
+    times = np.concatenate([np.frombuffer(worker.milliseconds) for worker in workers])
+    return LoadReport(passed, concurrency, batch_size, np.sort(times), dict(errors.most_common()))
 
 
-def reload(models: Path, options: argparse.Namespace) -> list[str]:
-    """Adds versions and removes old ones under load; no request may fail."""
-    with (
-        LocalServer(models, "--poll-seconds", 0.05) as server,
-        Load(server.address, models.name, options.size, options.clients) as load,
-        _status(server.address, models.name) as state_of,
-    ):
-        memory = [server.memory()]  # after so many reloads
-        end = time.monotonic() + 60 * options.minutes
-        while len(memory) <= options.reloads and time.monotonic() < end and not load.problems:
-            number = len(memory) + 1
-            shutil.copytree(models / str(number - 1), models / f".{number}.tmp")
-            (models / f".{number}.tmp").rename(models / str(number))
-            latest = time.monotonic() + 300
-            while state_of(number) != "AVAILABLE" or state_of(number - 1) != "END":
-                if time.monotonic() > latest:
-                    raise SystemExit(f"version {number} is not served after 300 s")
-                time.sleep(0.01)
-            shutil.rmtree(models / str(number - 1))
-            memory.append(server.memory())
-    print(f"{len(memory) - 1} reloads under {options.clients} clients; {load}")
-    print(f"{len(load.versions)} versions answered")
-    tenths = [memory[(len(memory) - 1) * tenth // 10] for tenth in range(11)]
-    print("memory after each tenth, in MB:", ", ".join(f"{mb:.0f}" for mb in tenths))
-    problems = load.problems
-    if set(load.outcomes) != {"OK"}:
-        problems.append(f"requests failed: {load}")
-    return problems
+def example_image() -> bytes:
+    """The content of a JPEG file of the size of an aligned face, with about as much detail."""
+    coarse = np.random.default_rng(0).integers(0, 256, (16, 13, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize((178, 218), Image.Resampling.BICUBIC).save(file, "JPEG")
+    return file.getvalue()
 
 
-@contextmanager
-def _status(address: str, model: str) -> Iterator:
-    """The state of a version, by number."""
-    with grpc.insecure_channel(address) as channel:
-        stub = model_service_pb2_grpc.ModelServiceStub(channel)
-        names = get_model_status_pb2.ModelVersionStatus.State
+class _Worker(threading.Thread):
+    """Calls until it is stopped."""
 
-        def state_of(number: int) -> str:
-            request = get_model_status_pb2.GetModelStatusRequest()
-            request.model_spec.name = model
-            answer = stub.GetModelStatus(request, timeout=60)
-            states = {one.version: names.Name(one.state) for one in answer.model_version_status}
-            return states.get(number, "")
+    def __init__(
+        self,
+        client: FarClient,
+        inputs: dict[str, list[bytes]],
+        outputs: tuple[str, ...],
+        stop: threading.Event,
+    ) -> None:
+        super().__init__(name="serving-load", daemon=True)
+        self._client, self._inputs, self._outputs, self._end = client, inputs, outputs, stop
+        self.milliseconds, self.errors = array("d"), Counter[str]()
 
-        yield state_of
+    def run(self) -> None:
+        while not self._end.is_set():
+            begin = time.perf_counter()
+            try:
+                self._client.predict_raw(self._inputs, outputs=self._outputs)
+            except ServingError as error:
+                self.errors[error.code or type(error).__name__] += 1
+                self._end.wait(_AFTER_FAILURE)
+            else:
+                self.milliseconds.append(1000 * (time.perf_counter() - begin))
 
 
-def soak(models: Path, options: argparse.Namespace) -> list[str]:
-    """Good requests, and now and then a bad one, for as long as it takes; memory must be flat."""
-    words = ["--batching"] if options.batching else []
-    samples: list[tuple[float, float]] = []
-    with (
-        LocalServer(models, *words) as server,
-        Load(server.address, models.name, options.size, options.clients) as load,
-        grpc.insecure_channel(server.address, OPTIONS) as channel,
-    ):
-        start = time.monotonic()
-        requests = malformed_requests(models.name, options.size, 10**9, large_every=10**9)
-        while time.monotonic() < start + 60 * options.minutes:
-            send_malformed(channel, next(requests))
-            time.sleep(0.2)
-            samples.append((time.monotonic() - start, server.memory()))
-    total = samples[-1][0]
-    # Caches of allocators fill in the first part; what leaks goes on growing afterwards.
-    early = np.median([mb for at, mb in samples if 0.2 * total <= at < 0.3 * total])
-    late = np.median([mb for at, mb in samples if at >= 0.9 * total])
-    growth = late / early - 1
-    print(f"{total / 60:.1f} minutes under {options.clients} clients; {load}")
-    print(f"memory {early:.0f} MB early, {late:.0f} MB late: {growth:+.2%}")
-    problems = load.problems
-    if growth > 0.02:
-        problems.append(f"memory grew by {growth:.2%}")
-    if set(load.outcomes) != {"OK"}:
-        problems.append(f"requests failed: {load}")
-    return problems
+def _counts(workers: list[_Worker]) -> tuple[int, int]:
+    failed = sum(sum(list(worker.errors.values())) for worker in workers)
+    return sum(len(worker.milliseconds) for worker in workers), failed
+
+
+if __name__ == "__main__":
+    main()

@@ -22,14 +22,14 @@ def benchmarks():
     sys.path.insert(0, str(BENCHMARKS))
     try:
         import malformed_requests
-        import serving_load
+        import serving_reliability
     finally:
         sys.path.remove(str(BENCHMARKS))
     return SimpleNamespace(
         malformed_requests=malformed_requests.malformed_requests,
         Malformed=malformed_requests.Malformed,
-        send=serving_load.send_malformed,
-        options=serving_load.OPTIONS,
+        send=serving_reliability.send_malformed,
+        options=serving_reliability.OPTIONS,
     )
 
 
