@@ -1,4 +1,4 @@
-"""Requests that are wrong in every way we could think of, each with the status it deserves."""
+"""Requests that are wrong in many ways, each with the status that it must get."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _HUGE = (2**31 - 1, 2**31, 2**33, 2**40, 2**62, 2**63 - 1)
 
 
 class Malformed(NamedTuple):
-    """A request and what it must be answered with.
+    """A request and the status that it must get.
 
     Args:
         what: In a few words.
@@ -80,7 +80,7 @@ def malformed_requests(
 class _Maker:
     def __init__(self, model: str, size: int, rng: np.random.Generator):
         self.model, self.size, self.rng = model, size, rng
-        self.picture = rng.integers(0, 256, (size, size, 3)).astype(np.uint8)
+        self.image = rng.integers(0, 256, (size, size, 3)).astype(np.uint8)
 
     def makers(self) -> list[Callable[[], Malformed]]:
         return [
@@ -94,7 +94,7 @@ class _Maker:
             self.no_batch,
             self.too_many_rows,
             self.broken_picture,
-            self.picture_bomb,
+            self.image_bomb,
             self.unknown_name,
             self.wrong_inputs,
             self.broken_example,
@@ -135,7 +135,7 @@ class _Maker:
     def wrong_dtype(self) -> Malformed:
         kinds = (np.float64, np.int8, np.int32, np.int64, np.uint16, np.bool_, np.complex64)
         kind = kinds[int(self.rng.integers(len(kinds)))]
-        return self._refused("dtype", self._images_request(self.picture[None].astype(kind)))
+        return self._refused("dtype", self._images_request(self.image[None].astype(kind)))
 
     def wrong_shape(self) -> Malformed:
         shapes = [(), (3,), (4, 4), (4, 4, 3), (1, 4, 4, 1), (1, 4, 4, 4), (1, 1, 4, 4, 3)]
@@ -187,11 +187,11 @@ class _Maker:
             good[: int(self.rng.integers(1, len(good) // 2))],
             good[:20] + self.rng.bytes(200),
         )
-        picture = broken[int(self.rng.integers(len(broken)))]
-        pictures = [whole[0], picture, whole[1]] if self.rng.random() < 0.5 else [picture]
-        return self._refused("a broken image", self._bytes_request(pictures))
+        image = broken[int(self.rng.integers(len(broken)))]
+        images = [whole[0], image, whole[1]] if self.rng.random() < 0.5 else [image]
+        return self._refused("a broken image", self._bytes_request(images))
 
-    def picture_bomb(self) -> Malformed:
+    def image_bomb(self) -> Malformed:
         bombs = (lambda: _png_bomb(60_000, 60_000), self._jpeg_bomb, _gif_bomb)
         bomb = bombs[int(self.rng.integers(len(bombs)))]()
         if self.rng.random() < 0.3:
@@ -283,7 +283,7 @@ class _Maker:
 
     def _of_bytes(self, what: str, method: str, data: bytes) -> Malformed:
         if method == RELOAD and _names_no_model(data):
-            method = STATUS  # it would be right, and leave no model to ask
+            method = STATUS  # it would be right, and leave no model to call
         what = f"{what}, {method.rpartition('/')[2]}"
         return Malformed(what, method, data, self._codes(method, data))
 
@@ -314,22 +314,22 @@ class _Maker:
 
     def _images_request(self, images: np.ndarray | None = None) -> predict_pb2.PredictRequest:
         request = self._request("serve_uint8")
-        value = self.picture[None] if images is None else images
+        value = self.image[None] if images is None else images
         request.inputs["images"].CopyFrom(tf.make_tensor_proto(value))
         return request
 
-    def _bytes_request(self, pictures: list[bytes]) -> predict_pb2.PredictRequest:
+    def _bytes_request(self, images: list[bytes]) -> predict_pb2.PredictRequest:
         request = self._request("serving_default")
-        request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(pictures))
+        request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(images))
         return request
 
-    def _example_request(self, *pictures: bytes) -> classification_pb2.ClassificationRequest:
+    def _example_request(self, *images: bytes) -> classification_pb2.ClassificationRequest:
         request = classification_pb2.ClassificationRequest()
         request.model_spec.name, request.model_spec.signature_name = self.model, "classify"
         request.input.example_list.SetInParent()
-        for picture in pictures:
+        for image in images:
             feature = request.input.example_list.examples.add().features.feature
-            feature["image/encoded"].bytes_list.value.append(picture)
+            feature["image/encoded"].bytes_list.value.append(image)
         return request
 
     def _set_shape(self, request: predict_pb2.PredictRequest, sizes: list[int]) -> None:
@@ -340,7 +340,7 @@ class _Maker:
 
     def _encoded(self, kind: str) -> bytes:
         buffer = io.BytesIO()
-        Image.fromarray(self.picture).save(buffer, kind)
+        Image.fromarray(self.image).save(buffer, kind)
         return buffer.getvalue()
 
     def _jpeg_bomb(self) -> bytes:

@@ -123,9 +123,9 @@ def added_by_grpc(
 
     with grpc.insecure_channel(server.address, OPTIONS) as channel:
         remote = caller(channel, variant, image)
-        for name, value in direct().items():  # the same model, the same answer
-            answered = tf.make_ndarray(remote().outputs[name])
-            np.testing.assert_allclose(answered, value, rtol=1e-4, atol=1e-5)
+        for name, value in direct().items():  # the same model, the same outputs
+            received = tf.make_ndarray(remote().outputs[name])
+            np.testing.assert_allclose(received, value, rtol=1e-4, atol=1e-5)
         rounds = [
             [
                 1e3 * statistics.median(seconds(call) for _ in range(options.calls))
@@ -190,7 +190,7 @@ def throughput(
 
 
 def measure_decoding() -> None:
-    """What a client does with an answer's masks, by the field they come in."""
+    """What a client does with a response's masks, by the field they come in."""
     masks = np.random.default_rng(0).random((1, 227, 227, 8), np.float32)
     print("\n8 masks of 227 x 227 pixels, decoded by the client")
     for name, as_content in (("float_val", False), ("tensor_content", True)):

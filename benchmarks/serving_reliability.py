@@ -7,8 +7,7 @@
     python benchmarks/serving_reliability.py soak --minutes 15     # memory
 
 Without `--models`, each mode serves `mgmtn_mobilenetv3small` with random weights. `--tiny` takes a
-model
-that loads in milliseconds, so that reloads test the server rather than TensorFlow's loader.
+model that loads in milliseconds, so that reloads test the server rather than TensorFlow's loader.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ OPTIONS = [
     # so that a server that comes back is found at once, not after a pause that grows
     ("grpc.max_reconnect_backoff_ms", 500),
 ]
-# What no answer may hold: Python's and TensorFlow's inside.
+# What no error message may hold: internals of Python and TensorFlow.
 LEAKS = ("Traceback", 'File "', "{{", "[[", "node", ".py", "\n", "tensorflow/core")
 
 
@@ -129,10 +128,10 @@ class Load:
             while not self._stop.is_set():
                 start = time.perf_counter()
                 try:
-                    answer = stub.Predict(self._request, timeout=DEADLINE)
-                    outcome, version = "OK", answer.model_spec.version.value
-                    if len(answer.outputs["attributes"].float_val) != 40:
-                        self.problems.append("an answer without its 40 attributes")
+                    response = stub.Predict(self._request, timeout=DEADLINE)
+                    outcome, version = "OK", response.model_spec.version.value
+                    if len(response.outputs["attributes"].float_val) != 40:
+                        self.problems.append("a response without its 40 attributes")
                 except grpc.RpcError as error:
                     outcome, version = error.code().name, 0
                 spent = time.perf_counter() - start
@@ -186,7 +185,7 @@ def malformed(models: Path, options: argparse.Namespace) -> list[str]:
 
 
 def send_malformed(channel: grpc.Channel, request: Malformed) -> tuple[str, str]:
-    """The status of the answer, and what is wrong with status or text; nothing if both are fit."""
+    """The status code, and what is wrong with code or text; empty if both are right."""
     call = channel.unary_unary(request.method)
     try:
         call(request.data, timeout=60)
@@ -198,7 +197,7 @@ def send_malformed(channel: grpc.Channel, request: Malformed) -> tuple[str, str]
         problem = f"{request.what}: {code} ({text}) instead of {' or '.join(request.codes)}"
     leaks = [leak for leak in LEAKS if leak in text and leak not in str(request.data[:300])]
     if leaks or len(text) > 500 or (code != "OK" and not text):
-        problem = f"{request.what}: an unfit text: {text[:300]!r}"
+        problem = f"{request.what}: a wrong text: {text[:300]!r}"
     return code, problem
 
 
@@ -223,9 +222,9 @@ def kill(models: Path, options: argparse.Namespace) -> list[str]:
                 kills += 1
                 server = LocalServer(models, "--port", port)
             time.sleep(3)
-            answered = load.outcomes["OK"]
+            before = load.outcomes["OK"]
             time.sleep(3)
-            again = load.outcomes["OK"] - answered
+            again = load.outcomes["OK"] - before
     finally:
         server.kill()
     print(f"{kills} kills under {options.clients} clients; {load}")
@@ -234,7 +233,7 @@ def kill(models: Path, options: argparse.Namespace) -> list[str]:
     if wrong:
         problems.append(f"statuses {sorted(wrong)}")
     if not again:
-        problems.append("no call is answered after the last restart")
+        problems.append("no call succeeds after the last restart")
     return problems
 
 
@@ -259,7 +258,7 @@ def reload(models: Path, options: argparse.Namespace) -> list[str]:
             shutil.rmtree(models / str(number - 1))
             memory.append(server.memory())
     print(f"{len(memory) - 1} reloads under {options.clients} clients; {load}")
-    print(f"{len(load.versions)} versions answered")
+    print(f"{len(load.versions)} versions responded")
     tenths = [memory[(len(memory) - 1) * tenth // 10] for tenth in range(11)]
     print("memory after each tenth, in MB:", ", ".join(f"{mb:.0f}" for mb in tenths))
     problems = load.problems
@@ -278,8 +277,8 @@ def _status(address: str, model: str) -> Iterator:
         def state_of(number: int) -> str:
             request = get_model_status_pb2.GetModelStatusRequest()
             request.model_spec.name = model
-            answer = stub.GetModelStatus(request, timeout=60)
-            states = {one.version: names.Name(one.state) for one in answer.model_version_status}
+            response = stub.GetModelStatus(request, timeout=60)
+            states = {one.version: names.Name(one.state) for one in response.model_version_status}
             return states.get(number, "")
 
         yield state_of
@@ -344,8 +343,8 @@ def main() -> None:
         run = {"malformed": malformed, "kill": kill, "reload": reload, "soak": soak}[options.what]
         problems = run(models, options)
     for problem in problems[:20]:
-        print(f"NOT AS IT SHOULD: {problem}")
-    print("as it should" if not problems else f"{len(problems)} problems")
+        print(f"PROBLEM: {problem}")
+    print("no problems" if not problems else f"{len(problems)} problems")
     sys.exit(bool(problems))
 
 

@@ -70,7 +70,7 @@ _KINDS: dict[str, tuple[type[ServingError], str]] = {
         OverloadedError,
         "send fewer requests at a time, or start more servers; it is not tried again by itself",
     ),
-    "UNAUTHENTICATED": (ServingError, "give the certificates that the server asks for"),
+    "UNAUTHENTICATED": (ServingError, "give the certificates that the server requires"),
     "UNAVAILABLE": (
         UnavailableError,
         # One that turns a client away for its certificate mostly closes the connection in silence.
@@ -97,7 +97,7 @@ class Tls:
     Args:
         ca: Certificates of the authorities that the server's certificate must be signed by; None
             for those that gRPC ships.
-        certificate: The client's own certificate, for servers that ask for one (mutual TLS).
+        certificate: The client's own certificate, for servers that require one (mutual TLS).
         key: The private key of `certificate`.
         server_name: The name that the server's certificate must bear, where it is not the
             target's host.
@@ -193,7 +193,7 @@ def channel_options(tls: bool | str | Path | Tls | None) -> list[tuple[str, int 
         # gRPC waits up to 2 minutes before it tries a lost server again.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
-        # Channels to one address share their connection unless told otherwise: closing one client
+        # Channels to one address share their connection by default: closing one client
         # must not matter to another.
         ("grpc.use_local_subchannel_pool", 1),
     ]

@@ -285,11 +285,11 @@ def test_grafana_dashboard():
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_health_check_of_compose(status):
-    """The script on a server that answers as TF Serving does with and without the version."""
+    """The script on a server that responds as TF Serving does with and without the version."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            requested.append(self.path)
             self.send_response(status)
             self.end_headers()
             self.wfile.write(b'{"error": "200"}')
@@ -297,7 +297,7 @@ def test_health_check_of_compose(status):
         def log_message(self, *_):
             pass
 
-    asked = []
+    requested = []
     services = yaml.safe_load((SERVING / "compose.yaml").read_text())["services"]
     _, *command, script = services["serving"]["healthcheck"]["test"]
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
@@ -305,7 +305,7 @@ def test_health_check_of_compose(status):
         here = script.replace("8501", str(server.server_port))
         done = subprocess.run([*command, here], timeout=10, check=False)
         server.shutdown()
-    assert asked == ["/v1/models/faces/labels/stable/metadata"]
+    assert requested == ["/v1/models/faces/labels/stable/metadata"]
     assert (done.returncode == 0) == (status == 200)
 
 

@@ -205,7 +205,7 @@ def test_ports(image):
 
 
 def test_probes_call_what_is_there():
-    # The pattern of what GET answers (tensorflow_serving/model_servers/http_rest_api_util.cc).
+    # The pattern of what GET takes (tensorflow_serving/model_servers/http_rest_api_util.cc).
     rest = re.compile(
         r"(?i)/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata))?"
     )
@@ -295,7 +295,7 @@ def expressions():
 
 
 @pytest.mark.parametrize("expression", expressions())
-def test_only_metrics_are_asked_for_that_tf_serving_exports(expression):
+def test_only_metrics_are_used_that_tf_serving_exports(expression):
     promql_parser.parse(expression)
     selectors = re.findall(r"(:[a-z_:]+|\bup\b)(?:\{([^}]*)\})?", expression)
     assert selectors

@@ -1,4 +1,4 @@
-"""A server on the real stubs that answers from the pixels, and fails as a test asks."""
+"""A server on the real stubs that predicts from the pixels, and fails as a test sets it."""
 
 import io
 import subprocess
@@ -43,7 +43,7 @@ def describe(masks=True):
     )
 
 
-def answers(image):
+def outputs_for(image):
     """The outputs for one image, (H, W, 3): its mean colour, and masks that count up."""
     red, green, _ = image.reshape(-1, 3).mean(axis=0) / 255
     masks = np.linspace(0, red, MASK_SIZE[0] * MASK_SIZE[1] * 2).reshape(*MASK_SIZE, 2)
@@ -61,7 +61,7 @@ class ColourServer(
             return the response instead.
         requests: Every PredictRequest in order of arrival.
         peers: The address of each Predict's connection.
-        version: What it says is its version.
+        version: The version that it reports.
     """
 
     def __init__(self):
@@ -76,11 +76,11 @@ class ColourServer(
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:
-            return self.before(request, context) or self.answer(request, context)
+            return self.before(request, context) or self.respond(request, context)
         finally:
             self._now -= 1
 
-    def answer(self, request, context):
+    def respond(self, request, context):
         spec = request.model_spec
         if spec.name != MODEL or spec.version.value not in (0, self.version):
             context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for {spec.name}")
@@ -100,7 +100,7 @@ class ColourServer(
                 images = [np.asarray(Image.open(io.BytesIO(c)).convert("RGB")) for c in contents]
             except OSError:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a JPEG or PNG")
-        attributes, masks = zip(*map(answers, images), strict=True)
+        attributes, masks = zip(*map(outputs_for, images), strict=True)
         outputs = {"attributes": np.array(attributes), "logits": np.array(attributes)}
         if self.masks:
             outputs["masks"] = np.array(masks)
@@ -191,7 +191,7 @@ def client(target):
         yield client
 
 
-def picture(red, size=(6, 4), green=0):
+def make_image(red, size=(6, 4), green=0):
     """A uint8 image of one colour."""
     image = np.zeros((*size, 3), np.uint8)
     image[..., 0], image[..., 1] = red, green
@@ -200,13 +200,13 @@ def picture(red, size=(6, 4), green=0):
 
 def encoded(red, kind="png"):
     file = io.BytesIO()
-    Image.fromarray(picture(red)).save(file, kind)
+    Image.fromarray(make_image(red)).save(file, kind)
     return file.getvalue()
 
 
-@pytest.fixture(name="picture")
-def picture_fixture():
-    return picture
+@pytest.fixture(name="make_image")
+def make_image_fixture():
+    return make_image
 
 
 @pytest.fixture(name="encoded")

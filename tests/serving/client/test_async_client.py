@@ -39,7 +39,7 @@ def test_it_has_what_the_blocking_client_has():
     assert parameters(AsyncFarClient) == parameters(FarClient)
 
 
-def test_everything_once(target, picture, encoded, tmp_path):
+def test_everything_once(target, make_image, encoded, tmp_path):
     (tmp_path / "face.png").write_bytes(encoded(77))
 
     async def run():
@@ -48,10 +48,16 @@ def test_everything_once(target, picture, encoded, tmp_path):
             assert reds([result]) == [77]
             assert result.masks.shape == (2, 5, 4)
             assert (await client.description()).attributes == ("Red", "Green", "Untrained")
-            assert reds(await client.predict([picture(1), encoded(2), picture(3)])) == [1, 2, 3]
-            outputs = await client.predict_aligned(np.stack([picture(51)] * 40))
+            assert reds(await client.predict([make_image(1), encoded(2), make_image(3)])) == [
+                1,
+                2,
+                3,
+            ]
+            outputs = await client.predict_aligned(np.stack([make_image(51)] * 40))
             assert outputs["attributes"].shape == (40, 3)
-            raw = await client.predict_raw({"images": picture(51)[None]}, "serve_uint8", ["logits"])
+            raw = await client.predict_raw(
+                {"images": make_image(51)[None]}, "serve_uint8", ["logits"]
+            )
             assert list(raw) == ["logits"]
             assert await client.is_ready()
             assert (await client.status())[0].version == 3
@@ -65,7 +71,7 @@ def test_everything_once(target, picture, encoded, tmp_path):
     asyncio.run(run())
 
 
-def test_streams_of_every_kind_of_iterable_keep_their_order(target, service, picture):
+def test_streams_of_every_kind_of_iterable_keep_their_order(target, service, make_image):
     def slow_at_first(request, context):
         if request.model_spec.signature_name == "serve_uint8":
             time.sleep(0.2 if len(service.requests) < 4 else 0)
@@ -76,30 +82,30 @@ def test_streams_of_every_kind_of_iterable_keep_their_order(target, service, pic
     async def asynchronous():
         for i in range(count):
             await asyncio.sleep(0)
-            yield picture(i)
+            yield make_image(i)
 
     async def run():
         async with AsyncFarClient(target, "mgmtn", batch_size=1, in_flight=3) as client:
-            for pictures in (
-                [picture(i) for i in range(count)],
-                (picture(i) for i in range(count)),
-                np.stack([picture(i) for i in range(count)]),
+            for images in (
+                [make_image(i) for i in range(count)],
+                (make_image(i) for i in range(count)),
+                np.stack([make_image(i) for i in range(count)]),
                 asynchronous(),
             ):
-                results = [result async for result in client.stream(pictures)]
+                results = [result async for result in client.stream(images)]
                 assert reds(results) == list(range(count))
 
     asyncio.run(run())
     assert 2 <= service.most_at_once <= 3
 
 
-def test_an_endless_source_is_taken_bit_by_bit(target, picture):
+def test_an_endless_source_is_taken_bit_by_bit(target, make_image):
     taken = []
 
     async def endless():
         while True:
             taken.append(1)
-            yield picture(len(taken) % 256)
+            yield make_image(len(taken) % 256)
 
     async def run():
         async with AsyncFarClient(target, "mgmtn", batch_size=5, in_flight=2) as client:
@@ -110,7 +116,7 @@ def test_an_endless_source_is_taken_bit_by_bit(target, picture):
                     assert len(taken) <= count + 3 * 5
                     if count == 60:
                         break
-            assert (await client.predict(picture(3))).ok
+            assert (await client.predict(make_image(3))).ok
 
     asyncio.run(run())
 
@@ -137,11 +143,11 @@ def test_reading_files_does_not_hold_up_the_event_loop(target, encoded, tmp_path
     assert asyncio.run(run()) < 1
 
 
-def test_a_generator_that_waits_does_not_hold_up_the_event_loop(target, picture):
+def test_a_generator_that_waits_does_not_hold_up_the_event_loop(target, make_image):
     def slow():
         for i in range(3):
             time.sleep(0.2)
-            yield picture(i)
+            yield make_image(i)
 
     async def run():
         ticks = 0
@@ -161,16 +167,16 @@ def test_a_generator_that_waits_does_not_hold_up_the_event_loop(target, picture)
     assert asyncio.run(run()) > 10
 
 
-def test_many_calls_at_once(target, picture):
+def test_many_calls_at_once(target, make_image):
     async def run():
         async with AsyncFarClient(target, "mgmtn") as client:
-            results = await asyncio.gather(*(client.predict(picture(i)) for i in range(100)))
+            results = await asyncio.gather(*(client.predict(make_image(i)) for i in range(100)))
             assert reds(results) == list(range(100))
 
     asyncio.run(run())
 
 
-def test_failures(target, service, picture, encoded):
+def test_failures(target, service, make_image, encoded):
     async def run():
         async with AsyncFarClient(target, "mgmtn", timeout=0.4) as client:
             results = await client.predict([encoded(1), b"broken", encoded(3)])
@@ -185,63 +191,63 @@ def test_failures(target, service, picture, encoded):
                     context.abort(grpc.StatusCode.UNAVAILABLE, "down")
 
             service.before = unavailable
-            assert (await client.predict(picture(1))).ok
+            assert (await client.predict(make_image(1))).ok
             service.before = lambda request, context: time.sleep(1)
             begin = time.monotonic()
             with pytest.raises(DeadlineError):
-                await client.predict(picture(1))
+                await client.predict(make_image(1))
             assert time.monotonic() - begin < 0.9
         async with AsyncFarClient(target, "other") as client:
             with pytest.raises(ModelNotFoundError):
-                await client.predict(picture(1))
+                await client.predict(make_image(1))
             assert not await client.is_ready()
         async with AsyncFarClient("127.0.0.1:9", "mgmtn", retries=1) as client:
             with pytest.raises(UnavailableError):
-                await client.predict([picture(1)])
+                await client.predict([make_image(1)])
 
     asyncio.run(run())
 
 
-def test_cancelling_a_task_is_no_failure_of_the_server(target, service, picture):
+def test_cancelling_a_task_is_no_failure_of_the_server(target, service, make_image):
     async def run():
         async with AsyncFarClient(target, "mgmtn") as client:
             await client.description()
             service.before = lambda request, context: time.sleep(1)
-            task = asyncio.create_task(client.predict(picture(1)))
+            task = asyncio.create_task(client.predict(make_image(1)))
             await asyncio.sleep(0.1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.predict(picture(1)), 0.1)
+                await asyncio.wait_for(client.predict(make_image(1)), 0.1)
 
     asyncio.run(run())
 
 
-def test_a_closed_client_says_so(target, service, picture):
+def test_a_closed_client_raises(target, service, make_image):
     async def run():
         client = AsyncFarClient(target, "mgmtn")
-        await client.predict(picture(1))
+        await client.predict(make_image(1))
         service.before = lambda request, context: time.sleep(1)
-        task = asyncio.create_task(client.predict(picture(1)))
+        task = asyncio.create_task(client.predict(make_image(1)))
         await asyncio.sleep(0.1)
         await client.close()
         await client.close()
         with pytest.raises(ServingError, match="closed; open another"):
             await task
         with pytest.raises(ServingError, match="closed; open another"):
-            await client.predict(picture(1))
+            await client.predict(make_image(1))
 
     asyncio.run(run())
 
 
-def test_tls(start, service, certificates, picture):
+def test_tls(start, service, certificates, make_image):
     pair = tuple((certificates / f"server.{end}").read_bytes() for end in ("key", "pem"))
     port = start(service, credentials=grpc.ssl_server_credentials([pair]))
 
     async def run():
         tls = Tls(ca=certificates / "ca.pem", server_name="far.test")
         async with AsyncFarClient(f"127.0.0.1:{port}", "mgmtn", tls=tls) as client:
-            assert (await client.predict(picture(1))).ok
+            assert (await client.predict(make_image(1))).ok
 
     asyncio.run(run())

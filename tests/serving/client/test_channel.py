@@ -80,24 +80,24 @@ def test_the_settings_of_a_channel():
     assert "grpc.ssl_target_name_override" not in dict(channel_options(None))
 
 
-def test_ipv6(start, service, picture):
+def test_ipv6(start, service, make_image):
     try:
         port = start(service, "[::1]:0")
     except RuntimeError:
         pytest.skip("this machine has no IPv6")
     with FarClient(f"[::1]:{port}", "mgmtn") as client:
-        assert client.predict(picture(1)).ok
+        assert client.predict(make_image(1)).ok
 
 
-def test_a_unix_socket(start, service, picture, tmp_path):
+def test_a_unix_socket(start, service, make_image, tmp_path):
     start(service, f"unix:{tmp_path}/s")
     with FarClient(f"unix:{tmp_path}/s", "mgmtn") as client:
-        assert client.predict(picture(1)).ok
+        assert client.predict(make_image(1)).ok
 
 
 @pytest.fixture
 def tls_target(start, service, certificates):
-    """A server with TLS; with `mutual` it asks for the client's certificate."""
+    """A server with TLS; with `mutual` it requires the client's certificate."""
 
     def open_port(mutual=False):
         pair = tuple((certificates / f"server.{end}").read_bytes() for end in ("key", "pem"))
@@ -109,32 +109,32 @@ def tls_target(start, service, certificates):
     return open_port
 
 
-def test_tls(tls_target, certificates, picture):
+def test_tls(tls_target, certificates, make_image):
     tls = Tls(ca=certificates / "ca.pem", server_name="far.test")
     with FarClient(tls_target(), "mgmtn", tls=tls) as client:
-        assert client.predict(picture(1)).ok
+        assert client.predict(make_image(1)).ok
 
 
-def test_mutual_tls(tls_target, certificates, picture):
+def test_mutual_tls(tls_target, certificates, make_image):
     target = tls_target(mutual=True)
     own = {"certificate": certificates / "client.pem", "key": certificates / "client.key"}
     tls = Tls(ca=certificates / "ca.pem", server_name="far.test", **own)
     with FarClient(target, "mgmtn", tls=tls) as client:
-        assert client.predict(picture(1)).ok
+        assert client.predict(make_image(1)).ok
     without = Tls(ca=certificates / "ca.pem", server_name="far.test")
-    refused(target, without, picture, "client('s own)? certificate")
+    refused(target, without, make_image, "client('s own)? certificate")
 
 
-def refused(target, tls, picture, words="UNAVAILABLE"):
+def refused(target, tls, make_image, words="UNAVAILABLE"):
     begin = time.monotonic()
     with FarClient(target, "mgmtn", tls=tls, timeout=3, retries=1) as client:
         assert not client.is_ready()
         with pytest.raises(UnavailableError, match=words):
-            client.predict(picture(1))
+            client.predict(make_image(1))
     assert time.monotonic() - begin < 6
 
 
-def test_wrong_certificates(tls_target, certificates, picture):
+def test_wrong_certificates(tls_target, certificates, make_image):
     target = tls_target()
     encrypted = "the encrypted connection failed"
     for tls in (
@@ -143,12 +143,12 @@ def test_wrong_certificates(tls_target, certificates, picture):
         certificates / "ca.pem",  # the certificate bears far.test, not 127.0.0.1
         True,
     ):
-        refused(target, tls, picture, encrypted)
-    refused(target, None, picture, "wants TLS")  # in the clear to a port that is encrypted
+        refused(target, tls, make_image, encrypted)
+    refused(target, None, make_image, "wants TLS")  # in the clear to a port that is encrypted
 
 
-def test_tls_to_a_port_in_the_clear(target, certificates, picture):
-    refused(target, certificates / "ca.pem", picture, "the encrypted connection failed")
+def test_tls_to_a_port_in_the_clear(target, certificates, make_image):
+    refused(target, certificates / "ca.pem", make_image, "the encrypted connection failed")
 
 
 def test_files_that_are_no_certificates(certificates, tmp_path):

@@ -19,10 +19,10 @@ def reds(results):
     return [round(result.probabilities["Red"] * 255) for result in results]
 
 
-def test_one_picture_in_every_form(client, service, picture, encoded, tmp_path):
+def test_one_image_in_every_form(client, service, make_image, encoded, tmp_path):
     path = tmp_path / "face.png"
     path.write_bytes(encoded(77))
-    for given in (path, str(path), path.read_bytes(), picture(77), bytearray(encoded(77))):
+    for given in (path, str(path), path.read_bytes(), make_image(77), bytearray(encoded(77))):
         result = client.predict(given)
         assert result.ok
         assert reds([result]) == [77]
@@ -33,8 +33,8 @@ def test_one_picture_in_every_form(client, service, picture, encoded, tmp_path):
     )
 
 
-def test_a_result_holds_what_the_model_says(client, picture):
-    result = client.predict(picture(128, green=64))
+def test_a_result_holds_the_model_s_outputs(client, make_image):
+    result = client.predict(make_image(128, green=64))
     assert list(result.probabilities) == ["Red", "Green"]  # the untrained attribute is left out
     assert result.thresholds == {"Red": 0.25, "Green": 0.5}
     assert result.decisions == {"Red": True, "Green": False}
@@ -45,75 +45,75 @@ def test_a_result_holds_what_the_model_says(client, picture):
     assert result.masks.shape == (2, 5, 4)
     np.testing.assert_allclose(result.masks[1], expected[..., 1], rtol=1e-6)
     assert result.certainty("Red") > 0.5 > result.certainty("Green")
-    assert client.predict(picture(128), masks=False).masks is None
+    assert client.predict(make_image(128), masks=False).masks is None
 
 
-def test_a_result_cannot_be_changed(client, picture):
+def test_a_result_cannot_be_changed(client, make_image):
     with pytest.raises(AttributeError):
-        client.predict(picture(1)).version = 4
+        client.predict(make_image(1)).version = 4
 
 
-def test_without_masks_the_server_is_asked_for_attributes_only(client, service, picture):
-    result = client.predict(picture(9), masks=False)
+def test_without_masks_only_attributes_are_requested(client, service, make_image):
+    result = client.predict(make_image(9), masks=False)
     assert result.groups == ()
     assert list(service.requests[-1].output_filter) == ["attributes"]
 
 
-def test_a_model_without_masks(client, service, picture):
+def test_a_model_without_masks(client, service, make_image):
     service.masks = False
-    assert client.predict(picture(9)).masks is None
-    assert set(client.predict_aligned(picture(9)[None])) == {"attributes", "logits"}
+    assert client.predict(make_image(9)).masks is None
+    assert set(client.predict_aligned(make_image(9)[None])) == {"attributes", "logits"}
     assert "masks" not in client.predict_aligned(np.zeros((0, 4, 4, 3), np.uint8))
 
 
 @pytest.mark.parametrize("float_val", [False, True])
-def test_both_encodings_of_answers(client, service, picture, float_val):
+def test_both_encodings_of_responses(client, service, make_image, float_val):
     service.float_val = float_val
-    result = client.predict(picture(51))
+    result = client.predict(make_image(51))
     assert result.probabilities["Red"] == pytest.approx(0.2, abs=1e-6)
     assert result.masks.max() == pytest.approx(0.2, abs=1e-6)
 
 
-def test_many_come_back_in_order_and_in_batches(target, service, picture, encoded):
+def test_many_come_back_in_order_and_in_batches(target, service, make_image, encoded):
     with FarClient(target, "mgmtn", batch_size=4) as client:
-        sources = [encoded(i) if i % 3 else picture(i) for i in range(40)]
+        sources = [encoded(i) if i % 3 else make_image(i) for i in range(40)]
         assert reds(client.predict(sources)) == list(range(40))
         assert reds(client.predict(iter(sources))) == list(range(40))
-        results = client.predict(np.stack([picture(i) for i in range(10)]))
+        results = client.predict(np.stack([make_image(i) for i in range(10)]))
         assert reds(results) == list(range(10))
         assert [result.file for result in results[:2]] == ["image 0", "image 1"]
     shapes = [request.inputs["images"].tensor_shape.dim for request in service.requests[-3:]]
     assert sorted(shape[0].size for shape in shapes) == [2, 4, 4]
 
 
-def test_arrays_of_other_sizes_go_into_other_requests(client, service, picture):
-    sources = [picture(1), picture(2, (8, 8)), picture(3, (8, 8)), picture(4)]
+def test_arrays_of_other_sizes_go_into_other_requests(client, service, make_image):
+    sources = [make_image(1), make_image(2, (8, 8)), make_image(3, (8, 8)), make_image(4)]
     assert reds(client.predict(sources)) == [1, 2, 3, 4]
     assert len(service.requests) == 1 + 3  # the description, then three shapes in a row
 
 
-def test_no_pictures_no_results(client):
+def test_no_images_no_results(client):
     assert client.predict([]) == []
 
 
-def test_the_order_holds_when_answers_do_not(target, service, picture):
+def test_results_keep_their_order_when_responses_do_not(target, service, make_image):
     def slow_at_first(request, context):
         if request.model_spec.signature_name == "serve_uint8":
             time.sleep(0.2 if len(service.requests) < 4 else 0)
 
     service.before = slow_at_first
     with FarClient(target, "mgmtn", batch_size=1, in_flight=3) as client:
-        assert reds(client.stream(picture(i) for i in range(30))) == list(range(30))
+        assert reds(client.stream(make_image(i) for i in range(30))) == list(range(30))
     assert 2 <= service.most_at_once <= 3
 
 
-def test_an_endless_generator_is_taken_bit_by_bit(target, service, picture):
+def test_an_endless_generator_is_taken_bit_by_bit(target, service, make_image):
     taken = []
 
     def endless():
         while True:
             taken.append(len(taken))
-            yield picture(len(taken) % 256)
+            yield make_image(len(taken) % 256)
 
     with FarClient(target, "mgmtn", batch_size=5, in_flight=2) as client:
         stream = client.stream(endless())
@@ -122,10 +122,10 @@ def test_an_endless_generator_is_taken_bit_by_bit(target, service, picture):
             # What has not come back yet: two batches on their way, and the rest of the one begun.
             assert len(taken) <= index + 1 + 3 * 5
         stream.close()
-        assert client.predict(picture(3)).ok  # the client is still of use
+        assert client.predict(make_image(3)).ok  # the client still works
 
 
-def test_a_broken_picture_in_a_batch_stands_alone(client, service, encoded, tmp_path):
+def test_a_broken_image_in_a_batch_stands_alone(client, service, encoded, tmp_path):
     sources = [encoded(i) for i in range(16)]
     sources[5] = b"not an image"
     sources[11] = tmp_path / "missing.jpg"
@@ -150,7 +150,7 @@ def test_a_broken_picture_in_a_batch_stands_alone(client, service, encoded, tmp_
     assert len(service.requests) <= 1 + 1 + 2 * 2 * 4
 
 
-def test_one_bad_picture_alone_raises(client, encoded, tmp_path):
+def test_one_bad_image_alone_raises(client, encoded, tmp_path):
     with pytest.raises(RequestError, match=r"image: .*not a JPEG or PNG.*JPEG or PNG"):
         client.predict(b"not an image")
     with pytest.raises(ImageError, match=r"missing\.jpg: cannot read"):
@@ -163,8 +163,8 @@ def test_one_bad_picture_alone_raises(client, encoded, tmp_path):
         client.predict(np.zeros((4, 4), np.uint8))
 
 
-def test_a_batch_too_large_for_a_message_is_cut(target, service, picture):
-    large = [picture(i, (2000, 2500)) for i in range(5)]  # 15 MB each
+def test_a_batch_too_large_for_a_message_is_cut(target, service, make_image):
+    large = [make_image(i, (2000, 2500)) for i in range(5)]  # 15 MB each
     with FarClient(target, "mgmtn", timeout=60) as client:
         assert reds(client.predict(large)) == list(range(5))
         with pytest.raises(ImageError, match="scale the image down"):
@@ -173,22 +173,22 @@ def test_a_batch_too_large_for_a_message_is_cut(target, service, picture):
     assert 2 * large[0].nbytes < largest <= 32 << 20  # two a message
 
 
-def test_an_answer_too_large_is_asked_for_in_parts(target, service, picture):
+def test_a_response_too_large_is_requested_in_parts(target, service, make_image):
     def too_large(request, context):
         if request.inputs["images"].tensor_shape.dim and (
             request.inputs["images"].tensor_shape.dim[0].size > 2
         ):
-            response = service.answer(request, context)
+            response = service.respond(request, context)
             response.outputs["more"].tensor_content = bytes(65 << 20)
             return response
 
     service.before = too_large
     with FarClient(target, "mgmtn", timeout=60) as client:
-        assert reds(client.predict([picture(i) for i in range(4)])) == list(range(4))
+        assert reds(client.predict([make_image(i) for i in range(4)])) == list(range(4))
 
 
-def test_aligned_arrays(target, picture):
-    faces = np.stack([picture(i) for i in range(7)])
+def test_aligned_arrays(target, make_image):
+    faces = np.stack([make_image(i) for i in range(7)])
     with FarClient(target, "mgmtn", batch_size=3) as client:
         outputs = client.predict_aligned(faces)
         assert {name: value.shape for name, value in outputs.items()} == {
@@ -201,57 +201,57 @@ def test_aligned_arrays(target, picture):
             client.predict_aligned(faces.astype(np.float32))
 
 
-def test_the_description_is_asked_once_a_version(client, service, picture):
+def test_the_description_is_requested_once_per_version(client, service, make_image):
     def described():
         return [r.model_spec for r in service.requests if r.model_spec.signature_name == "describe"]
 
     assert client.description.thresholds["Red"] == 0.25
     for _ in range(5):
-        client.predict(picture(1))
+        client.predict(make_image(1))
     assert len(described()) == 1
     service.version = 4
-    assert client.predict(picture(1)).version == 4
-    assert client.predict(picture(1)).version == 4
+    assert client.predict(make_image(1)).version == 4
+    assert client.predict(make_image(1)).version == 4
     assert [spec.version.value for spec in described()] == [0, 4]
 
 
-def test_a_version_that_is_unloaded_before_it_is_described(client, service, picture):
-    client.predict(picture(1))
+def test_a_version_that_is_unloaded_before_it_is_described(client, service, make_image):
+    client.predict(make_image(1))
 
     def two_reloads(request, context):
         if request.model_spec.signature_name == "serve_uint8" and service.version == 3:
             service.version = 4
-            response = service.answer(request, context)
+            response = service.respond(request, context)
             service.version = 5
             return response
 
     service.before = two_reloads
-    assert client.predict(picture(1)).version == 5
+    assert client.predict(make_image(1)).version == 5
 
 
-def test_a_model_without_description(client, service, picture):
+def test_a_model_without_description(client, service, make_image):
     service.described = False
     with pytest.raises(RequestError, match=r"'describe'.*predict_raw"):
-        client.predict(picture(1))
+        client.predict(make_image(1))
     with pytest.raises(RequestError, match="'describe'"):
-        client.predict([picture(1)] * 40)
-    outputs = client.predict_raw({"images": picture(51)[None]}, "serve_uint8", ["attributes"])
+        client.predict([make_image(1)] * 40)
+    outputs = client.predict_raw({"images": make_image(51)[None]}, "serve_uint8", ["attributes"])
     assert list(outputs) == ["attributes"]
     assert outputs["attributes"][0, 0] == pytest.approx(0.2)
 
 
-def test_version_and_label_are_sent(target, service, picture):
+def test_version_and_label_are_sent(target, service, make_image):
     with FarClient(target, "mgmtn", version=3) as client:
-        client.predict(picture(1))
+        client.predict(make_image(1))
         assert service.requests[-1].model_spec.version.value == 3
     with FarClient(target, "mgmtn", label="stable") as client:
-        client.predict(picture(1))
+        client.predict(make_image(1))
         assert service.requests[-1].model_spec.version_label == "stable"
     with FarClient(target, "mgmtn", version=9) as client:
         with pytest.raises(ModelNotFoundError, match=r"'mgmtn', version 9.*NOT_FOUND"):
-            client.predict(picture(1))
+            client.predict(make_image(1))
         with pytest.raises(ModelNotFoundError):
-            next(client.stream([picture(1)]))
+            next(client.stream([make_image(1)]))
 
 
 @pytest.mark.parametrize(
@@ -270,9 +270,9 @@ def test_version_and_label_are_sent(target, service, picture):
         lambda outputs: outputs["attributes"].tensor_shape.dim[0].__setattr__("size", 1 << 60),
     ],
 )
-def test_an_answer_that_is_not_what_was_promised(client, service, picture, spoil):
+def test_a_response_that_contradicts_the_description(client, service, make_image, spoil):
     def before(request, context):
-        response = service.answer(request, context)
+        response = service.respond(request, context)
         if request.model_spec.signature_name == "serve_uint8":
             spoil(response.outputs)
         return response
@@ -281,31 +281,31 @@ def test_an_answer_that_is_not_what_was_promised(client, service, picture, spoil
     with pytest.raises(
         ResponseError, match=r"^127\.0\.0\.1:\d+: model 'mgmtn'.*expected.*Received.*server's log"
     ):
-        client.predict(picture(1))
-    (result,) = client.predict([picture(1)])
+        client.predict(make_image(1))
+    (result,) = client.predict([make_image(1)])
     assert isinstance(result.error, ResponseError)
 
 
-def test_a_closed_client_says_so(target, picture):
+def test_a_closed_client_raises(target, make_image):
     client = FarClient(target, "mgmtn")
-    client.predict(picture(1))
+    client.predict(make_image(1))
     client.close()
     client.close()
-    for call in (client.status, client.is_ready, lambda: client.predict(picture(1))):
+    for call in (client.status, client.is_ready, lambda: client.predict(make_image(1))):
         with pytest.raises(ServingError, match="closed; open another"):
             call()
 
 
-def test_closing_ends_calls_on_their_way(target, service, picture):
+def test_closing_ends_calls_on_their_way(target, service, make_image):
     client = FarClient(target, "mgmtn", timeout=30)
-    client.predict(picture(1))
+    client.predict(make_image(1))
     waiting, go_on = threading.Event(), threading.Event()
     service.before = lambda request, context: waiting.set() or (go_on.wait(20) and None)
     caught = []
 
     def call():
         try:
-            client.predict(picture(1))
+            client.predict(make_image(1))
         except ServingError as error:
             caught.append(error)
 
@@ -318,12 +318,12 @@ def test_closing_ends_calls_on_their_way(target, service, picture):
     assert "closed" in str(caught[0])
 
 
-def endless(picture):
+def endless(make_image):
     while True:
-        yield picture(1)
+        yield make_image(1)
 
 
-def test_a_stream_that_ends_early_cancels_what_is_on_its_way(target, service, picture):
+def test_a_stream_that_ends_early_cancels_what_is_on_its_way(target, service, make_image):
     go_on, ended = threading.Event(), []
 
     def wait(request, context):
@@ -331,8 +331,8 @@ def test_a_stream_that_ends_early_cancels_what_is_on_its_way(target, service, pi
             context.add_callback(lambda: ended.append(go_on.is_set()))
             go_on.wait(20)
 
-    def pictures():
-        yield from (picture(i) for i in range(3))
+    def images():
+        yield from (make_image(i) for i in range(3))
         assert wait_until(lambda: len(service.requests) == 1 + 3)
         raise KeyError("the source fails")
 
@@ -340,18 +340,18 @@ def test_a_stream_that_ends_early_cancels_what_is_on_its_way(target, service, pi
     with FarClient(target, "mgmtn", timeout=30, batch_size=1, in_flight=8) as client:
         begin = time.monotonic()
         with pytest.raises(KeyError):
-            list(client.stream(pictures()))
+            list(client.stream(images()))
         assert time.monotonic() - begin < 10
         assert wait_until(lambda: ended == [False] * 3)
         go_on.set()
-        assert client.predict(picture(3)).ok
+        assert client.predict(make_image(3)).ok
 
 
-def test_closing_the_client_ends_an_endless_stream(target, service, picture):
+def test_closing_the_client_ends_an_endless_stream(target, service, make_image):
     client = FarClient(target, "mgmtn", timeout=30, batch_size=1)
     threading.Timer(0.3, client.close).start()
     with pytest.raises(ServingError, match="closed; open another"):
-        for _ in client.stream(endless(picture)):
+        for _ in client.stream(endless(make_image)):
             pass
 
 
@@ -364,12 +364,12 @@ def wait_until(condition, seconds=5):
     return False
 
 
-def test_threads_share_a_client(client, picture):
+def test_threads_share_a_client(client, make_image):
     wrong = []
 
     def work(start):
         for i in range(start, start + 40):
-            if reds([client.predict(picture(i % 256))]) != [i % 256]:
+            if reds([client.predict(make_image(i % 256))]) != [i % 256]:
                 wrong.append(i)
 
     threads = [threading.Thread(target=work, args=(40 * i,)) for i in range(8)]
@@ -380,16 +380,16 @@ def test_threads_share_a_client(client, picture):
     assert not wrong
 
 
-def test_one_connection_for_all_calls(client, service, picture):
-    list(client.stream(picture(i) for i in range(40)))
-    client.predict(picture(1))
+def test_one_connection_for_all_calls(client, service, make_image):
+    list(client.stream(make_image(i) for i in range(40)))
+    client.predict(make_image(1))
     assert len(set(service.peers)) == 1
 
 
-def test_no_server(picture):
+def test_no_server(make_image):
     with FarClient("127.0.0.1:9", "mgmtn", retries=1, timeout=5) as client:
         assert not client.is_ready()
         with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9: model 'mgmtn'.*UNAVAILABLE"):
-            client.predict(picture(1))
+            client.predict(make_image(1))
         with pytest.raises(UnavailableError):
-            client.predict([picture(1)])
+            client.predict([make_image(1)])

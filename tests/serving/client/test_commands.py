@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from far_keras.cli import main
+
 ROOT = Path(__file__).parents[3]
 HEAVY = "tensorflow keras mediapipe cv2 scipy skimage numba matplotlib".split()
 
 
-def far_keras(*arguments):
-    """Runs a command; what heavy modules it has loaded comes as the last line of its errors."""
+def far_keras_process(*arguments):
+    """Runs a command as a user does, and checks that it loads no heavy module."""
     code = (
         "import sys; from far_keras.cli import main; status = main(sys.argv[1:]); "
         f"print(*(m for m in {HEAVY} if m in sys.modules), file=sys.stderr); sys.exit(status)"
@@ -27,6 +29,18 @@ def far_keras(*arguments):
 
 
 @pytest.fixture
+def far_keras(capsys):
+    """Runs a command in this process: its status, output, and lines of errors."""
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        out, errors = capsys.readouterr()
+        return status, out, errors.splitlines()
+
+    return run
+
+
+@pytest.fixture
 def faces(encoded, tmp_path):
     folder = tmp_path / "faces"
     folder.mkdir()
@@ -37,25 +51,25 @@ def faces(encoded, tmp_path):
 
 def test_call(target, faces):
     (faces / "broken.png").write_bytes(b"broken")
-    status, out, errors = far_keras("call", faces, "--target", target, "--model", "mgmtn")
+    status, out, errors = far_keras_process("call", faces, "--target", target, "--model", "mgmtn")
     assert (status, errors) == (0, [])
     assert f"{faces / '200.png'}: mgmtn, version 3" in out.replace("\n", "")
     assert "Red 92%" in out  # odds of 200/255 over those of the threshold, 0.25
     assert "broken.png: 127.0.0.1" in out.replace("\n", "")
 
 
-def test_call_as_json(target, faces):
+def test_call_as_json(far_keras, target, faces):
     status, out, _ = far_keras("call", faces, "--target", target, "--model", "mgmtn", "--json")
     assert status == 0
-    answers = [json.loads(line) for line in out.splitlines()]
-    assert [Path(answer["file"]).name for answer in answers] == ["10.png", "200.png"]
-    assert answers[1]["attributes"]["Red"] == {
+    results = [json.loads(line) for line in out.splitlines()]
+    assert [Path(result["file"]).name for result in results] == ["10.png", "200.png"]
+    assert results[1]["attributes"]["Red"] == {
         "probability": 0.7843, "threshold": 0.25, "decision": True,
     }  # fmt: skip
-    assert set(answers[1]["mask_areas"]) == {"Eyes", "Hair"}
+    assert set(results[1]["mask_areas"]) == {"Eyes", "Hair"}
 
 
-def test_call_without_an_answer(target, faces, tmp_path):
+def test_call_without_a_prediction(far_keras, target, faces, tmp_path):
     status, out, errors = far_keras(
         "call", tmp_path / "none.png", "--target", target, "--model", "mgmtn"
     )
@@ -68,18 +82,18 @@ def test_call_without_an_answer(target, faces, tmp_path):
     assert f"far-keras call: {target}: model 'other': NOT_FOUND" in errors[0]
 
 
-def test_status(target):
-    status, out, errors = far_keras("status", "--target", target, "--model", "mgmtn")
+def test_status(far_keras, target):
+    status, out, errors = far_keras_process("status", "--target", target, "--model", "mgmtn")
     assert (status, errors) == (0, [])
     for text in ("AVAILABLE", "old", "images: uint8 (?, ?, ?, 3)", "attributes: float (...)"):
         assert text in out
     status, out, _ = far_keras("status", "--target", target, "--model", "mgmtn", "--json")
-    answer = json.loads(out)
-    assert answer["ready"] is True
-    assert [version["version"] for version in answer["versions"]] == [3, 2]
+    result = json.loads(out)
+    assert result["ready"] is True
+    assert [version["version"] for version in result["versions"]] == [3, 2]
 
 
-def test_status_of_a_server_without_a_health_service(target):
+def test_status_of_a_server_without_a_health_service(far_keras, target):
     status, out, _ = far_keras("status", "--target", target)
     assert status == 0
     assert f"{target}: reached, without a health service" in out
@@ -89,13 +103,13 @@ def test_status_of_a_server_without_a_health_service(target):
     ("arguments", "words"),
     [
         (["--target", "localhost"], "add the port"),
-        (["--target", "127.0.0.1:9", "--timeout", "2"], "UNAVAILABLE"),
+        (["--target", "127.0.0.1:9", "--timeout", "1"], "UNAVAILABLE"),
         (["--target", "127.0.0.1:9", "--tls-ca", "/none.pem"], "/none.pem: cannot read"),
         (["--target", "127.0.0.1:9", "--tls-key", "/none.pem"], "a key alone"),
         (["--target", "127.0.0.1:9", "--version", "-1"], "version: expected a number from 1"),
     ],
 )
-def test_errors_are_one_line(arguments, words):
+def test_errors_are_one_line(far_keras, arguments, words):
     status, out, errors = far_keras("status", *arguments)
     assert (status, out) == (1, "")
     assert len(errors) == 1

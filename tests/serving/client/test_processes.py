@@ -24,13 +24,13 @@ def loaded():
     return [name for name in heavy if name in sys.modules]
 imported = loaded()
 target, path = sys.argv[1:]
-async def ask():
+async def predict():
     async with AsyncFarClient(target, "mgmtn") as client:
         return (await client.predict(path)).ok
 with FarClient(target, "mgmtn") as client:
     assert client.predict(path).ok and client.is_ready() and client.metadata()
     assert client.description.attributes[0] == "Red"
-assert asyncio.run(ask())
+assert asyncio.run(predict())
 print(json.dumps({"seconds": seconds, "imported": imported, "used": loaded()}))
 """
 
@@ -52,13 +52,13 @@ def test_neither_import_nor_use_loads_tensorflow(target, encoded, tmp_path):
     assert min(run["seconds"] for run in runs) <= 0.4
 
 
-def test_both_kinds_of_messages_in_one_process(client, picture):
+def test_both_kinds_of_messages_in_one_process(client, make_image):
     """Ours and TensorFlow's are in one descriptor pool here: this process has loaded both."""
     from tensorflow_serving.apis import predict_pb2 as theirs
 
     from far_keras.serving.messages import serving_pb2 as ours
 
-    assert client.predict(picture(1)).ok
+    assert client.predict(make_image(1)).ok
     assert theirs.PredictRequest.DESCRIPTOR.full_name == "tensorflow.serving.PredictRequest"
     assert ours.PredictRequest.DESCRIPTOR.full_name == "far_keras.messages.PredictRequest"
 
@@ -90,15 +90,15 @@ print(os.waitstatus_to_exitcode(status))
 """
 
 
-def test_a_child_process_is_told_to_open_its_own(target):
+def test_a_child_process_must_open_its_own(target):
     assert python(FORK, target)[-1] == "0"
 
 
-def test_the_process_is_looked_at_for_each_call(client, monkeypatch, picture):
+def test_the_process_is_checked_at_each_call(client, monkeypatch, make_image):
     here = os.getpid()
     monkeypatch.setattr(os, "getpid", lambda: here + 1)
     with pytest.raises(ServingError, match="'spawn'"):
-        client.predict(picture(1))
+        client.predict(make_image(1))
 
 
 CALLS = """
@@ -121,8 +121,9 @@ with FarClient(sys.argv[1], "mgmtn") as client:
 """
 
 
+@pytest.mark.slow
 def test_thousands_of_calls_leave_memory_as_it_is(target, encoded, tmp_path):
     (tmp_path / "face.png").write_bytes(encoded(9))
     grown = int(python(CALLS, target, tmp_path / "face.png")[-1])
-    # 4,000 answers: one kilobyte held of each would be 4 MB.
+    # 4,000 responses: one kilobyte held of each would be 4 MB.
     assert grown < 2 << 20

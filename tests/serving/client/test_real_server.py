@@ -1,4 +1,4 @@
-"""Against `far-keras serve` in a process of its own: what it answers, and its sudden end."""
+"""Against `far-keras serve` in its own process: its responses, and its sudden end."""
 
 import asyncio
 import itertools
@@ -37,7 +37,7 @@ def faces(count):
     return np.random.default_rng(count).integers(0, 256, (count, 20, 24, 3), np.uint8)
 
 
-def test_answers_are_those_of_the_model(client, small_faces):
+def test_predictions_are_those_of_the_model(client, small_faces):
     images = faces(40)
     model = tf.saved_model.load(str(small_faces / MODEL / "1"))
     expected = model.signatures["serve_uint8"](images=tf.constant(images))
@@ -59,7 +59,7 @@ def test_answers_are_those_of_the_model(client, small_faces):
             )
 
 
-def test_sensitive_attributes_are_answered_when_asked_for(server, client):
+def test_sensitive_attributes_are_predicted_on_request(server, client):
     face = faces(1)[0]
     assert "Male" not in client.predict(face).probabilities
     with FarClient(server.address, MODEL, timeout=20, sensitive=True) as other:
@@ -72,7 +72,7 @@ def test_files_and_a_broken_one(client, encoded):
     assert isinstance(results[1].error, RequestError)
 
 
-def test_what_it_says_of_itself(client):
+def test_its_status_health_and_metadata(client):
     assert client.is_ready()
     assert [(v.version, v.state) for v in client.status()] == [(1, "AVAILABLE")]
     assert client.health() == "SERVING"
@@ -148,14 +148,13 @@ def test_a_server_that_is_killed_and_started_again(server, start_server, small_f
         threads.append(threading.Thread(target=stream))
         for thread in threads:
             thread.start()
-        time.sleep(0.5)
+        wait_until(lambda: len(ends) > 16 and streamed)
         server.kill()
-        time.sleep(1)
+        wait_until(lambda: UnavailableError in ends and False in streamed)
         before = len(ends)
         port = server.address.rpartition(":")[2]
         with start_server(small_faces, port=port):
-            wait_for_answers(client, face)
-            time.sleep(1)
+            wait_until(lambda: "ok" in ends[before:] and streamed[-1])
             stop.set()
             for thread in threads:
                 thread.join(3 * timeout)
@@ -170,11 +169,8 @@ def test_a_server_that_is_killed_and_started_again(server, start_server, small_f
     assert streamed[-1]  # the stream has recovered too
 
 
-def wait_for_answers(client, face, seconds=10):
+def wait_until(condition, seconds=20):
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            return client.predict(face)
-        except ServingError:
-            time.sleep(0.1)
-    raise AssertionError("the client did not find the server again")
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)

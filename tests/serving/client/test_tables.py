@@ -33,7 +33,7 @@ def test_a_row_a_group_with_certainties():
     assert "face.jpg: mgmtn, version 3" in text
     assert "Smiling 80%" in text  # odds 1 over odds 1/4
     assert "[red]" in text  # names are no markup
-    assert "Nose" not in text  # nothing of it is answered
+    assert "Nose" not in text  # no attribute of it is predicted
 
 
 def test_errors_name_the_file_once():

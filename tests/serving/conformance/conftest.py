@@ -33,12 +33,12 @@ LARGE = [
 
 @dataclass
 class Target:
-    """A server, and what is known of it beforehand.
+    """A server, and what is known of it.
 
     Args:
         address: Host and port.
-        model: Name of the model that is asked.
-        folder: The model's folder of versions as the server sees it; None if nobody said.
+        model: Name of the model that is called.
+        folder: The model's folder of versions as the server sees it; None if unknown.
         is_local: Whether it is `far-keras serve` rather than TF Serving.
         credentials: For a server with TLS.
     """
@@ -74,7 +74,7 @@ def _credentials():
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
-    """A folder with ``faces/1`` and ``faces/2``, exported models that answer differently."""
+    """A folder with ``faces/1`` and ``faces/2``, exported models with different outputs."""
     import keras
 
     from far_keras.calibration import Calibration
@@ -90,7 +90,7 @@ def exported(tmp_path_factory):
     for version in (1, 2):
         keras.utils.set_random_seed(version)
         model = build_model(config, CELEBA)
-        # Untrained, it would answer nearly the same to everything.
+        # Untrained, it would predict nearly the same for everything.
         for weight in model.trainable_variables:
             if weight.path.endswith("kernel"):
                 weight.assign(weight * (100 if "logits" in weight.path else 1.4))
@@ -160,7 +160,7 @@ def new_request(target):
 
 @pytest.fixture(scope="session")
 def predict(stubs, new_request):
-    """Calls Predict; the outputs as arrays, and ``model_spec`` of the answer."""
+    """Calls Predict; the outputs as arrays, and ``model_spec`` of the response."""
 
     def call(*args, **kwargs):
         response = stubs.prediction.Predict(new_request(*args, **kwargs), TIMEOUT)
@@ -210,20 +210,20 @@ def labels(predict, two_versions):
 
 @pytest.fixture(scope="session")
 def description(predict):
-    """What the model says of itself."""
+    """The model's description."""
     outputs, _ = predict("describe", rows=np.zeros(1, np.int32))
     return ModelDescription.from_json(outputs["json"][0])
 
 
 @pytest.fixture(scope="session")
-def pictures(description):
+def images(description):
     """Six different images as the network takes them: uint8 (6, S, S, 3)."""
-    return _make_pictures(description.image_size, description.image_size)
+    return _make_images(description.image_size, description.image_size)
 
 
 @pytest.fixture(scope="session")
-def make_pictures():
-    return _make_pictures
+def make_images():
+    return _make_images
 
 
 @pytest.fixture(scope="session")
@@ -231,7 +231,7 @@ def encode():
     return _encode
 
 
-def _make_pictures(height, width, count=6):
+def _make_images(height, width, count=6):
     """Smooth images: JPEG changes them little."""
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j][..., None]
     generator = np.random.default_rng(7)
@@ -242,9 +242,9 @@ def _make_pictures(height, width, count=6):
     return np.rint(made).clip(0, 255).astype(np.uint8)
 
 
-def _encode(picture, kind="PNG", **options):
+def _encode(image, kind="PNG", **options):
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, kind, **options)
+    Image.fromarray(image).save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -32,8 +32,8 @@ def classify(stubs, target):
 
 
 @pytest.mark.parametrize("count", [1, 2, 6])
-def test_scores_are_what_predict_gives(classify, predict, pictures, encode, description, count):
-    contents = [encode(picture) for picture in pictures[:count]]
+def test_scores_are_what_predict_gives(classify, predict, images, encode, description, count):
+    contents = [encode(image) for image in images[:count]]
     response = classify(contents)
     expected, _ = predict(image_bytes=np.array(contents, object))
     rows = response.result.classifications
@@ -44,14 +44,14 @@ def test_scores_are_what_predict_gives(classify, predict, pictures, encode, desc
         np.testing.assert_allclose(scores, values, rtol=0, atol=1e-5)
 
 
-def test_the_answer_says_which_model_it_was(classify, pictures, encode, target, versions):
-    spec = classify([encode(pictures[0])]).model_spec
+def test_the_response_names_the_model(classify, images, encode, target, versions):
+    spec = classify([encode(images[0])]).model_spec
     assert spec.name == target.model and spec.version.value == versions[-1]
     assert spec.signature_name == "classify"
 
 
-def test_a_shared_context(classify, pictures, encode):
+def test_a_shared_context(classify, images, encode):
     """servables/tensorflow/util.cc joins the context with each example."""
-    content = encode(pictures[0])
+    content = encode(images[0])
     shared = classify([content, content], in_context=True).result
     assert shared == classify([content, content]).result

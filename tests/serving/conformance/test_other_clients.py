@@ -45,15 +45,15 @@ def descriptors(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def picture(pictures, encode, tmp_path_factory):
-    path = tmp_path_factory.mktemp("picture") / "face.png"
-    path.write_bytes(encode(pictures[0]))
+def image(images, encode, tmp_path_factory):
+    path = tmp_path_factory.mktemp("image") / "face.png"
+    path.write_bytes(encode(images[0]))
     return path
 
 
 @pytest.fixture(scope="module")
-def expected(predict, picture):
-    outputs, spec = predict(image_bytes=np.array([picture.read_bytes()], object))
+def expected(predict, image):
+    outputs, spec = predict(image_bytes=np.array([image.read_bytes()], object))
     return outputs["attributes"][0], spec.version.value
 
 
@@ -89,7 +89,7 @@ def grpcurl():
 
 
 @pytest.fixture(params=["descriptors", "reflection"])
-def ask(request, grpcurl, insecure, descriptors):
+def grpcurl_call(request, grpcurl, insecure, descriptors):
     """Calls a method with grpcurl; it learns the API from a file or from the server."""
     words = [grpcurl, "-plaintext", "-max-time", "30", "-max-msg-sz", "67108864"]
     if request.param == "descriptors":
@@ -97,48 +97,48 @@ def ask(request, grpcurl, insecure, descriptors):
     else:
         request.getfixturevalue("local_only")
 
-    def call(method, message, answer=None, status=0):
+    def call(method, message, response=None, status=0):
         # What grpcurl returns for status code n.
         status = 64 + status if status else 0
         name = f"tensorflow.serving.{method}"
         text = json_format.MessageToJson(message)
         given = run(*words, "-d", "@", insecure.address, name, text=text, status=status)
-        return json_format.Parse(given, answer) if answer is not None else None
+        return json_format.Parse(given, response) if response is not None else None
 
     return call
 
 
-def test_grpcurl(ask, insecure, picture, expected, versions):
+def test_grpcurl(grpcurl_call, insecure, image, expected, versions):
     status = get_model_status_pb2.GetModelStatusRequest()
     status.model_spec.name = insecure.model
-    answer = get_model_status_pb2.GetModelStatusResponse()
-    ask("ModelService/GetModelStatus", status, answer)
+    response = get_model_status_pb2.GetModelStatusResponse()
+    grpcurl_call("ModelService/GetModelStatus", status, response)
     available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
-    states = {one.version: one.state for one in answer.model_version_status}
+    states = {one.version: one.state for one in response.model_version_status}
     assert {number for number, state in states.items() if state == available} == set(versions)
 
     message = predict_pb2.PredictRequest(output_filter=["attributes"])
     message.model_spec.name = insecure.model
-    message.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([picture.read_bytes()]))
-    answer = ask("PredictionService/Predict", message, predict_pb2.PredictResponse())
+    message.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image.read_bytes()]))
+    response = grpcurl_call("PredictionService/Predict", message, predict_pb2.PredictResponse())
     attributes, version = expected
-    found = {name: tf.make_ndarray(tensor) for name, tensor in answer.outputs.items()}
+    found = {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
     np.testing.assert_allclose(found.pop("attributes"), [attributes], rtol=0, atol=1e-5)
     assert not found
-    assert answer.model_spec.version.value == version
+    assert response.model_spec.version.value == version
     message.model_spec.name = "nobody"
-    ask("PredictionService/Predict", message, status=NOT_FOUND)
+    grpcurl_call("PredictionService/Predict", message, status=NOT_FOUND)
 
 
-def test_grpcurl_reads_metadata(ask, insecure):
+def test_grpcurl_reads_metadata(grpcurl_call, insecure):
     message = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     message.model_spec.name = insecure.model
-    answer = get_model_metadata_pb2.GetModelMetadataResponse()
-    ask("PredictionService/GetModelMetadata", message, answer)
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    grpcurl_call("PredictionService/GetModelMetadata", message, response)
     found = get_model_metadata_pb2.SignatureDefMap()
-    assert answer.metadata["signature_def"].Unpack(found)
-    pictures = found.signature_def["serving_default"].inputs["image_bytes"]
-    assert pictures.dtype == tf.string.as_datatype_enum
+    assert response.metadata["signature_def"].Unpack(found)
+    images = found.signature_def["serving_default"].inputs["image_bytes"]
+    assert images.dtype == tf.string.as_datatype_enum
 
 
 def test_grpcurl_lists_services_and_asks_for_health(grpcurl, insecure, local_only):
@@ -148,20 +148,20 @@ def test_grpcurl_lists_services_and_asks_for_health(grpcurl, insecure, local_onl
     assert json.loads(health) == {"status": "SERVING"}
 
 
-def test_ovmsclient(insecure, picture, expected, versions):
+def test_ovmsclient(insecure, image, expected, versions):
     pytest.importorskip(
         "ovmsclient", reason="not checked: ovmsclient, which is not installed; it is in extra 'dev'"
     )
     attributes, version = expected
-    words = (insecure.address, insecure.model, picture, version)
-    answers = json.loads(run(sys.executable, CLIENTS / "ovms.py", *words).splitlines()[-1])
-    assert answers["states"] == {str(version): "AVAILABLE"}
-    assert answers["version"] == version
-    assert answers["inputs"] == {"image_bytes": ["DT_STRING", [-1]]}
-    assert {"attributes", "logits"} <= set(answers["outputs"])
-    np.testing.assert_allclose(answers["attributes"], attributes, rtol=0, atol=1e-5)
-    assert answers["version 0"] == answers["unknown"] == "ModelNotFoundError"
-    assert answers["not an image"] == "InvalidInputError"
+    words = (insecure.address, insecure.model, image, version)
+    responses = json.loads(run(sys.executable, CLIENTS / "ovms.py", *words).splitlines()[-1])
+    assert responses["states"] == {str(version): "AVAILABLE"}
+    assert responses["version"] == version
+    assert responses["inputs"] == {"image_bytes": ["DT_STRING", [-1]]}
+    assert {"attributes", "logits"} <= set(responses["outputs"])
+    np.testing.assert_allclose(responses["attributes"], attributes, rtol=0, atol=1e-5)
+    assert responses["version 0"] == responses["unknown"] == "ModelNotFoundError"
+    assert responses["not an image"] == "InvalidInputError"
 
 
 @pytest.fixture(scope="module")
@@ -186,18 +186,18 @@ def node(tmp_path_factory):
 
 
 @pytest.mark.parametrize("learns_from", ["descriptors", "reflection"])
-def test_node(request, node, insecure, picture, expected, versions, descriptors, learns_from):
+def test_node(request, node, insecure, image, expected, versions, descriptors, learns_from):
     if learns_from == "reflection":
         request.getfixturevalue("local_only")
     files = [descriptors] if learns_from == "descriptors" else []
-    answers = json.loads(run(*node, insecure.address, insecure.model, picture, *files))
+    responses = json.loads(run(*node, insecure.address, insecure.model, image, *files))
     attributes, version = expected
-    available = {int(n) for n, state in answers["states"].items() if state == "AVAILABLE"}
+    available = {int(n) for n, state in responses["states"].items() if state == "AVAILABLE"}
     assert available == set(versions)
-    assert answers["version"] == version
-    assert answers["outputs"] == ["attributes"] and answers["shape"] == [1, len(attributes)]
-    np.testing.assert_allclose(answers["attributes"], attributes, rtol=0, atol=1e-5)
-    assert answers["metadata"] == ["signature_def"]
-    assert answers["unknown"]["code"] == NOT_FOUND
+    assert responses["version"] == version
+    assert responses["outputs"] == ["attributes"] and responses["shape"] == [1, len(attributes)]
+    np.testing.assert_allclose(responses["attributes"], attributes, rtol=0, atol=1e-5)
+    assert responses["metadata"] == ["signature_def"]
+    assert responses["unknown"]["code"] == NOT_FOUND
     if learns_from == "reflection":
-        assert "tensorflow.serving.PredictionService" in answers["services"]
+        assert "tensorflow.serving.PredictionService" in responses["services"]

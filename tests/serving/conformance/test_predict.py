@@ -13,17 +13,17 @@ CLOSE = 1e-5
 
 
 @pytest.fixture
-def expected(predict, pictures):
-    return predict("serve_uint8", images=pictures)[0]
+def expected(predict, images):
+    return predict("serve_uint8", images=images)[0]
 
 
-def assert_same(answer, expected, rows=slice(None), atol=CLOSE):
-    assert set(answer) == set(expected)
-    for name, value in answer.items():
+def assert_same(response, expected, rows=slice(None), atol=CLOSE):
+    assert set(response) == set(expected)
+    for name, value in response.items():
         np.testing.assert_allclose(value, expected[name][rows], rtol=0, atol=atol, err_msg=name)
 
 
-def test_outputs_are_what_the_description_says(expected, description, pictures):
+def test_outputs_are_what_the_description_says(expected, description, images):
     attributes = len(description.attributes)
     shapes = {"attributes": (6, attributes), "logits": (6, attributes)}
     if description.has_masks:
@@ -35,45 +35,45 @@ def test_outputs_are_what_the_description_says(expected, description, pictures):
     offsets = np.float32(description.calibration.offsets(description.attributes))
     calibrated = 1 / (1 + np.exp(-(expected["logits"] * slopes + offsets)))
     np.testing.assert_allclose(expected["attributes"], calibrated, rtol=0, atol=1e-6)
-    # The images differ, and so must their answers: none is that of another row.
-    assert len(np.unique(expected["logits"].round(4), axis=0)) == len(pictures)
+    # The images differ, and so must their outputs: none is that of another row.
+    assert len(np.unique(expected["logits"].round(4), axis=0)) == len(images)
 
 
-def test_float_pixels(predict, pictures, expected):
-    answer, _ = predict("serve_float", images=pictures.astype(np.float32))
-    assert_same(answer, expected)
+def test_float_pixels(predict, images, expected):
+    response, _ = predict("serve_float", images=images.astype(np.float32))
+    assert_same(response, expected)
 
 
 @pytest.mark.parametrize("signature", ["", "serving_default"])
-def test_encoded_pictures(predict, pictures, expected, encode, signature):
-    contents = np.array([encode(picture) for picture in pictures], object)
-    answer, spec = predict(signature, image_bytes=contents)
-    assert_same(answer, expected)
+def test_encoded_images(predict, images, expected, encode, signature):
+    contents = np.array([encode(image) for image in images], object)
+    response, spec = predict(signature, image_bytes=contents)
+    assert_same(response, expected)
     assert spec.signature_name == "serving_default"
 
 
-def test_jpeg(predict, pictures, encode):
-    contents = [encode(picture, "JPEG", quality=90) for picture in pictures]
-    answer, _ = predict("", ["attributes"], image_bytes=np.array(contents, object))
+def test_jpeg(predict, images, encode):
+    contents = [encode(image, "JPEG", quality=90) for image in images]
+    response, _ = predict("", ["attributes"], image_bytes=np.array(contents, object))
     decoded = np.stack([np.asarray(Image.open(io.BytesIO(content))) for content in contents])
-    assert np.abs(decoded.astype(int) - pictures).max() > 0
+    assert np.abs(decoded.astype(int) - images).max() > 0
     # Releases of libjpeg may decode a pixel to a neighbouring grey level.
     expected, _ = predict("serve_uint8", ["attributes"], images=decoded)
-    assert_same(answer, expected, atol=0.02)
+    assert_same(response, expected, atol=0.02)
 
 
-def test_pictures_of_another_size(predict, make_pictures, encode):
+def test_images_of_another_size(predict, make_images, encode):
     """CelebA's aligned size, on every way in."""
-    pictures = make_pictures(218, 178, 2)
-    answer, _ = predict("serve_uint8", images=pictures)
-    assert_same(predict("serve_float", images=pictures.astype(np.float32))[0], answer)
-    contents = np.array([encode(picture) for picture in pictures], object)
-    assert_same(predict(image_bytes=contents)[0], answer)
+    images = make_images(218, 178, 2)
+    response, _ = predict("serve_uint8", images=images)
+    assert_same(predict("serve_float", images=images.astype(np.float32))[0], response)
+    contents = np.array([encode(image) for image in images], object)
+    assert_same(predict(image_bytes=contents)[0], response)
 
 
-def test_encoded_pictures_of_different_sizes(predict, make_pictures, encode):
-    pictures = [make_pictures(*size, 1)[0] for size in ((30, 40), (218, 178), (100, 90))]
-    contents = np.array([encode(picture) for picture in pictures], object)
+def test_encoded_images_of_different_sizes(predict, make_images, encode):
+    images = [make_images(*size, 1)[0] for size in ((30, 40), (218, 178), (100, 90))]
+    contents = np.array([encode(image) for image in images], object)
     together, _ = predict(image_bytes=contents)
     for row, content in enumerate(contents):
         alone, _ = predict(image_bytes=np.array([content], object))
@@ -81,15 +81,15 @@ def test_encoded_pictures_of_different_sizes(predict, make_pictures, encode):
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 17])
-def test_batch_sizes(predict, pictures, expected, count):
-    rows = np.arange(count) % len(pictures)
-    answer, _ = predict("serve_uint8", images=pictures[rows])
-    assert_same(answer, expected, rows)
+def test_batch_sizes(predict, images, expected, count):
+    rows = np.arange(count) % len(images)
+    response, _ = predict("serve_uint8", images=images[rows])
+    assert_same(response, expected, rows)
 
 
-def test_fields_and_content_are_the_same_request(predict, pictures, expected):
+def test_fields_and_content_are_the_same_request(predict, images, expected):
     """A tensor may be sent as bytes or number by number (tensorflow/core/framework/tensor.cc)."""
-    image = pictures[:1]
+    image = images[:1]
     numbers = tensor_pb2.TensorProto(dtype=tf.uint8.as_datatype_enum)
     numbers.tensor_shape.CopyFrom(tf.TensorShape(image.shape).as_proto())
     content = tensor_pb2.TensorProto()
@@ -100,8 +100,8 @@ def test_fields_and_content_are_the_same_request(predict, pictures, expected):
         assert_same(predict("serve_uint8", images=tensor)[0], expected, rows=[0])
 
 
-def test_floats_as_fields_and_as_content(predict, pictures, expected):
-    image = pictures[:1].astype(np.float32)
+def test_floats_as_fields_and_as_content(predict, images, expected):
+    image = images[:1].astype(np.float32)
     numbers = tensor_pb2.TensorProto(dtype=tf.float32.as_datatype_enum)
     numbers.tensor_shape.CopyFrom(tf.TensorShape(image.shape).as_proto())
     content = tensor_pb2.TensorProto()
@@ -123,21 +123,21 @@ def test_the_last_number_stands_for_the_rest(predict, description):
 
 @pytest.mark.parametrize("outputs", [["attributes"], ["logits"], ["logits", "attributes"]])
 @pytest.mark.parametrize("signature", ["serving_default", "serve_uint8", "serve_float"])
-def test_output_filter(predict, pictures, expected, encode, signature, outputs):
+def test_output_filter(predict, images, expected, encode, signature, outputs):
     inputs = {
-        "serving_default": {"image_bytes": np.array([encode(pictures[0])], object)},
-        "serve_uint8": {"images": pictures[:1]},
-        "serve_float": {"images": pictures[:1].astype(np.float32)},
+        "serving_default": {"image_bytes": np.array([encode(images[0])], object)},
+        "serve_uint8": {"images": images[:1]},
+        "serve_float": {"images": images[:1].astype(np.float32)},
     }
-    answer, _ = predict(signature, outputs, **inputs[signature])
-    assert_same(answer, {name: expected[name] for name in outputs}, rows=[0])
+    response, _ = predict(signature, outputs, **inputs[signature])
+    assert_same(response, {name: expected[name] for name in outputs}, rows=[0])
 
 
-def test_masks_alone(predict, pictures, expected, description):
+def test_masks_alone(predict, images, expected, description):
     if not description.has_masks:
         pytest.skip("not checked: masks, which this model does not have; serve one that has them")
-    answer, _ = predict("serve_uint8", ["masks"], images=pictures)
-    assert_same(answer, {"masks": expected["masks"]})
+    response, _ = predict("serve_uint8", ["masks"], images=images)
+    assert_same(response, {"masks": expected["masks"]})
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -147,7 +147,7 @@ def test_description(predict, rows):
     assert spec.signature_name == "describe"
 
 
-def test_the_answer_says_which_model_it_was(predict, target, versions, pictures):
-    _, spec = predict("serve_uint8", images=pictures[:1])
+def test_the_response_names_the_model(predict, target, versions, images):
+    _, spec = predict("serve_uint8", images=images[:1])
     assert (spec.name, spec.signature_name) == (target.model, "serve_uint8")
     assert spec.version.value == versions[-1]

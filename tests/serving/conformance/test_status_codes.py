@@ -1,4 +1,4 @@
-"""What TF Serving answers to requests that it cannot serve.
+"""TF Serving's status codes for requests that it cannot serve.
 
 Each case names the file of https://github.com/tensorflow/serving that decides it.
 """
@@ -29,7 +29,7 @@ CHOICES = {
     "no model": ({"model": ""}, {StatusCode.NOT_FOUND, StatusCode.INVALID_ARGUMENT}),
     "unknown model": ({"model": "nobody"}, StatusCode.NOT_FOUND),
     "unknown version": ({"version": 987654}, StatusCode.NOT_FOUND),
-    # ovmsclient asks for version 0 when it is asked for none.
+    # ovmsclient requests version 0 where none is given.
     "version 0": ({"version": 0}, StatusCode.NOT_FOUND),
     "unknown label": ({"label": "nobody"}, StatusCode.INVALID_ARGUMENT),
     "unknown signature": ({"signature": "nobody"}, StatusCode.FAILED_PRECONDITION),
@@ -67,7 +67,7 @@ def with_sizes(*sizes):
 
 
 # servables/tensorflow/predict_util.cc: names, and "tensor parsing error"; the rest is the
-# session's answer to tensors that do not fit the graph.
+# session's response to tensors that do not fit the graph.
 INPUTS = {
     "none": {},
     "wrong name": {"image": ONE},
@@ -107,7 +107,7 @@ def jpeg():
     return buffer.getvalue()
 
 
-PICTURES = {
+IMAGES = {
     "empty": b"",
     "no image": b"no image",
     "half a JPEG": jpeg()[:200],
@@ -116,10 +116,10 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("case", PICTURES)
+@pytest.mark.parametrize("case", IMAGES)
 @pytest.mark.parametrize("among", [False, True])
-def test_predict_with_pictures_that_cannot_be_decoded(stubs, new_request, error_of, case, among):
-    contents = [PICTURES[case]]
+def test_predict_with_images_that_cannot_be_decoded(stubs, new_request, error_of, case, among):
+    contents = [IMAGES[case]]
     if among:
         contents = [jpeg(), *contents, jpeg()]
     message = new_request("serving_default", image_bytes=np.array(contents, object))
@@ -180,7 +180,7 @@ CLASSIFY = {
     "unknown model": ({"name": "nobody"}, StatusCode.NOT_FOUND),
     "unknown version": ({"version": 987654}, StatusCode.NOT_FOUND),
     "unknown label": ({"version_label": "nobody"}, StatusCode.INVALID_ARGUMENT),
-    # Predict says FAILED_PRECONDITION here.
+    # Predict returns FAILED_PRECONDITION here.
     "unknown signature": ({"signature_name": "nobody"}, StatusCode.INVALID_ARGUMENT),
     "a signature without inputs": (
         {"signature_name": "describe"},

@@ -54,28 +54,28 @@ def test_metadata_are_the_signatures(stubs, target, versions, description):
         assert outputs["attributes"].tensor_shape.dim[1].size == len(description.attributes)
 
 
-def test_a_version_by_number_and_none_for_the_latest(predict, two_versions, pictures):
+def test_a_version_by_number_and_none_for_the_latest(predict, two_versions, images):
     older, latest = two_versions
-    answers = {}
+    responses = {}
     for version in (older, latest, None):
-        answers[version], spec = predict("serve_uint8", version=version, images=pictures)
+        responses[version], spec = predict("serve_uint8", version=version, images=images)
         assert spec.version.value == (version or latest)
-    np.testing.assert_array_equal(answers[None]["logits"], answers[latest]["logits"])
+    np.testing.assert_array_equal(responses[None]["logits"], responses[latest]["logits"])
 
 
-def test_a_version_by_label(predict, labels, pictures):
+def test_a_version_by_label(predict, labels, images):
     for label, version in labels.items():
-        answer, spec = predict("serve_uint8", label=label, images=pictures)
+        response, spec = predict("serve_uint8", label=label, images=images)
         assert spec.version.value == version
-        expected, _ = predict("serve_uint8", version=version, images=pictures)
-        np.testing.assert_allclose(answer["logits"], expected["logits"], rtol=0, atol=1e-5)
+        expected, _ = predict("serve_uint8", version=version, images=images)
+        np.testing.assert_allclose(response["logits"], expected["logits"], rtol=0, atol=1e-5)
 
 
-def test_versions_answer_differently(predict, two_versions, pictures, target):
+def test_versions_predict_differently(predict, two_versions, images, target):
     if not target.is_local:
         pytest.skip("not checked: two versions of your own may well be the same model")
     older, latest = (
-        predict("serve_uint8", version=version, images=pictures)[0]["logits"]
+        predict("serve_uint8", version=version, images=images)[0]["logits"]
         for version in two_versions
     )
     assert np.abs(older - latest).max() > 0.01
@@ -106,7 +106,7 @@ def predict_works(stubs, models_config, versions):
 
 
 def wait(condition, what, seconds=60):
-    """TF Serving answers a reload before versions are loaded."""
+    """TF Serving responds to a reload before versions are loaded."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not in {seconds} s: {what}"

@@ -1,4 +1,4 @@
-"""Calls TF Serving's API with `ovmsclient` and prints what it answered, as JSON.
+"""Calls TF Serving's API with `ovmsclient` and prints the responses, as JSON.
 
 python ovms.py TARGET MODEL PICTURE VERSION
 """
@@ -12,18 +12,20 @@ import ovmsclient
 target, model, picture, version = sys.argv[1:]
 content = Path(picture).read_bytes()
 client = ovmsclient.make_grpc_client(target)
-answers = {}
+responses = {}
 
 status = client.get_model_status(model, int(version))
-answers["states"] = {number: one["state"] for number, one in status.items()}
+responses["states"] = {number: one["state"] for number, one in status.items()}
 
 metadata = client.get_model_metadata(model, int(version))
-answers["version"] = metadata["model_version"]
-answers["inputs"] = {name: [one["dtype"], one["shape"]] for name, one in metadata["inputs"].items()}
+responses["version"] = metadata["model_version"]
+responses["inputs"] = {
+    name: [one["dtype"], one["shape"]] for name, one in metadata["inputs"].items()
+}
 
 outputs = client.predict({"image_bytes": [content]}, model, int(version))
-answers["outputs"] = sorted(outputs)
-answers["attributes"] = outputs["attributes"][0].tolist()
+responses["outputs"] = sorted(outputs)
+responses["attributes"] = outputs["attributes"][0].tolist()
 
 # It asks for version 0 where none is given: TF Serving takes that for a number.
 for name, call in {
@@ -34,5 +36,5 @@ for name, call in {
     try:
         call()
     except Exception as error:
-        answers[name] = type(error).__name__
-print(json.dumps(answers))
+        responses[name] = type(error).__name__
+print(json.dumps(responses))
