@@ -31,6 +31,32 @@ def test_a_journal_resumes_after_its_last_whole_line(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("lost", [1, 5, 20])
+def test_a_truncated_last_line_is_removed(tmp_path, lost):
+    path = tmp_path / "job.jsonl"
+    journal = Journal(path, SETTINGS, DatasetError)
+    journal.add({"a": 1})
+    journal.add({"b": 2})
+    journal.close()
+    content = path.read_bytes()
+    path.write_bytes(content[:-lost])
+    journal = Journal(path, SETTINGS, DatasetError)
+    assert journal.keys() == ["a"]
+    journal.add({"b": 2})
+    journal.close()
+    assert path.read_bytes() == content
+
+
+def test_file_names_that_are_not_utf8_are_kept(tmp_path):
+    name = b"\xff.jpg".decode("utf-8", "surrogateescape")
+    journal = Journal(tmp_path / "job.jsonl", SETTINGS, DatasetError)
+    journal.add({name: [name]})
+    journal.close()
+    journal = Journal(tmp_path / "job.jsonl", SETTINGS, DatasetError)
+    assert journal.keys() == [name] and journal[name] == [name]
+    journal.close()
+
+
 def test_a_journal_of_other_settings_is_refused(tmp_path):
     path = tmp_path / "job.jsonl"
     journal = Journal(path, SETTINGS, DatasetError)
