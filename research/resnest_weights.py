@@ -39,7 +39,7 @@ def load_resnest_weights(
     file is run (`far_keras.models.torch_weights`). The checkpoint's classifier is left out.
 
     Args:
-        backbone: A model that contains a `far_keras.models.resnest.ResNeStBackbone` by its layer
+        backbone: A model that contains a `far_keras.models.resnest.resnest` backbone by its layer
             names.
         path: The ``.pth`` file, in PyTorch's present or legacy format.
         sha256_prefix: How the file's sha256 must begin; None takes any file, such as one's own

@@ -50,16 +50,11 @@ class _KerasCVBackbone:
         return build(**self.arguments, include_rescaling=False, input_tensor=x)
 
 
-# Rows of a block table, one column a stage; numbers as in the papers that are named.
+# keras-cv's own presets go online even without weights: the arguments are spelled out here. One
+# value per stage, as in the papers' tables.
 
 # He et al. 2015, arXiv 1512.03385. "Version 1": the activations follow the sums, so that every
 # pyramid level is normalised and non-negative. In version 2 the levels are raw sums.
-_RESNET18 = {
-    "stackwise_filters": [64, 128, 256, 512],
-    "stackwise_blocks": [2, 2, 2, 2],
-    "stackwise_strides": [1, 2, 2, 2],
-    "block_type": "basic_block",
-}
 _RESNET50 = {
     "stackwise_filters": [64, 128, 256, 512],
     "stackwise_blocks": [3, 4, 6, 3],
@@ -79,20 +74,6 @@ _EFFICIENTNET_LITE0 = {
     "depth_coefficient": 1.0,
 }
 
-# Tan and Le 2021, arXiv 2104.00298.
-_EFFICIENTNET_V2_B0 = {
-    "stackwise_kernel_sizes": [3, 3, 3, 3, 3, 3],
-    "stackwise_num_repeats": [1, 2, 2, 3, 5, 8],
-    "stackwise_input_filters": [32, 16, 32, 48, 96, 112],
-    "stackwise_output_filters": [16, 32, 48, 96, 112, 192],
-    "stackwise_expansion_ratios": [1, 4, 4, 4, 6, 6],
-    "stackwise_squeeze_and_excite_ratios": [0.0, 0.0, 0.0, 0.25, 0.25, 0.25],
-    "stackwise_strides": [1, 2, 2, 2, 1, 2],
-    "stackwise_conv_types": ["fused", "fused", "fused", "unfused", "unfused", "unfused"],
-    "width_coefficient": 1.0,
-    "depth_coefficient": 1.0,
-}
-
 # Howard et al. 2019, arXiv 1905.02244, table 2.
 _MOBILENET_V3_SMALL = {
     "stackwise_expansion": [1, 72 / 16, 88 / 24, 4, 6, 6, 3, 3, 6, 6, 6],
@@ -103,22 +84,12 @@ _MOBILENET_V3_SMALL = {
     "stackwise_activation": [*["relu"] * 3, *["hard_swish"] * 8],
 }
 
-# Huang et al. 2016, arXiv 1608.06993.
-_DENSENET121 = {
-    "stackwise_num_repeats": [6, 12, 24, 16],
-    "compression_ratio": 0.5,
-    "growth_rate": 32,
-}
-
 BACKBONES: dict[str, Callable[[keras.KerasTensor], keras.Model]] = {
-    "densenet121": _KerasCVBackbone("DenseNetBackbone", _DENSENET121),
     "efficientnetlite0": _KerasCVBackbone(
         "EfficientNetLiteBackbone", _EFFICIENTNET_LITE0, 127, 128
     ),
-    "efficientnetv2_b0": _KerasCVBackbone("EfficientNetV2Backbone", _EFFICIENTNET_V2_B0),
     "mobilenetv3small": _KerasCVBackbone("MobileNetV3Backbone", _MOBILENET_V3_SMALL),
     "resnest50": resnest50,
-    "resnet18": _KerasCVBackbone("ResNetBackbone", _RESNET18),
     "resnet50": _KerasCVBackbone("ResNetBackbone", _RESNET50),
 }
 """Named backbones: functions from the Input (B, H, W, 3) of pixels in [0, 255] to a model with the
@@ -129,9 +100,11 @@ def build_backbone(
     backbone: str | keras.Model,
     image_size: int,
     levels: Sequence[str] = ("P3", "P4", "P5"),
-    batch_norm_momentum: float = 0.9,
 ) -> keras.Model:
     """Builds the feature extractor of a network.
+
+    Its batch normalizations get the momentum 0.9: after a short training, the statistics of Keras'
+    0.99 lag behind the weights, and validation suffers.
 
     Args:
         backbone: A name in `BACKBONES`, or a keras-cv style backbone: a functional model of pixels
@@ -139,8 +112,6 @@ def build_backbone(
             `image_size`. Its layers are used, not copied, and it is run once on a black image.
         image_size: Height and width of the input in pixels.
         levels: The pyramid levels to return; ``Pn`` has stride 2^n.
-        batch_norm_momentum: Set on every batch normalisation. Keras' own 0.99 has not caught up
-            with the weights after a short training, and validation suffers.
 
     Returns:
         A model named "backbone" from images (B, image_size, image_size, 3) to a dict of features
@@ -170,7 +141,7 @@ def build_backbone(
     _check_sizes(network.name, features, image_size)
     for layer in network._flatten_layers():  # also those inside of blocks
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = batch_norm_momentum
+            layer.momentum = 0.9
             fuse(layer)
         elif type(getattr(layer, "excite_activation", None)).__name__ == "HardSigmoidActivation":
             # keras-cv's MobileNetV3 has a layer here that no ``.keras`` file can be loaded with.

@@ -26,11 +26,8 @@ IMAGES = RNG.uniform(0, 255, (2, 64, 64, 3)).astype("float32")
 # Parameters of keras-cv's backbone without its pooling, and the channels of P3, P4, P5; the
 # numbers of keras-cv's own presets.
 KNOWN = {
-    "densenet121": (7_037_504, (512, 1024, 1024)),
     "efficientnetlite0": (3_413_024, (40, 112, 1280)),
-    "efficientnetv2_b0": (5_919_312, (48, 112, 1280)),
     "mobilenetv3small": (939_120, (24, 48, 96)),
-    "resnet18": (11_186_112, (128, 256, 512)),
     "resnet50": (23_561_152, (512, 1024, 2048)),
 }
 
@@ -69,7 +66,7 @@ def test_named_backbones_are_those_of_the_papers(name):
     features = build_backbone(name, 227).output
     assert tuple(level.shape[-1] for level in features.values()) == channels
     sides = tuple(level.shape[1] for level in features.values())
-    assert sides == ((28, 14, 7) if name == "densenet121" else (29, 15, 8))  # it rounds down
+    assert sides == (29, 15, 8)
     norms = [
         layer
         for layer in build_backbone(name, 64)._flatten_layers()
@@ -78,7 +75,7 @@ def test_named_backbones_are_those_of_the_papers(name):
     assert norms and {layer.momentum for layer in norms} == {0.9}
 
 
-@pytest.mark.parametrize("name", ["mobilenetv3small", "resnet18"])
+@pytest.mark.parametrize("name", ["mobilenetv3small", "resnet50"])
 def test_an_instance_of_any_size_gives_its_own_features(name):
     import keras_cv
 

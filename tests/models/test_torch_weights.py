@@ -11,7 +11,7 @@ import pytest
 
 from far_keras.errors import AssetError, ModelError
 from far_keras.models.backbones import pyramid
-from far_keras.models.resnest import ResNeStBackbone
+from far_keras.models.resnest import resnest
 from far_keras.models.torch_weights import read_state_dict
 from research.resnest_weights import load_resnest_weights, reference_weights
 
@@ -125,13 +125,8 @@ def test_missing_and_foreign_files_are_refused(tmp_path):
 
 
 def small(**arguments):
-    defaults = {
-        "stackwise_width": (4, 6),
-        "stackwise_blocks": (1, 2),
-        "stackwise_strides": (1, 2),
-        "stem_width": 4,
-    }
-    return ResNeStBackbone(**{**defaults, **arguments})
+    defaults = {"widths": (4, 6), "blocks": (1, 2), "strides": (1, 2), "stem_width": 4}
+    return resnest(keras.Input((None, None, 3)), **{**defaults, **arguments})
 
 
 @pytest.fixture
