@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# ruff: noqa: E402
+from far_keras.extras import require_modules
+
+require_modules("export", "a SavedModel", ("tensorflow",))
+
 import errno
 import io
 import os
