@@ -1,4 +1,4 @@
-"""Does an exported model answer what `model.predict` answers, for every variant, after training?
+"""Compares every trained variant with its exported model.
 
     far-keras synthesize faces --count 500
     far-keras annotate faces records
@@ -15,10 +15,10 @@ photographs, 1, 2 and 17 at once, through its three signatures. Printed, by vari
 the largest difference to `model.predict` on the same images and, in brackets, how far
 `model.predict` itself is from the same weights in float64: two orders of the same float32 sums
 cannot be expected to be closer to each other than to the truth. The exit status is 1 if an output
-differs by more than 1e-5 and by more than three times its rounding, or if all images are answered
+differs by more than 1e-5 and by more than three times its rounding, or if all images are predicted
 alike, which would prove nothing.
 
-What is trained is kept in the folder of --output, and a second run goes on from there.
+Trained models stay in the folder of --output, where a second run continues.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ BATCH_SIZE = 8  # of the training: many steps of few images settle fresh weights
 
 @dataclass(frozen=True)
 class Differences:
-    """The largest differences of one variant's answers, by output.
+    """The largest differences of one variant's outputs, by output.
 
     Args:
         variant: Its name.
@@ -70,14 +70,14 @@ class Differences:
 
     variant: str
     image_size: int
-    pictures: int
+    images: int
     exported: dict[str, float]
     rounding: dict[str, float]
     spread: float
 
     @property
     def within(self) -> bool:
-        """Whether the exported model answers as the network does, and differently by image."""
+        """Whether the exported model predicts as the network does, and differently by image."""
         return self.spread >= LEAST_SPREAD and all(
             difference <= max(TOLERANCE, ROUNDINGS * self.rounding[name])
             for name, difference in self.exported.items()
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, help="pixels a side (default: the variant's)")
     parser.add_argument("--limit", type=int, default=360, help="training images (%(default)s)")
     parser.add_argument("--epochs", type=int, default=8, help="(%(default)s)")
-    parser.add_argument("--pictures", type=int, default=51, help="at most (%(default)s)")
+    parser.add_argument("--images", type=int, default=51, help="at most (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("export-parity"))
     options = parser.parse_args()
     console = Console(width=110)
@@ -111,8 +111,8 @@ def main() -> None:
             loaded = load_model(train(config).folder)
             versions = options.output / "exported" / variant
             exported = load_saved_model(export_saved_model(loaded, versions))
-            pictures = read_pictures(options.photographs, loaded.image_size)[: options.pictures]
-            rows.append(compare(variant, loaded, exported, pictures))
+            images = read_photographs(options.photographs, loaded.image_size)[: options.images]
+            rows.append(compare(variant, loaded, exported, images))
             console.print(draw(rows[-1:]))
     except FarError as error:
         sys.exit(f"error: {error}")
@@ -122,7 +122,7 @@ def main() -> None:
     sys.exit(0 if all(row.within for row in rows) else 1)
 
 
-def read_pictures(folder: Path, size: int) -> np.ndarray:
+def read_photographs(folder: Path, size: int) -> np.ndarray:
     """uint8 (N, size, size, 3): the folder's images, resized as training does."""
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg"))
     if len(files) < max(BATCHES):
@@ -132,7 +132,7 @@ def read_pictures(folder: Path, size: int) -> np.ndarray:
 
 
 def compare(
-    variant: str, loaded: LoadedModel, exported: ExportedModel, pictures: np.ndarray
+    variant: str, loaded: LoadedModel, exported: ExportedModel, images: np.ndarray
 ) -> Differences:
     """Asks the network, the same in float64, and the exported file for the same images."""
     exact = in_float64(loaded)
@@ -140,26 +140,26 @@ def compare(
     rounding: dict[str, float] = {}
     probabilities = []
     for count in BATCHES:
-        for start in range(0, len(pictures), count):
+        for start in range(0, len(images), count):
             # The last batch is filled up with the first images.
-            batch = np.take(pictures, range(start, start + count), axis=0, mode="wrap")
+            batch = np.take(images, range(start, start + count), axis=0, mode="wrap")
             expected = predict(loaded, batch.astype(np.float32))
-            for answers in ask(exported, batch):
-                note_largest(apart, answers, expected)
+            for results in by_each_signature(exported, batch):
+                record_largest(apart, results, expected)
             if count == BATCHES[-1]:
                 probabilities.append(expected["attributes"])
-                with quiet():  # TensorFlow says of each operation that oneDNN knows no float64
-                    note_largest(rounding, expected, predict(exact, batch.astype(np.float64)))
+                with quiet():  # TensorFlow warns for each operation that oneDNN has no float64
+                    record_largest(rounding, expected, predict(exact, batch.astype(np.float64)))
     spread = float(np.concatenate(probabilities).std(axis=0).mean())
-    return Differences(variant, loaded.image_size, len(pictures), apart, rounding, spread)
+    return Differences(variant, loaded.image_size, len(images), apart, rounding, spread)
 
 
-def note_largest(
-    largest: dict[str, float], answers: dict[str, np.ndarray], expected: dict[str, np.ndarray]
+def record_largest(
+    largest: dict[str, float], results: dict[str, np.ndarray], expected: dict[str, np.ndarray]
 ) -> None:
     """Raises each output's largest difference so far."""
     for name, values in expected.items():
-        difference = float(np.abs(answers[name] - values).max())
+        difference = float(np.abs(results[name] - values).max())
         largest[name] = max(largest.get(name, 0.0), difference)
 
 
@@ -176,34 +176,36 @@ def in_float64(loaded: LoadedModel) -> LoadedModel:
 
 
 def predict(loaded: LoadedModel, batch: np.ndarray) -> dict[str, np.ndarray]:
-    """What `model.predict` and the calibration say, named like the exported outputs."""
+    """The outputs of `model.predict` and the calibration, named like the exported ones."""
     outputs = loaded.model.predict(batch, verbose=0)
     logits = outputs["attributes"]
-    answers = {
+    results = {
         "attributes": loaded.calibration.probabilities(logits, loaded.schema.attributes),
         "logits": logits,
     }
     if "masks" in outputs:
-        answers["masks"] = 1 / (1 + np.exp(-outputs["masks"].astype(np.float64)))
-    return answers
+        results["masks"] = 1 / (1 + np.exp(-outputs["masks"].astype(np.float64)))
+    return results
 
 
-def ask(exported: ExportedModel, batch: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    """The answers of `serve_uint8`, `serve_float` and `serving_default`."""
+def by_each_signature(
+    exported: ExportedModel, batch: np.ndarray
+) -> Iterator[dict[str, np.ndarray]]:
+    """The outputs of `serve_uint8`, `serve_float` and `serving_default`."""
     yield exported(batch)
     yield exported(batch.astype(np.float32))
-    yield exported([encode(picture) for picture in batch])
+    yield exported([encode(image) for image in batch])
 
 
-def encode(picture: np.ndarray) -> bytes:
+def encode(image: np.ndarray) -> bytes:
     """As PNG, which loses nothing."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def draw(rows: list[Differences]) -> Table:
-    table = Table(title=f"largest differences over {rows[0].pictures} photographs (rounding)")
+    table = Table(title=f"largest differences over {rows[0].images} photographs (rounding)")
     table.add_column("variant")
     for column in ("pixels", "attributes", "masks", "logits", "spread"):
         table.add_column(column, justify="right")

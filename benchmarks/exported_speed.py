@@ -1,4 +1,4 @@
-"""What an exported model costs beside the Keras model that it was made of, in one run.
+"""Compares the speed of an exported model with that of its Keras model, in one run.
 
     python benchmarks/exported_speed.py                                      # default network
     python benchmarks/exported_speed.py --variant mgmtn_mobilenetv3small
@@ -96,7 +96,7 @@ def decoding(exported: ExportedModel, rounds: int) -> None:
 def warm_up(version: Path) -> None:
     """The first call of a graph that was just loaded, without and with the warm-up requests."""
     size = load_saved_model(version).description.image_size
-    picture = np.zeros((1, size, size, 3), np.uint8)
+    image = np.zeros((1, size, size, 3), np.uint8)
     for warm in (False, True):
         model = load_saved_model(version)
         if warm:
@@ -108,7 +108,7 @@ def warm_up(version: Path) -> None:
                 if name:  # not a request for Classify
                     model.signatures[name](**inputs)
             print(f"warm-up requests: {time.perf_counter() - started:.1f} s")
-        first, *later = (measure(lambda m=model: m(picture)) for _ in range(20))
+        first, *later = (measure(lambda m=model: m(image)) for _ in range(20))
         when = "after" if warm else "without"
         print(f"first call {when} warm-up: {first:.1f} ms, later {statistics.median(later):.1f} ms")
 

@@ -3,11 +3,11 @@
     python benchmarks/model_cost.py
     python benchmarks/model_cost.py --backbone resnest50 --batch-size 2 --rounds 8   # the paper's
 
-Beside the named network stands the same with the global feature of G2FF (`"…, fused"`), and beside
-the backbone the same with Keras' own batch normalisation (`"…, keras normalisation"`), which shows
-what our fused one is worth in a training step.
+The named network is compared with the same plus the global feature of G2FF (`"…, fused"`), and the
+backbone with the same with Keras' own batch normalization (`"…, keras normalisation"`), which shows
+the gain of our fused one in a training step.
 
-All networks run in turn in one process, so that a busy machine slows all; the figures are medians
+All networks run in turn in one process, so that a busy machine slows all; the values are medians
 of each pass and the ratio of them to the backbone's. GFLOPs are those of the forward pass of one
 image (a multiplication and an addition are two), counted by `far_keras.models.summary`.
 """
@@ -83,19 +83,19 @@ def main() -> None:
     print(json.dumps({"measured": report, f"ratio to {base}": ratios}, indent=1))
 
 
-def pictures(options: argparse.Namespace) -> tf.Tensor:
+def make_images(options: argparse.Namespace) -> tf.Tensor:
     shape = (options.batch_size, options.image_size, options.image_size, 3)
     return tf.random.uniform(shape, 0, 255)
 
 
 def forward_pass(model: keras.Model, options: argparse.Namespace) -> Callable[[], object]:
-    images = pictures(options)
+    images = make_images(options)
     function = tf.function(lambda: model(images, training=False))
     return lambda: {key: value.numpy() for key, value in function().items()}
 
 
 def training_step(model: keras.Model, options: argparse.Namespace) -> Callable[[], object]:
-    images = pictures(options)
+    images = make_images(options)
     losses = {"attributes": AttributeLoss(), "masks": MaskLoss()}
     targets = {
         key: tf.cast(tf.random.uniform((options.batch_size, *output.shape[1:])) > 0.5, tf.float32)

@@ -10,7 +10,7 @@ present and legacy format, which far_keras reads as it reads the official one. B
 image, at 224 and 227 pixels. Printed is, by layer, the largest difference over the mean magnitude
 of the reference's output; the exit status is 1 if one is above 1e-3.
 
-Weights and images follow a rule (`rule_weight`, `rule_picture`) that needs neither framework, so
+Weights and images follow a rule (`rule_weight`, `rule_image`) that needs neither framework, so
 that a test can build the same network without PyTorch: ``--gold`` writes summaries of the
 reference's C2 to C5 for it.
 """
@@ -55,7 +55,7 @@ def rule_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return value.astype(np.float32)
 
 
-def rule_picture(size: int) -> np.ndarray:
+def rule_image(size: int) -> np.ndarray:
     """An image (1, size, size, 3), uint8: random squares of 8 pixels under random pixels."""
     random = np.random.RandomState(size)
     coarse = random.randint(0, 200, (1, size // 8 + 1, size // 8 + 1, 3))
@@ -101,9 +101,9 @@ def run_reference(folder: Path) -> None:
     for name in names:
         network.get_submodule(name).register_forward_hook(note(name))
     for size in SIZES:
-        picture = (rule_picture(size).astype(np.float32) / 255 - MEAN) / STD
+        image = (rule_image(size).astype(np.float32) / 255 - MEAN) / STD
         with torch.no_grad():
-            network(torch.from_numpy(picture.transpose(0, 3, 1, 2).copy()))
+            network(torch.from_numpy(image.transpose(0, 3, 1, 2).copy()))
         np.savez(folder / f"outputs_{size}.npz", **outputs)
 
 
@@ -142,7 +142,7 @@ def compare(folder: Path, size: int, checkpoint: str) -> dict[str, tuple[float, 
     taps = keras.Model(
         backbone.input, {theirs: backbone.get_layer(ours).output for theirs, ours in pairs}
     )
-    found = taps(rule_picture(size), training=False)
+    found = taps(rule_image(size), training=False)
     result = {}
     with np.load(folder / f"outputs_{size}.npz") as reference:
         for theirs, _ in pairs:

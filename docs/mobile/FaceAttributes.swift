@@ -1,4 +1,4 @@
-// Reads a .tflite file of far_keras and answers one aligned face. See docs/mobile.md.
+// Reads a .tflite file of far_keras and predicts for one aligned face. See docs/mobile.md.
 //
 // Podfile: pod 'TensorFlowLiteSwift'
 
@@ -27,7 +27,7 @@ final class FaceAttributes {
     let description: Description
     private let interpreter: Interpreter
 
-    struct Answer {
+    struct Prediction {
         let probabilities: [String: Float]
         let decisions: [String: Bool]
         /// Row by row, the groups of a pixel side by side, 0...1; empty without masks.
@@ -46,8 +46,8 @@ final class FaceAttributes {
         try interpreter.allocateTensors()
     }
 
-    /// Answers image_size x image_size x 3 RGB bytes, made by the rules of docs/mobile.md.
-    func answer(_ rgb: [UInt8]) throws -> Answer {
+    /// Predicts for image_size x image_size x 3 RGB bytes, made by the rules of docs/mobile.md.
+    func predict(_ rgb: [UInt8]) throws -> Prediction {
         let size = description.image_size
         guard rgb.count == size * size * 3 else {
             throw FaceAttributesError.wrongInput("expected \(size * size * 3) bytes, got \(rgb.count)")
@@ -68,11 +68,11 @@ final class FaceAttributes {
         let decisions = Dictionary(uniqueKeysWithValues: probabilities.map { name, value in
             (name, Double(value) >= description.thresholds[name] ?? 0.5)
         })
-        return Answer(probabilities: probabilities, decisions: decisions, masks: masks)
+        return Prediction(probabilities: probabilities, decisions: decisions, masks: masks)
     }
 
     /// The six numbers of the similarity (x, y) -> (a x - b y + c, b x + a y + f); whole numbers are
-    /// pixel centres. `left` is the eye on the picture's left.
+    /// pixel centres. `left` is the eye on the image's left.
     static func similarity(left: CGPoint, right: CGPoint) -> (a: Double, b: Double, c: Double, f: Double) {
         let dx = Double(right.x - left.x), dy = Double(right.y - left.y)
         let square = dx * dx + dy * dy

@@ -42,7 +42,7 @@ def network(parity):
 def test_equals_the_reference_implementation(network, parity, size):
     levels = ("P2", "P3", "P4", "P5")
     features = keras.Model(network.input, pyramid(network, levels))
-    found = features(parity.rule_picture(size), training=False)
+    found = features(parity.rule_image(size), training=False)
     with np.load(GOLD) as gold:
         for level in levels:
             received = np.asarray(found[level])
