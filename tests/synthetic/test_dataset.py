@@ -165,7 +165,7 @@ def test_after_a_kill_the_same_call_resumes(faces, tmp_path):
 
 
 def test_after_ctrl_c_the_same_call_resumes(tmp_path):
-    target, count = tmp_path / "set", 50
+    target, count = tmp_path / "set", 30
     process = start(
         target,
         count,
