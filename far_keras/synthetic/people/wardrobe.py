@@ -47,7 +47,7 @@ def draw_accessories(
     """What a person wears in an image with the attributes `drawn`; nothing hides those `sure`."""
     sex = "men" if drawn["Male"] else "women"
     hat = _draw_hat(rng, drawn, sure)
-    clothing = _draw_clothing(rng, drawn, sure, sex) if hat != "hood" else "hoodie"
+    clothing: Any = _draw_clothing(rng, drawn, sure, sex) if hat != "hood" else "hoodie"
     glasses, lenses = _draw_glasses(rng, drawn, sure)
     earrings = choose(rng, EARRINGS) if drawn["Wearing_Earrings"] and hat not in COVERS else None
     return Accessories(
