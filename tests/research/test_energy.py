@@ -73,6 +73,7 @@ def models(tmp_path_factory):
     return made
 
 
+@pytest.mark.slow
 def test_the_command_writes_shares_and_grids(records, models, tmp_path, capsys):
     output = tmp_path / "explained"
     command = ["energy", *map(str, models), "--records", str(records)]
@@ -96,6 +97,7 @@ def test_the_command_writes_shares_and_grids(records, models, tmp_path, capsys):
             assert grid.width > 400 and np.asarray(grid).std() > 20
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_images(records, models):
     options = {"count": 5, "methods": ("activation",), "resamples": 20, "progress": False}
     first, again = (explain(models[1], records, **options) for _ in range(2))
@@ -104,6 +106,7 @@ def test_the_same_seed_draws_the_same_images(records, models):
     assert other.inside != first.inside
 
 
+@pytest.mark.slow
 def test_what_cannot_be_explained_is_refused(records, models, tmp_path):
     with pytest.raises(DatasetError, match="count and methods: expected at least 1"):
         explain(models, records, count=0)
