@@ -19,6 +19,7 @@ __all__ = [
     "format_number",
     "json_number",
     "message_console",
+    "printable",
     "progress_bar",
     "table_console",
 ]
@@ -100,6 +101,11 @@ def format_duration(seconds: float) -> str:
     """Such as ``8 s`` or ``3 min 05 s``."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def printable(text: str) -> str:
+    """With a sign in place of what is no text: names of files may hold any bytes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def json_number(value: float) -> float | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far_keras.cli.program import command
-from far_keras.console import table_console
+from far_keras.console import printable, table_console
 from far_keras.errors import RequestError, ServingError, UnavailableError
 
 if TYPE_CHECKING:
@@ -92,10 +92,10 @@ def result_tables(result: ServedResult) -> list[RenderableType]:
 
     from far_keras.results import attribute_table
 
-    line = Text(_printable(result.file), style="bold")
+    line = Text(printable(result.file), style="bold")
     if result.error is not None:
         reason = str(result.error).removeprefix(f"{result.file}: ")
-        line.append(f": {_printable(reason)}", style="not bold red")
+        line.append(f": {printable(reason)}", style="not bold red")
         return [line]
     line.append(f": {result.model}, version {result.version}", style="not bold")
     return [line, attribute_table(result)]
@@ -133,11 +133,6 @@ def signature_table(signatures: Mapping[str, ModelSignature]) -> Table:
     for name, signature in signatures.items():
         table.add_row(Text(name), specs(signature.inputs), specs(signature.outputs))
     return table
-
-
-def _printable(text: str) -> str:
-    """With a sign in place of what is no text: names of files may hold any bytes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _show_health(client: FarClient, options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from far_keras.console import printable
 from far_keras.results import FacePrediction
 
 __all__ = [
@@ -105,7 +106,7 @@ class ImageResult:
     @property
     def printable_file(self) -> str:
         """`file`, with replacement characters: file names may contain bytes that are no text."""
-        return self.file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return printable(self.file)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
