@@ -183,7 +183,10 @@ class Faces(tf.Module):
 
     def predict(self, images):
         attributes = CELEBA.num_attributes
-        small = tf.image.resize(images, (self.SIZE, self.SIZE)) / 255.0
+        # Exported models refuse empty batches as well.
+        check = tf.debugging.Assert(tf.shape(images)[0] > 0, ["expected images"])
+        with tf.control_dependencies([check]):
+            small = tf.image.resize(images, (self.SIZE, self.SIZE)) / 255.0
         logits = tf.reduce_mean(small, (1, 2)) @ self.weights[:, :attributes]
         masks = tf.sigmoid(small[:, ::2, ::2] @ self.weights[:, attributes:])
         return {"attributes": tf.sigmoid(logits), "logits": logits, "masks": masks}
