@@ -109,7 +109,7 @@ def test_a_new_version_replaces_the_old_one_without_a_failed_request(models, ser
         assert states(caller)[4] == ("AVAILABLE", "")
 
 
-def test_a_call_under_way_ends_on_the_version_that_it_began_on(models, serve, write_sums):
+def test_a_call_in_progress_ends_on_the_version_that_it_began_on(models, serve, write_sums):
     with serve(models=models, poll_seconds=0) as (server, caller):
         manager = server._manager
         with manager.use(request().model_spec) as servable:

@@ -85,7 +85,7 @@ def test_output_filter_keeps_what_it_names(caller):
     assert set(caller.prediction.Predict(message, timeout=10).outputs) == {"sum"}
 
 
-def test_pictures_and_pixels_give_the_direct_answer(caller, small_faces):
+def test_images_and_pixels_give_the_outputs_of_a_direct_call(caller, small_faces):
     direct = tf.saved_model.load(str(small_faces / "faces" / "1")).signatures
     images = np.random.default_rng(0).integers(0, 256, (3, 20, 25, 3)).astype(np.uint8)
     for signature, inputs in (

@@ -219,7 +219,7 @@ def test_a_large_request_is_cut_into_runs_and_put_together(model):
     assert model.runs == [4, 4, 2]
 
 
-def test_large_pictures_go_into_runs_of_their_own(model):
+def test_large_images_get_separate_runs(model):
     one = scheduler(limits=Limits(max_batch=4, max_pixels=100))
     one.run(model.work(1, 2, 3, 4, pixels=[60, 60, 10, 10]))
     assert model.runs == [1, 3]

@@ -165,7 +165,7 @@ def test_a_full_queue_refuses(small_sums, serve, sums_request):
         assert answer.outputs["sum"].float_val == [3.0]
 
 
-def test_requests_at_hand_fill_no_more_than_their_memory(small_sums, serve, sums_request):
+def test_requests_in_progress_fill_no_more_than_their_memory(small_sums, serve, sums_request):
     large, small = sums_request(100_000), sums_request(1000)
     with serve(models=small_sums, max_queue_bytes=1_000_000) as (_, caller):
         assert large.ByteSize() > 1_000_000
