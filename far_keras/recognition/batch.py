@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from far_keras.console import progress_bar
 from far_keras.errors import ImageError, OutputError
 from far_keras.files import write_atomically
 from far_keras.images import read_image, write_image
-from far_keras.jobs import Journal, WorkerPool, stop_requested
+from far_keras.jobs import Journal, WorkerPool, stop_requested, usable_cores
 from far_keras.recognition.drawing import draw_faces, draw_frame
 from far_keras.recognition.engines import needs_tensorflow
 from far_keras.recognition.recognizer import Recognizer
@@ -280,7 +279,7 @@ def _shared_cores(workers: int) -> dict[str, str]:
     """Environment of workers that share the cores; a single process uses all of them."""
     if workers == 1:
         return {}
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    threads = str(max(1, usable_cores() // workers))
     return {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads}
 
 
