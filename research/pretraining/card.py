@@ -249,9 +249,8 @@ def _untrained(facts: Mapping[str, Any]) -> str:
 
 
 def _estimate(estimate: Mapping[str, float | None], signed: bool = False) -> str:
-    value, low, high = (
-        math.nan if estimate[key] is None else estimate[key] for key in ("value", "low", "high")
-    )
+    numbers = (estimate[key] for key in ("value", "low", "high"))
+    value, low, high = (math.nan if number is None else number for number in numbers)
     return format_interval(value, low, high, signed=signed)
 
 
