@@ -180,7 +180,8 @@ class Journal:
             self._positions[item["key"]] = end
             self._on_item(item["key"], item["value"])
             end += len(line)
-        file.truncate(end)
+        if file.seek(0, os.SEEK_END) > end:  # else the file stays as it is, with its time
+            file.truncate(end)
 
 
 def _line(data: Any) -> bytes:
