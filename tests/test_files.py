@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from far_keras.datasets.annotate import annotate
-from far_keras.datasets.opening import open_dataset
+from far_keras.datasets.dataset import open_dataset
 from far_keras.errors import DatasetError, ModelError
 from far_keras.files import atomic_path, exclusive, remove_temporary_files, writing
 

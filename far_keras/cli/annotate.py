@@ -25,6 +25,6 @@ def add_command(commands) -> None:
 def run(options: argparse.Namespace) -> None:
     load_tensorflow()
     from far_keras.datasets.annotate import annotate
-    from far_keras.datasets.opening import open_dataset
+    from far_keras.datasets.dataset import open_dataset
 
     print(annotate(open_dataset(options.dataset), options.records, workers=options.workers))

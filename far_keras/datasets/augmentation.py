@@ -1,8 +1,7 @@
-"""Random changes of training images that leave their labels true; masks move along.
+"""Augments training images and their masks without changing their labels.
 
-All 40 attributes of CelebA are symmetric, so mirroring is safe. Unless it is asked for (`strong`),
-images are neither blurred nor turned grey: that would falsify Blurry and the hair colours. For
-the same reason changes of colour are small.
+All 40 attributes of CelebA are symmetric, so mirroring is safe. Images are neither blurred nor
+turned grey, and changes of color are small, because Blurry and the hair colors must stay true.
 
 Everything works on a whole batch and draws from a stateless seed: the same seed gives the same
 images.
@@ -15,14 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from far_keras.datasets.degradation import degrade
-
 __all__ = ["Augmentation", "affine", "augment", "color_jitter"]
 
 # Of images in CelebA's frame, which the pipeline squashes to a square.
 _ASPECT = 178 / 218
 
-# ITU-R BT.601 luma, and the YIQ colour space in which a turn of the I-Q plane is a change of hue.
+# ITU-R BT.601 luma, and the YIQ color space in which a turn of the I-Q plane is a change of hue.
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _TO_YIQ = np.array([_LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], np.float32)
 _TO_RGB = np.linalg.inv(_TO_YIQ).astype(np.float32)
@@ -30,18 +27,17 @@ _TO_RGB = np.linalg.inv(_TO_YIQ).astype(np.float32)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much is changed. Each amount is the bound of a uniform draw on both sides of no change.
+    """Strength of the augmentation: each amount bounds a uniform draw on both sides of no change.
 
     Args:
         flip: Probability of mirroring, 0 to 1.
         rotation: Degrees, in the frame of the undistorted face.
         scale: Relative; 0.1 is 0.9 to 1.1 times as large.
-        translation: In parts of the image's width and height.
-        brightness: In parts of the full range.
+        translation: Share of the image's width and height.
+        brightness: Share of the full range.
         contrast: Relative, about the image's mean.
         saturation: Relative.
-        hue: In turns of the colour circle.
-        strong: Whether `far_keras.datasets.degradation.degrade` comes after all this.
+        hue: Turns of the color circle.
     """
 
     flip: float = 0.5
@@ -52,7 +48,6 @@ class Augmentation:
     contrast: float = 0.15
     saturation: float = 0.2
     hue: float = 0.01
-    strong: bool = False
 
 
 def augment(
@@ -61,14 +56,14 @@ def augment(
     seed: tf.Tensor,
     amounts: Augmentation = Augmentation(),
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Changes each image of a batch in its own way, and its masks like it.
+    """Augments each image of a batch independently, and its masks in the same way.
 
     Args:
         images: float32 (B, H, W, 3) in [0, 255], CelebA's frame squashed to H x W.
         masks: float32 (B, h, w, G) in [0, 1] of the same frame; an image whose masks are missing
             has -1 everywhere, and keeps that. G may be 0.
         seed: int32 or int64 (2,).
-        amounts: How much may be changed.
+        amounts: Strength of the augmentation.
 
     Returns:
         Images and masks of the same shapes and ranges.
@@ -90,8 +85,6 @@ def augment(
         saturation=1.0 + signed[7] * amounts.saturation,
         hue=signed[8] * amounts.hue,
     )
-    if amounts.strong:
-        images = degrade(images, seed)
     if masks.shape[-1] != 0:
         missing = tf.reduce_all(masks < 0.0, axis=(1, 2, 3), keepdims=True)
         moved = tf.clip_by_value(affine(masks, matrix, shift), 0.0, 1.0)
@@ -99,29 +92,29 @@ def augment(
     return images, masks
 
 
-def affine(pictures: tf.Tensor, matrix: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """Moves images, reading between pixels bilinearly and repeating the border outside.
+def affine(images: tf.Tensor, matrix: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """Transforms images with bilinear interpolation; the border is repeated outside.
 
-    Coordinates are relative to the image's centre and run over 1 from side to side, so that the
-    same numbers move an image and masks of another size alike.
+    Coordinates are relative to the image's center and span 1 from side to side, so that the same
+    values transform an image and masks of another size alike.
 
     Args:
         images: float32 (B, H, W, C).
         matrix: float32 (B, 2, 2): output position to input position.
         shift: float32 (B, 2): added to the input position; x first.
     """
-    height, width = tf.unstack(tf.cast(tf.shape(pictures)[1:3], tf.float32))
-    # In pixel indices: in = size * (matrix @ ((out - centre) / size) + shift) + centre.
+    height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
+    # In pixel indices: in = size * (matrix @ ((out - center) / size) + shift) + center.
     size = tf.stack([width, height])
-    centre = (size - 1.0) / 2.0
+    center = (size - 1.0) / 2.0
     pixels = matrix * size[:, None] / size[None, :]  # (B, 2, 2)
-    offset = centre + size * shift - tf.linalg.matvec(pixels, centre)  # (B, 2)
+    offset = center + size * shift - tf.linalg.matvec(pixels, center)  # (B, 2)
     rows = tf.concat([pixels, offset[:, :, None]], axis=2)  # (B, 2, 3)
     transforms = tf.pad(tf.reshape(rows, (-1, 6)), [[0, 0], [0, 2]])
     return tf.raw_ops.ImageProjectiveTransformV3(
-        images=pictures,
+        images=images,
         transforms=transforms,
-        output_shape=tf.shape(pictures)[1:3],
+        output_shape=tf.shape(images)[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="NEAREST",
@@ -135,14 +128,14 @@ def color_jitter(
     saturation: tf.Tensor,
     hue: tf.Tensor,
 ) -> tf.Tensor:
-    """Changes hue, saturation, contrast and brightness, in this order, as one matrix an image.
+    """Changes hue, saturation, contrast and brightness, in this order, as one matrix per image.
 
     Args:
         images: float32 (B, H, W, 3) in [0, 255].
         brightness: float32 (B,), added to the values.
         contrast: float32 (B,), factor of the distance to the image's mean luma.
         saturation: float32 (B,), factor of the distance to the pixel's own luma.
-        hue: float32 (B,), turns of the colour circle.
+        hue: float32 (B,), turns of the color circle.
 
     Returns:
         float32 (B, H, W, 3), clipped to [0, 255].
@@ -164,7 +157,7 @@ def color_jitter(
 def _affine_matrix(mirrored: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """The matrix (B, 2, 2) for `affine`: a true rotation of the unsquashed face.
 
-    Mirroring is part of the matrix: as an operation of its own it costs as much as all others.
+    Mirroring is part of the matrix: a separate operation would cost as much as all others.
     """
     cosine, sine = tf.cos(angle) / scale, tf.sin(angle) / scale
     # Unit coordinates stand for 178 pixels across but 218 down; the turn is made in pixels.

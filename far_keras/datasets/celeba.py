@@ -39,7 +39,7 @@ def read_celeba(root: str | Path) -> FaceDataset:
 
     Needed: ``list_attr_celeba``, ``list_eval_partition`` and the folder ``img_align_celeba`` of
     images; read when there: ``identity_CelebA``, and from rendered sets ``regions/*.png`` and
-    ``list_no_face.txt`` (one name a line; all labels of such an image become missing). The
+    ``list_no_face.txt`` (one name per line; all labels of such an image become missing). The
     tables may be ``.txt``, or ``.csv`` as on Kaggle, directly in the folder or under ``Anno/``,
     ``Eval/``, ``Img/``.
 
@@ -53,8 +53,8 @@ def read_celeba(root: str | Path) -> FaceDataset:
         folder, such as ``"000001.jpg"``.
 
     Raises:
-        DatasetError: A file is not to be found (the message says where it was looked for), a row
-            cannot be read, two tables do not list the same images, or listed images are not
+        DatasetError: A file is missing (the message lists the searched folders), a row cannot be
+            read, two tables do not list the same images, or listed images are not
             in the folder (they are counted and the first are named).
     """
     root = Path(root)
@@ -222,12 +222,12 @@ def _find_images(root: Path, names: list[str]) -> Path:
         raise DatasetError(
             f"{root}: found no folder of images. Looked for: {', '.join(IMAGE_FOLDERS)}{hint}"
         )
-    _check_there(folders[0], names, "pictures")
+    _check_there(folders[0], names, "images")
     return folders[0]
 
 
 def _check_there(folder: Path, names: Iterable[str], what: str) -> None:
-    # One listing of the folder is far faster than a question for each of 202,599 names.
+    # Listing the folder once is far faster than checking each of 202,599 names.
     present = {entry.name for entry in os.scandir(folder)}
     missing = [
         name
@@ -237,7 +237,7 @@ def _check_there(folder: Path, names: Iterable[str], what: str) -> None:
     if missing:
         raise DatasetError(
             f"{folder}: {_some(missing)} listed but not there. Unpack the archive again, "
-            f"or take the rows of these {what} out of the tables"
+            f"or remove the rows of these {what} from the tables"
         )
 
 

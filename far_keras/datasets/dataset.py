@@ -1,9 +1,9 @@
-"""A set of labelled face images as one immutable table, whatever files it was read from."""
+"""A data set of labelled face images as one immutable table, whatever its file format."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,36 +11,36 @@ import numpy as np
 from far_keras.errors import DatasetError
 from far_keras.schema import MISSING
 
-__all__ = ["NO_IDENTITY", "SPLITS", "FaceDataset"]
+__all__ = ["NO_IDENTITY", "SPLITS", "FaceDataset", "open_dataset"]
 
 SPLITS = ("train", "valid", "test")
 """The splits, in the order of CelebA's partition numbers 0, 1, 2."""
 
 NO_IDENTITY = -1
-"""The identity of an image whose person is not known."""
+"""The identity of an unknown person."""
 
 
 @dataclass(frozen=True, eq=False)
 class FaceDataset:
-    """Images, what is known of them, and which split each belongs to.
+    """Images with labels, splits and identities.
 
     N images, A attributes. The arrays are made read-only.
 
     Args:
-        name: What the set is called in messages, such as ``"celeba"``.
+        name: Name in messages, such as ``"celeba"``.
         root: The folder that the image names are relative to.
         attributes: Names of the label columns.
         files: The images, N paths.
-        labels: int8 (N, A): 1 yes, 0 no, `MISSING` not known.
+        labels: int8 (N, A): 1 yes, 0 no, `MISSING` unknown.
         splits: int8 (N,): index into `SPLITS`.
         identities: int64 (N,): equal numbers are the same person, `NO_IDENTITY` is unknown.
-            None if the set says nothing about persons.
+            None if the set has no identities.
         faceless: bool (N,): images known to show no face. All their labels must be missing.
-        region_folder: Folder of rendered region maps, ``<stem of the picture>.png``, or None.
+        region_folder: Folder of rendered region maps, ``<stem of the image>.png``, or None.
 
     Raises:
-        DatasetError: The lengths differ, a name is there twice, a label or split is none of the
-            above, a faceless image has a label, or the set is empty.
+        DatasetError: The lengths differ, a name is repeated, a label or split has another value, a
+            faceless image has a label, or the set is empty.
     """
 
     name: str
@@ -118,26 +118,46 @@ class FaceDataset:
             raise DatasetError(f"split: expected one of {list(SPLITS)}. Received: {split!r}")
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
-    def select(self, rows: Sequence[int] | np.ndarray) -> FaceDataset:
-        """The same set with only these rows (numbers or a bool mask), in this order."""
-        rows = np.asarray(rows)
-        if rows.dtype == bool:
-            rows = np.flatnonzero(rows)
-        assert self.faceless is not None  # set in __post_init__
-        return replace(
-            self,
-            files=tuple(self.files[row] for row in rows),
-            labels=self.labels[rows],
-            splits=self.splits[rows],
-            identities=None if self.identities is None else self.identities[rows],
-            faceless=self.faceless[rows],
-        )
-
     def region_map(self, row: int) -> Path | None:
         """The rendered region map of an image, or None if the set has none."""
         if self.region_folder is None:
             return None
         return self.region_folder / f"{self.files[row].stem}.png"
+
+
+def open_dataset(path: str | Path) -> FaceDataset:
+    """Opens a set of labelled images; its files decide which reader is used.
+
+    - a folder with ``list_attr_celeba.txt`` or ``.csv`` (also under ``Anno/`` or ``Eval/``):
+      CelebA as downloaded, or a rendered set; see `read_celeba`
+    - a ``.csv`` file, or a folder with ``labels.csv``: own images; see `read_table`
+
+    Raises:
+        DatasetError: The path holds no data set, or its files contradict each other.
+    """
+    # Here, because both readers import this module.
+    from far_keras.datasets.celeba import ATTRIBUTE_FILES, find_table, read_celeba
+    from far_keras.datasets.table import read_table
+
+    path = Path(path)
+    if path.is_file():
+        if path.suffix.lower() == ".csv":
+            return read_table(path)
+        raise DatasetError(
+            f"{path}: expected a folder or a .csv table of images. Received: a file of another kind"
+        )
+    if not path.is_dir():
+        raise DatasetError(f"{path}: there is no such folder or .csv table")
+    if find_table(path, ATTRIBUTE_FILES) is not None:
+        return read_celeba(path)
+    if (path / "labels.csv").is_file():
+        return read_table(path / "labels.csv")
+    found = sorted(entry.name for entry in path.iterdir())[:8]
+    raise DatasetError(
+        f"{path}: found no data set. Looked for CelebA's list_attr_celeba.txt (or .csv; also in "
+        f"Anno/ and Eval/) and for labels.csv. The folder holds: {found or 'nothing'}. "
+        "See docs/datasets.md for the layouts."
+    )
 
 
 def _frozen(array: np.ndarray, dtype: type) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""From a folder of records to batches for the network, as a `tf.data.Dataset`."""
+"""Reads a folder of records as batches for the network: a `tf.data.Dataset`."""
+
+# ruff: noqa: E402
 
 from __future__ import annotations
 
@@ -7,12 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+
+from far_keras.extras import require
+
+require("train", "reading records")
+
 import tensorflow as tf
 
-from far_keras.datasets.augmentation import Augmentation, augment
-from far_keras.datasets.manifest import Manifest, read_manifest
-from far_keras.datasets.records import parse_record
-from far_keras.datasets.region_swap import swap_regions
+from far_keras.datasets.augmentation import Augmentation
+from far_keras.datasets.augmentation import augment as augment_batch
+from far_keras.datasets.records import Manifest, parse_record, read_manifest
 from far_keras.errors import DatasetError
 from far_keras.geometry import ALIGNED_SIZE, coverage_weights
 from far_keras.schema import CELEBA, MISSING, REGIONS, AttributeSchema
@@ -22,7 +28,7 @@ __all__ = ["load_records", "steps_per_epoch"]
 
 MaskSource = Literal["landmarks", "true"]
 
-# Enough to mix some hundred persons; records are shuffled in their compressed form, 10 kB each.
+# Mixes some hundred persons; records are shuffled in their compressed form, 10 kB each.
 _SHUFFLE_RECORDS = 4096
 _CACHE_BYTES = 2**30
 
@@ -39,7 +45,6 @@ def load_records(
     masks: MaskSource | None = "landmarks",
     masks_as: Literal["target", "input"] = "target",
     augment: bool | Augmentation = True,
-    region_swap: float = 0.0,
     limit: int | None = None,
     seed: int = 0,
     cache: bool | Literal["auto"] = "auto",
@@ -47,10 +52,10 @@ def load_records(
 ) -> tf.data.Dataset:
     """Batches of one split, for `model.fit` and `model.evaluate`.
 
-    For training the images are shuffled anew in every epoch and augmented, and the incomplete
-    last batch is dropped. Otherwise all images come, once, in the order of
-    `far_keras.datasets.records.record_files`. Two calls with the same arguments give the same
-    batches, epoch by epoch.
+    For training, the images are shuffled again in every epoch and augmented, and the incomplete
+    last batch is dropped. Otherwise the dataset has every image once, in the order of
+    `read_table_of_records`. Two calls with the same arguments give the same batches, epoch by
+    epoch.
 
     Args:
         directory: Folder of records that `annotate` wrote.
@@ -62,34 +67,29 @@ def load_records(
         training: Shuffle, augment and drop the incomplete last batch.
         masks: ``"landmarks"`` for what `annotate` derived from landmarks, ``"true"`` for rendered
             true regions, None for no masks at all.
-        masks_as: ``"target"`` for a network that learns to predict them, ``"input"`` for one that
-            is given them.
-        augment: Whether, or how much, training images are changed.
-        region_swap: Share of the training images that get facial regions of another one, with
-            their labels; see `swap_regions`. Where `masks` is None, landmark masks tell where the
-            regions are.
-        limit: Use only the split's first so many images; those of a smaller limit are among
-            those of a larger one.
+        masks_as: ``"target"`` for a network that predicts them, ``"input"`` for one that reads
+            them.
+        augment: Whether, or how much, training images are augmented.
+        limit: Use only this many images, the first ones of the split.
         seed: Of shuffling and augmentation.
-        cache: Whether decoded images are kept in memory from the first epoch on; ``"auto"`` does
-            so if they fit into 1 GiB (at 128 px some 18,000 images).
-        allow_missing: Give attributes of the schema that the records lack missing labels, instead
-            of raising.
+        cache: Whether decoded images stay in memory after the first epoch; ``"auto"`` does so if
+            they fit into 1 GiB (at 128 px some 18,000 images).
+        allow_missing: Whether attributes that the records lack get missing labels instead of an
+            error.
 
     Returns:
         Pairs of images, float32 (B, S, S, 3) in [0, 255], and a dict of ``attributes``, float32
         (B, A): 1, 0, or -1 for missing; and unless `masks` is None, ``masks``, float32
-        (B, M, M, G): the part of each cell that the group's region covers, or -1 everywhere for
-        an image whose masks are not known. With ``masks_as="input"`` the pairs are
-        ``{"image": images, "masks": masks}`` and the attributes, and an image whose masks are not
-        known gets masks of ones: where its regions are is open, so they may be anywhere. (Masks of
-        zeros say that there is no face, as annotation knows of some images.) The number of
-        batches is known (``dataset.cardinality()``).
+        (B, M, M, G): the share of each cell that the group's region covers, or -1 everywhere for
+        an image without masks. With ``masks_as="input"`` the pairs are
+        ``{"image": images, "masks": masks}`` and the attributes, and an image without masks gets
+        masks of ones: its regions may be anywhere. (Masks of zeros mean that there is no face.)
+        The number of batches is known (``dataset.cardinality()``).
 
     Raises:
         DatasetError: The records are missing, incomplete or of another version, the split is
-            empty or smaller than a training batch, an attribute is not in the records, or true
-            masks are asked of records without them.
+            empty or smaller than a training batch, an attribute is not in the records, or the
+            records have no true masks.
     """
     directory = Path(directory)
     manifest = read_manifest(directory)
@@ -107,28 +107,24 @@ def load_records(
             "masks_as: expected 'target', or 'input' together with a source of masks. "
             f"Received: {masks_as!r} with masks={masks!r}"
         )
-    region_swap = region_swap if training else 0.0
-    if not 0 <= region_swap <= 1:
-        raise DatasetError(f"region_swap: expected a share in [0, 1]. Received: {region_swap!r}")
-    source: MaskSource | None = masks or ("landmarks" if region_swap else None)
-    if source is None:
-        mask_size = 0  # of no masks at all: what is passed along is empty
+    if masks is None:
+        mask_size = 0
 
     count = _count(manifest, split, limit)
     shards = [str(directory / shard.file) for shard in manifest.split_shards(split)]
-    prepare = _preparation(manifest, schema, columns, image_size, mask_size, source)
+    prepare = _preparation(manifest, schema, columns, image_size, mask_size, masks)
     if cache == "auto":
-        picture = image_size**2 * 3 + mask_size**2 * schema.num_groups
-        cache = count * picture <= _CACHE_BYTES
+        size = image_size**2 * 3 + mask_size**2 * schema.num_groups
+        cache = count * size <= _CACHE_BYTES
     if cache:
         dataset = tf.data.TFRecordDataset(shards).take(count)
         dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        # Whole images are shuffled, but the buffer only refers to what the cache holds anyway.
+        # Decoded images are shuffled, but the buffer only refers to images in the cache.
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count)).cache()
         if training:
             dataset = dataset.shuffle(count, seed=seed)
     else:
-        # Shards read in parallel would mix in others than the first.
+        # With a limit, the shards are read in order: the images must be the first ones.
         dataset = _read(shards, training and limit is None, seed).take(count)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
         if training:
@@ -136,16 +132,14 @@ def load_records(
         dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
     dataset = dataset.batch(batch_size, drop_remainder=training)
 
-    dataset = dataset.map(_finishing(source is not None), num_parallel_calls=tf.data.AUTOTUNE)
-    amounts = Augmentation() if augment is True else augment
-    if training and (amounts or region_swap):
+    finish = _finishing(has_masks=masks is not None)
+    dataset = dataset.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+    if training and augment:
+        amounts = augment if isinstance(augment, Augmentation) else Augmentation()
         seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
-        change = _changing(amounts or None, region_swap, schema)
         dataset = tf.data.Dataset.zip(dataset, seeds)
-        dataset = dataset.map(change, num_parallel_calls=tf.data.AUTOTUNE)
-    if masks is None and source is not None:
-        dataset = dataset.map(_without_masks)
-    elif masks_as == "input":
+        dataset = dataset.map(_augmenting(amounts), num_parallel_calls=tf.data.AUTOTUNE)
+    if masks_as == "input":
         dataset = dataset.map(_masks_to_input)
 
     options = tf.data.Options()
@@ -165,7 +159,7 @@ def steps_per_epoch(
     limit: int | None = None,
     manifest: Manifest | None = None,
 ) -> int:
-    """Number of batches that `load_records` gives.
+    """Number of batches of `load_records`.
 
     Raises:
         DatasetError: See `read_manifest`; the batch size is below 1, the split is empty, or it is
@@ -190,7 +184,7 @@ def steps_per_epoch(
 def _label_columns(
     manifest: Manifest, schema: AttributeSchema, directory: Path, allow_missing: bool
 ) -> list[int]:
-    """Where each attribute of the schema is in a record's labels followed by one missing label."""
+    """Index of each attribute of the schema in a record's labels plus one missing label."""
     positions = {name: column for column, name in enumerate(manifest.attributes)}
     absent = [name for name in schema.attributes if name not in positions]
     if len(absent) == schema.num_attributes or (absent and not allow_missing):
@@ -257,7 +251,7 @@ def _preparation(
 
 
 def _finishing(has_masks: bool) -> Callable:
-    """From a prepared batch to what `load_records` gives."""
+    """From a prepared batch to a batch of `load_records`."""
 
     def finish(image: tf.Tensor, mask: tf.Tensor, known: tf.Tensor, labels: tf.Tensor) -> tuple:
         targets = {"attributes": tf.cast(labels, tf.float32)}
@@ -269,31 +263,16 @@ def _finishing(has_masks: bool) -> Callable:
     return finish
 
 
-def _changing(
-    amounts: Augmentation | None, region_swap: float, schema: AttributeSchema
-) -> Callable:
-    """From a finished batch and a seed to a batch of augmented images."""
+def _augmenting(amounts: Augmentation) -> Callable:
+    """From a finished batch and a seed to an augmented batch."""
 
     def change(batch: tuple[tf.Tensor, dict[str, tf.Tensor]], seed: tf.Tensor) -> tuple:
         images, targets = batch
         masks = targets.get("masks", tf.zeros((1, 1, 1, 0)))
-        labels = targets["attributes"]
-        if region_swap:  # first: regions fit where faces are aligned
-            images, masks, labels = swap_regions(
-                images, masks, labels, seed + 1, schema, region_swap
-            )
-        if amounts is not None:
-            images, masks = augment(images, masks, seed, amounts)
-        changed = {"attributes": labels}
-        if "masks" in targets:
-            changed["masks"] = masks
-        return images, changed
+        images, masks = augment_batch(images, masks, seed, amounts)
+        return images, {**targets, "masks": masks} if "masks" in targets else targets
 
     return change
-
-
-def _without_masks(images: tf.Tensor, targets: dict[str, tf.Tensor]) -> tuple:
-    return images, {"attributes": targets["attributes"]}
 
 
 def _count(manifest: Manifest, split: str, limit: int | None) -> int:

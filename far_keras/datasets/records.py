@@ -1,4 +1,6 @@
-"""The record format: one image with labels and masks as a `tf.train.Example` in TFRecord shards.
+"""The record format: TFRecord shards of annotated faces, and the manifest that lists them.
+
+Every record is a `tf.train.Example` of one image:
 
 ==============  =======  ==========================================================================
 feature         type     content
@@ -11,43 +13,168 @@ feature         type     content
 ``true_masks``  bytes    the same from a rendered region map; empty if there is none
 ``identity``    int64    person, -1 if unknown
 ==============  =======  ==========================================================================
+
+``manifest.json`` is written last, so a folder with a manifest is complete. Reading it does not
+need TensorFlow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
-from far_keras.datasets.dataset import NO_IDENTITY
-from far_keras.datasets.manifest import read_manifest
+from far_keras.datasets.dataset import NO_IDENTITY, SPLITS
 from far_keras.errors import DatasetError
-from far_keras.files import atomic_path
+from far_keras.files import atomic_path, write_atomically
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = [
+    "MANIFEST_FILE",
+    "MANIFEST_VERSION",
     "FaceRecord",
+    "Manifest",
     "RecordTable",
+    "Shard",
     "parse_record",
+    "read_manifest",
     "read_shard",
     "read_table_of_records",
-    "record_files",
-    "serialize",
+    "shard_size",
     "write_shard",
 ]
 
-_FEATURES = {
-    "file": tf.io.FixedLenFeature([], tf.string),
-    "image": tf.io.FixedLenFeature([], tf.string),
-    "labels": tf.io.FixedLenFeature([], tf.string),
-    "masks": tf.io.FixedLenFeature([], tf.string),
-    "true_masks": tf.io.FixedLenFeature([], tf.string),
-    "identity": tf.io.FixedLenFeature([], tf.int64),
-}
+MANIFEST_FILE = "manifest.json"
+MANIFEST_VERSION = 1
+
 # TFRecord frames every record with its length (8 bytes) and two checksums of 4 bytes.
 _FRAME = 16
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One record file, and the results of the images that were planned for it.
+
+    Args:
+        file: Name in the folder, such as ``"train-00000-of-00004.tfrecord"``.
+        split: One of `SPLITS`.
+        records: Images in the file.
+        size: Bytes of the file.
+        faces_not_found: Names of images that are in it without a mask.
+        faceless: How many images are in it that are known to show no face.
+        unreadable: Names of images that are not in it, each with the reason.
+    """
+
+    file: str
+    split: str
+    records: int
+    size: int
+    faces_not_found: tuple[str, ...] = ()
+    faceless: int = 0
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Shard:
+        """Builds it from JSON data of `dataclasses.asdict`."""
+        values = dict(data)
+        values["faces_not_found"] = tuple(values["faces_not_found"])
+        values["unreadable"] = tuple((name, reason) for name, reason in values["unreadable"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder of records holds.
+
+    Args:
+        name: Of the data set that the records were made from.
+        attributes: Names of the label columns, in the order of every record's labels.
+        true_masks: Whether the records have rendered true masks beside the landmark masks.
+        fingerprint: Hash of the labels, names and settings that the records were made from.
+        shards: All record files.
+        version: Of the record format.
+    """
+
+    name: str
+    attributes: tuple[str, ...]
+    true_masks: bool
+    fingerprint: str
+    shards: tuple[Shard, ...]
+    version: int = MANIFEST_VERSION
+
+    def split_shards(self, split: str) -> tuple[Shard, ...]:
+        """The shards of one split in reading order; DatasetError for an unknown split."""
+        if split not in SPLITS:
+            raise DatasetError(f"split: expected one of {list(SPLITS)}. Received: {split!r}")
+        return tuple(shard for shard in self.shards if shard.split == split)
+
+    def count(self, split: str) -> int:
+        """Number of images of one split."""
+        return sum(shard.records for shard in self.split_shards(split))
+
+    def write(self, directory: str | Path) -> Path:
+        """Writes `manifest.json` into the folder atomically and returns its path."""
+        path = Path(directory) / MANIFEST_FILE
+        # The counts are for people who read the file; `read_manifest` counts the shards.
+        data = {"counts": {split: self.count(split) for split in SPLITS}, **asdict(self)}
+        write_atomically(path, json.dumps(data, indent=1) + "\n")
+        return path
+
+
+def read_manifest(directory: str | Path) -> Manifest:
+    """Reads the manifest of a folder of records and checks that each shard is there and whole.
+
+    Raises:
+        DatasetError: The folder has no manifest (never annotated, or stopped half-way), it cannot
+            be read, it is of another version, or a shard is missing or not as long as it was.
+    """
+    directory = Path(directory)
+    path = directory / MANIFEST_FILE
+    if not path.is_file():
+        raise DatasetError(
+            f"{directory}: there is no {MANIFEST_FILE}, so the records are not there or not "
+            "complete. Run `far-keras annotate` (it resumes where it stopped)"
+        )
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        version = data["version"]
+        if version != MANIFEST_VERSION:
+            raise DatasetError(
+                f"{path}: expected records of version {MANIFEST_VERSION}. Received: {version!r}. "
+                "Annotate the data set again into a new folder: far-keras annotate DATASET RECORDS"
+            )
+        manifest = Manifest(
+            name=data["name"],
+            attributes=tuple(data["attributes"]),
+            true_masks=bool(data["true_masks"]),
+            fingerprint=data["fingerprint"],
+            shards=tuple(Shard.from_dict(shard) for shard in data["shards"]),
+            version=version,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(f"{path}: cannot read the manifest: {error!r}") from error
+    for shard in manifest.shards:
+        if (size := shard_size(directory, shard)) != shard.size:
+            found = "no such file" if size is None else f"{size} bytes"
+            raise DatasetError(
+                f"{directory / shard.file}: expected a record file of {shard.size} bytes. "
+                f"Received: {found}. Copy the file again, or annotate into a new folder"
+            )
+    return manifest
+
+
+def shard_size(directory: Path, shard: Shard) -> int | None:
+    """Bytes of the shard's file as it is now; None if it is not there."""
+    file = directory / shard.file
+    return file.stat().st_size if file.is_file() else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +204,8 @@ class RecordTable:
     identities: np.ndarray
 
 
-def serialize(record: FaceRecord) -> bytes:
-    """The bytes of a record."""
+def _serialize(record: FaceRecord) -> bytes:
+    import tensorflow as tf
 
     def feature(value: bytes) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
@@ -95,6 +222,14 @@ def serialize(record: FaceRecord) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
+def _features() -> dict[str, tf.io.FixedLenFeature]:
+    import tensorflow as tf
+
+    names = ("file", "image", "labels", "masks", "true_masks")
+    features = {name: tf.io.FixedLenFeature([], tf.string) for name in names}
+    return {**features, "identity": tf.io.FixedLenFeature([], tf.int64)}
+
+
 def parse_record(serialized: tf.Tensor, num_attributes: int) -> dict[str, tf.Tensor]:
     """Parses one serialized record, or a vector of them, inside a graph.
 
@@ -106,14 +241,16 @@ def parse_record(serialized: tf.Tensor, num_attributes: int) -> dict[str, tf.Ten
         The features by name, each with the shape of `serialized`; ``labels`` decoded to int8 with
         A more elements in a last axis.
     """
-    parsed = tf.io.parse_example(serialized, _FEATURES)
+    import tensorflow as tf
+
+    parsed = tf.io.parse_example(serialized, _features())
     labels = tf.io.decode_raw(parsed["labels"], tf.int8)
     parsed["labels"] = tf.ensure_shape(labels, [*serialized.shape, num_attributes])
     return parsed
 
 
 def write_shard(path: str | Path, records: Iterable[FaceRecord]) -> int:
-    """Writes a shard, whole or not at all.
+    """Writes a shard atomically.
 
     Returns:
         The size of the file in bytes.
@@ -121,13 +258,15 @@ def write_shard(path: str | Path, records: Iterable[FaceRecord]) -> int:
     Raises:
         DatasetError: The file cannot be written, for example because the disk is full.
     """
+    import tensorflow as tf
+
     path = Path(path)
     expected = 0
     try:
         with atomic_path(path) as temporary:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
                 for record in records:
-                    data = serialize(record)
+                    data = _serialize(record)
                     expected += len(data) + _FRAME
                     writer.write(data)
             # A writer that lost bytes on a full disk must not go unnoticed.
@@ -148,9 +287,11 @@ def read_shard(path: str | Path) -> Iterator[FaceRecord]:
     Raises:
         DatasetError: The file is missing, truncated or damaged.
     """
+    import tensorflow as tf
+
     try:
         for serialized in tf.data.TFRecordDataset(str(path)):
-            parsed = tf.io.parse_single_example(serialized, _FEATURES)
+            parsed = tf.io.parse_single_example(serialized, _features())
             yield FaceRecord(
                 file=parsed["file"].numpy().decode(),
                 image=parsed["image"].numpy(),
@@ -164,11 +305,13 @@ def read_shard(path: str | Path) -> Iterator[FaceRecord]:
 
 
 def read_table_of_records(directory: str | Path, split: str) -> RecordTable:
-    """Reads file names, labels and identities of one split in the order of evaluation batches.
+    """Reads file names, labels and identities of one split, in the order of evaluation batches.
 
     Raises:
         DatasetError: See `read_manifest`; or a shard is damaged.
     """
+    import tensorflow as tf
+
     manifest = read_manifest(directory)
     paths = [str(Path(directory) / shard.file) for shard in manifest.split_shards(split)]
     width = len(manifest.attributes)
@@ -184,8 +327,3 @@ def read_table_of_records(directory: str | Path, split: str) -> RecordTable:
     except tf.errors.OpError as error:
         raise DatasetError(f"{directory}: damaged record file: {error.message}") from error
     return RecordTable(tuple(files), np.concatenate(labels), np.concatenate(identities))
-
-
-def record_files(directory: str | Path, split: str) -> tuple[str, ...]:
-    """Names of one split's images in the order of evaluation batches."""
-    return read_table_of_records(directory, split).files

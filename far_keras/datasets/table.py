@@ -1,4 +1,4 @@
-"""Reads a CSV table of one's own labelled images."""
+"""Reads a CSV table of the user's labelled images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OWN_COLUMNS = ("file", "split", "identity")
 
 
 def read_table(path: str | Path) -> FaceDataset:
-    """Reads a CSV table with a header line and one image a row.
+    """Reads a CSV table with a header line and one image per row.
 
     Columns:
         ``file``: the image, relative to the table's folder or absolute. Needed.
@@ -31,9 +31,9 @@ def read_table(path: str | Path) -> FaceDataset:
     ``-1`` is refused: in CelebA's files it means no, elsewhere missing, so it could be either.
 
     Raises:
-        DatasetError: No such file, no ``file`` column, no attribute column, a cell that is none of
-            the above, a row of another length, an image listed twice, or images that are not
-            there (counted, the first are named).
+        DatasetError: No such file, no ``file`` column, no attribute column, a cell with another
+            value, a row of another length, an image listed twice, or missing images (counted, the
+            first are named).
     """
     path = Path(path)
     try:
@@ -91,7 +91,7 @@ def read_table(path: str | Path) -> FaceDataset:
 def assign_split(key: str) -> str:
     """The split of a person or image without one: about 80% train, 10% valid, 10% test.
 
-    It depends on `key` alone (by its sha256), so that it stays when other images are added.
+    It depends only on the sha256 of `key`, so it does not change when images are added.
     """
     tenth = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 10
     return "test" if tenth == 9 else "valid" if tenth == 8 else "train"
@@ -110,7 +110,7 @@ def _check_header(path: Path, header: list[str]) -> dict[str, int]:
         )
     if not set(header) - set(_OWN_COLUMNS):
         raise DatasetError(
-            f"{path}: expected at least one attribute column beside {list(_OWN_COLUMNS)}. "
+            f"{path}: expected at least one attribute column besides {list(_OWN_COLUMNS)}. "
             f"Received: {header}"
         )
     return columns
@@ -130,7 +130,7 @@ def _read_label(cell: str, attribute: str, where: str) -> int:
     if cell == "-1":
         advice = "write 0 for no, and leave the cell empty where it is not known"
     else:
-        advice = "if this column is no attribute, take it out of the table"
+        advice = "if this column is not an attribute, remove it from the table"
     raise DatasetError(
         f"{where}: attribute {attribute!r} must be 1/true/yes, 0/false/no or empty. "
         f"Received: {cell!r}; {advice}"

@@ -32,7 +32,7 @@ from far_keras.evaluation.predict import predict_split
 from far_keras.schema import MISSING
 
 if TYPE_CHECKING:
-    from far_keras.datasets.manifest import Manifest
+    from far_keras.datasets.records import Manifest
     from far_keras.models.storage import LoadedModel
 
 __all__ = [
@@ -481,8 +481,7 @@ def open_split(records: str | Path, split: str) -> EvaluatedSplit:
     Raises:
         DatasetError: The records are missing or incomplete, or the split is empty.
     """
-    from far_keras.datasets.manifest import read_manifest
-    from far_keras.datasets.records import read_table_of_records
+    from far_keras.datasets.records import read_manifest, read_table_of_records
 
     manifest = read_manifest(records)
     table = read_table_of_records(records, split)

@@ -73,8 +73,8 @@ def predict_split(
     """
     import keras
 
-    from far_keras.datasets.manifest import read_manifest
     from far_keras.datasets.pipeline import load_records
+    from far_keras.datasets.records import read_manifest
     from far_keras.models.storage import compile_forward, given_mask_size
 
     model, schema = loaded.model, loaded.schema
@@ -132,8 +132,7 @@ def read_faces(
 
     The masks are those from landmarks, None where no face was found.
     """
-    from far_keras.datasets.manifest import read_manifest
-    from far_keras.datasets.records import read_shard
+    from far_keras.datasets.records import read_manifest, read_shard
 
     wanted, faces, first = set(rows), {}, 0
     for shard in read_manifest(records).split_shards(split):
@@ -147,8 +146,7 @@ def read_faces(
 
 
 def _read_split(records: str | Path, split: str) -> Iterator[FaceRecord]:
-    from far_keras.datasets.manifest import read_manifest
-    from far_keras.datasets.records import read_shard
+    from far_keras.datasets.records import read_manifest, read_shard
 
     for shard in read_manifest(records).split_shards(split):
         yield from read_shard(Path(records) / shard.file)

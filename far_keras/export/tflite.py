@@ -310,7 +310,7 @@ def rendered_images(image_size: int, count: int, seed: int = 0) -> Iterator[np.n
 
 def training_records(loaded: LoadedModel) -> Path | None:
     """The records that a model was trained on, if they are still there."""
-    from far_keras.datasets.manifest import MANIFEST_FILE
+    from far_keras.datasets.records import MANIFEST_FILE
 
     records = loaded.provenance.get("config", {}).get("records")
     if records is None or not (Path(records) / MANIFEST_FILE).is_file():
@@ -323,7 +323,7 @@ def name_of_records(records: str | Path) -> str:
 
     The hash is that of ``manifest_sha256`` in the provenance of a model trained on them.
     """
-    from far_keras.datasets.manifest import MANIFEST_FILE, read_manifest
+    from far_keras.datasets.records import MANIFEST_FILE, read_manifest
 
     digest = hashlib.sha256((Path(records) / MANIFEST_FILE).read_bytes()).hexdigest()
     return f"{read_manifest(records).name}, training split, manifest_sha256 {digest}"

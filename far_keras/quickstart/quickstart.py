@@ -245,7 +245,7 @@ class _Run:
 
     def _annotate(self) -> None:
         from far_keras.datasets.annotate import annotate
-        from far_keras.datasets.opening import open_dataset
+        from far_keras.datasets.dataset import open_dataset
 
         summary = annotate(open_dataset(self.faces), self.records, workers=self.workers)
         lost = len(summary.faces_not_found)

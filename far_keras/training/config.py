@@ -1,199 +1,236 @@
-"""All that a training depends on, as one object that reads and writes YAML and JSON."""
+"""The settings of a training: `TrainConfig`, its constraints, files and command-line flags."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import operator
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from far_keras.errors import FarError
-from far_keras.files import atomic_path
-from far_keras.models.variants import TASKS, VARIANTS, ModelConfig, Variant
 
-__all__ = ["MASK_MODES", "ConfigError", "TrainConfig"]
+if TYPE_CHECKING:
+    from far_keras.models.variants import ModelConfig, Variant
 
-MASK_MODES = ("joint", "two_stage", "given")
-PHOTOMETRIC = ("standard", "strong")
+__all__ = ["ConfigError", "TrainConfig", "add_flags", "given_flags"]
+
+_COMPARISONS = {
+    "at least": operator.ge,
+    "above": operator.gt,
+    "at most": operator.le,
+    "below": operator.lt,
+}
+
+# Fields of version 0.1 that experiments refuted, each with the value that means "not used".
+_REMOVED = {
+    "photometric": "standard",
+    "region_swap": 0.0,
+    "ema": 0.0,
+    "label_smoothing": 0.0,
+    "mix_style": 0.0,
+}
 
 
 class ConfigError(FarError, ValueError):
-    """A training configuration cannot be read, or a value of it cannot be used."""
+    """A training configuration cannot be read, or one of its values cannot be used."""
+
+
+def _setting(
+    default: Any = NO_DEFAULT, *, choices: tuple[str, ...] = (), path: bool = False, **limits: float
+) -> Any:
+    """Declares a field: its default and constraints. Its help is in the class's docstring.
+
+    Args:
+        default: Left out if the field is required.
+        choices: Allowed values.
+        path: Whether the flag takes a path.
+        **limits: ``at_least``, ``above``, ``at_most``, ``below``.
+    """
+    bounds = {name.replace("_", " "): value for name, value in limits.items()}
+    metadata = {"choices": choices, "path": path, "limits": bounds}
+    if isinstance(default, dict):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What to train, on what, how, and where to put it.
+    """What to train, on which data, how, and where to save it.
+
+    The fields are also the flags of ``far-keras train``; the first sentence is their help.
 
     Args:
         records: Folder of records that `far_keras.datasets.annotate` wrote.
-        output: Folder that the finished model becomes; ``<output>.partial`` holds the unfinished.
-        variant: A name in `far_keras.models.variants.VARIANTS`.
-        task: ``"attributes"``, or ``"masks"`` for the variant's mask network alone.
+        output: Folder of the finished model; ``<output>.partial`` holds an unfinished training.
+        variant: Name of the network, see `far_keras.models.variants.VARIANTS`.
+        task: What to train: ``"attributes"``, or ``"masks"`` for the variant's mask network alone.
         schema: File of an attribute schema (.json, .yaml), or None for CelebA's.
         image_size: Height and width of the network's input in pixels; None becomes the variant's.
-        model: Further arguments of the network, such as ``{"fusion": "gated"}``, see
-            `far_keras.models.mgmtn.mgmtn`.
+        model: Further arguments of the network, as a flag ``--model fusion=gated``, which can be
+            repeated; see `far_keras.models.mgmtn.mgmtn`.
         imagenet: Start the backbone from ImageNet weights instead of random ones; None becomes
-            True for the variants that there are such weights for, and False for the others.
-        masks: Which masks teach the mask network: ``"landmarks"``, or ``"true"`` for the regions
-            that rendered images come with. A variant without masks ignores it.
-        mask_mode: How masks and attributes are learned (Adaptive Mask Learning): ``"joint"``, both
-            at once; ``"two_stage"``, first the mask network alone, then, with the mask network's
-            best epoch frozen, the rest; or ``"given"``, no mask network: the network is given the
+            True for the variants with such weights, and False for the others.
+        masks: The target of the mask network: ``"landmarks"``, or ``"true"`` for the regions of
+            rendered images. A variant without masks ignores it.
+        mask_mode: How masks and attributes are trained (Adaptive Mask Learning): ``"joint"``, both
+            at once; ``"two_stage"``, first the mask network alone, then, with the best epoch's
+            mask network frozen, the rest; or ``"given"``, no mask network: the network gets the
             records' own `masks` in training and in evaluation, as an upper bound. Two stages need
-            a mask network of its own, ``model={"mask_network": "unet"}``: the shared decoder reads
-            the backbone, which goes on changing in the second stage, so that frozen it would read
-            what it was not trained on. A variant without masks and the task ``"masks"`` take
-            ``"joint"`` only.
+            a separate mask network, ``model={"mask_network": "unet"}``: the shared decoder reads
+            the backbone, which changes in the second stage. A variant without masks and the task
+            ``"masks"`` take ``"joint"`` only.
         mask_epochs: Epochs of the first of two stages; None becomes `epochs`.
-        masks_from: Folder of a model with a UNet, such as one of the task ``"masks"``, that takes
-            the place of the first of two stages.
-        mask_weight: Weight of the mask loss beside the attribute loss, where both are learned at
-            once.
-        augment: Whether training images are flipped, moved and recoloured.
-        photometric: ``"strong"`` to change the look of augmented images further, as of other
-            cameras, lights and files (see `far_keras.datasets.degradation.degrade`), at the price
-            of some false labels; ``"standard"`` not to.
-        region_swap: Share of the training images that get facial regions of others, see
-            `far_keras.datasets.region_swap.swap_regions`.
-        limit: Train on the split's first so many images only.
-        batch_size: Images a step, over all devices.
+        masks_from: Folder of a model with a UNet, such as one of the task ``"masks"``, that
+            replaces the first of two stages.
+        mask_weight: Weight of the mask loss relative to the attribute loss, where both are trained
+            at once.
+        augment: Whether training images are flipped, moved and recolored.
+        limit: Train only on this many images, the first ones of the split.
+        batch_size: Images per step, over all devices.
         epochs: Passes over the training split; of two stages, those of the second.
         learning_rate: AdamW's highest learning rate, reached after the warm-up.
         warmup: Share of all steps in which the learning rate rises linearly from 0; after it, it
-            falls as a half cosine to 0. Each stage has a warm-up and a decay of its own.
-        weight_decay: AdamW's, multiplied with the learning rate; biases and normalisations are
+            falls as a half cosine to 0. Each stage has its own warm-up and decay.
+        weight_decay: AdamW's decay, multiplied by the learning rate; biases and normalizations are
             exempt.
-        ema: Momentum of an exponential moving average of the weights, in [0, 1), see
-            `far_keras.training.weight_average.WeightAverage`. The averaged weights are what is
-            validated and saved; 0 is the weights themselves.
-        label_smoothing: How far the attributes' targets are pulled to one half, in [0, 0.5]: 0.1
-            makes them 0.05 and 0.95. It counts in the losses, not in the other figures.
-        backbone_rate: Factor of the backbone's learning rate, in [0, 1], to keep more of what it
-            knows from ImageNet; 0 freezes it, weights and batch statistics. Without ImageNet
-            weights it must be 1.
+        backbone_rate: Factor of the backbone's learning rate, to keep more of the ImageNet
+            weights; 0 freezes it, weights and batch statistics. Without ImageNet weights it must
+            be 1.
         precision: Keras dtype policy; ``"mixed_float16"`` is faster on recent GPUs.
-        seed: Of weights, order, augmentation and dropout.
+        seed: Seed of weights, order, augmentation and dropout.
 
     Raises:
-        ConfigError: A value has the wrong type or is out of its range.
+        ConfigError: A value has the wrong type or violates a constraint.
 
     Example:
         >>> TrainConfig(records="records", output="models/first", epochs=4).learning_rate
         0.002
     """
 
-    records: str
-    output: str
-    variant: str = "mgmtn_efficientnetlite0"
-    task: str = "attributes"
-    schema: str | None = None
-    image_size: int | None = None
-    model: Mapping[str, Any] = field(default_factory=dict)
-    imagenet: bool | None = None
-    masks: str = "landmarks"
-    mask_mode: str = "joint"
-    mask_epochs: int | None = None
-    masks_from: str | None = None
-    mask_weight: float = 1.0
-    augment: bool = True
-    photometric: str = "standard"
-    region_swap: float = 0.0
-    limit: int | None = None
-    batch_size: int = 32
-    epochs: int = 14
-    learning_rate: float = 2e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.01
-    ema: float = 0.0
-    label_smoothing: float = 0.0
-    backbone_rate: float = 1.0
-    precision: str = "float32"
-    seed: int = 0
+    records: str = _setting(path=True)
+    output: str = _setting(path=True)
+    variant: str = _setting("mgmtn_efficientnetlite0")
+    task: str = _setting("attributes", choices=("attributes", "masks"))
+    schema: str | None = _setting(None, path=True)
+    image_size: int | None = _setting(None, at_least=32)
+    model: Mapping[str, Any] = _setting({})
+    imagenet: bool | None = _setting(None)
+    masks: str = _setting("landmarks", choices=("landmarks", "true"))
+    mask_mode: str = _setting("joint", choices=("joint", "two_stage", "given"))
+    mask_epochs: int | None = _setting(None, at_least=1)
+    masks_from: str | None = _setting(None, path=True)
+    mask_weight: float = _setting(1.0, at_least=0)
+    augment: bool = _setting(True)
+    limit: int | None = _setting(None, at_least=1)
+    batch_size: int = _setting(32, at_least=1)
+    epochs: int = _setting(14, at_least=1)
+    learning_rate: float = _setting(2e-3, above=0, below=10)
+    warmup: float = _setting(0.05, at_least=0, below=1)
+    weight_decay: float = _setting(0.01, at_least=0, below=10)
+    backbone_rate: float = _setting(1.0, at_least=0, at_most=1)
+    precision: str = _setting("float32", choices=("float32", "mixed_float16", "mixed_bfloat16"))
+    seed: int = _setting(0, at_least=0, below=2**31)
 
     def __post_init__(self) -> None:
-        for name in ("records", "output", "schema", "masks_from"):
-            value = getattr(self, name)
-            if isinstance(value, Path):
-                object.__setattr__(self, name, str(value))
         hints = get_type_hints(type(self))
         for item in fields(self):
-            value = getattr(self, item.name)
-            if hints[item.name] is float and isinstance(value, int) and type(value) is not bool:
-                object.__setattr__(self, item.name, float(value))
-            elif not _fits(value, hints[item.name]):
-                self._refuse(item.name, f"expected {item.type}")
+            self._check_field(item, hints[item.name])
+        from far_keras.models.variants import VARIANTS, ModelConfig
+
         self._check("variant", self.variant in VARIANTS, f"expected one of {sorted(VARIANTS)}")
         variant = ModelConfig(self.variant).definition
         if self.image_size is None:
             object.__setattr__(self, "image_size", variant.image_size)
+        self._check("model", "image_size" not in self.model, "image_size has a field of its own")
         self._check_masks(variant)
+        unet_only = self.task == "masks" and self._has_unet
         if self.imagenet is None:
-            # The UNet alone has no backbone.
-            has_backbone = self.task == "attributes" or not self._has_unet
-            object.__setattr__(self, "imagenet", variant.has_imagenet_weights and has_backbone)
-        if self.imagenet and self.task == "masks" and self._has_unet:
-            self._refuse("imagenet", "expected False: the UNet alone has no backbone")
-        self._check("image_size", (self.image_size or 0) >= 32, "expected at least 32")
-        self._check("mask_weight", self.mask_weight >= 0, "expected at least 0")
-        self._check("region_swap", 0 <= self.region_swap <= 1, "expected a share in [0, 1]")
-        looks = PHOTOMETRIC if self.augment else ("standard",)
-        self._check("photometric", self.photometric in looks, f"expected one of {looks}")
-        self._check("limit", self.limit is None or self.limit >= 1, "expected at least 1")
-        self._check("batch_size", self.batch_size >= 1, "expected at least 1")
-        self._check("epochs", self.epochs >= 1, "expected at least 1")
-        self._check("learning_rate", 0 < self.learning_rate < 10, "expected above 0, below 10")
-        self._check("warmup", 0 <= self.warmup < 1, "expected a share in [0, 1)")
-        self._check("weight_decay", 0 <= self.weight_decay < 10, "expected in [0, 10)")
-        self._check("ema", 0 <= self.ema < 1, "expected in [0, 1)")
-        self._check("label_smoothing", 0 <= self.label_smoothing <= 0.5, "expected in [0, 0.5]")
-        self._check("backbone_rate", 0 <= self.backbone_rate <= 1, "expected in [0, 1]")
-        if self.backbone_rate != 1 and not self.imagenet:
-            self._refuse("backbone_rate", "expected 1 for a backbone without ImageNet weights")
-        precisions = ("float32", "mixed_float16", "mixed_bfloat16")
-        self._check("precision", self.precision in precisions, f"expected one of {precisions}")
-        self._check("seed", 0 <= self.seed < 2**31, "expected in [0, 2^31)")
-        if "image_size" in self.model:
-            self._refuse("model", "image_size has a field of its own")
+            object.__setattr__(self, "imagenet", variant.has_imagenet_weights and not unet_only)
+        self._check(
+            "imagenet",
+            not (self.imagenet and unet_only),
+            "expected False: the UNet alone has no backbone",
+        )
+        self._check(
+            "backbone_rate",
+            self.backbone_rate == 1 or bool(self.imagenet),
+            "expected 1 for a backbone without ImageNet weights",
+        )
+
+    def _check_field(self, item: Field[Any], hint: Any) -> None:
+        """Checks one value's type, choices and limits; converts paths and whole numbers."""
+        value = getattr(self, item.name)
+        if isinstance(value, Path):
+            value = str(value)
+        elif hint is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        object.__setattr__(self, item.name, value)
+        self._check(item.name, _fits(value, hint), f"expected {item.type}")
+        choices, limits = item.metadata["choices"], item.metadata["limits"]
+        self._check(item.name, not choices or value in choices, f"expected one of {choices}")
+        good = value is None or all(_COMPARISONS[key](value, limits[key]) for key in limits)
+        text = " and ".join(f"{name} {limit}" for name, limit in limits.items())
+        self._check(item.name, good, f"expected {text}")
 
     def _check_masks(self, variant: Variant) -> None:
         has_masks = variant.network == "mgmtn"
-        self._check("masks", self.masks in ("landmarks", "true"), "expected landmarks or true")
-        self._check("task", self.task in TASKS, f"expected one of {TASKS}")
-        if self.task == "masks" and not has_masks:
-            self._refuse("variant", "expected one with a mask network for the task 'masks'")
-        modes = MASK_MODES if has_masks and self.task == "attributes" else ("joint",)
-        self._check("mask_mode", self.mask_mode in modes, f"expected one of {modes}")
+        two_stage = self.mask_mode == "two_stage"
+        self._check(
+            "variant",
+            has_masks or self.task != "masks",
+            "expected one with a mask network for the task 'masks'",
+        )
+        self._check(
+            "mask_mode",
+            self.mask_mode == "joint" or (has_masks and self.task == "attributes"),
+            "expected one of ('joint',) for the task 'masks' and for a variant without masks",
+        )
         in_model = self.model.get("masks")
-        if in_model == "given" or (in_model is not None and self.mask_mode == "given"):
-            self._refuse("model", "expected masks to be left to mask_mode")
-        if self.mask_mode == "two_stage":
-            if not self._has_unet:
-                self._refuse(
-                    "mask_mode",
-                    "two stages need a mask network of its own, mask_network 'unet' in model "
-                    "(--mask-network unet): the shared decoder reads the backbone, which the "
-                    "second stage goes on changing. Expected joint",
-                )
-            if self.masks_from is not None and self.mask_epochs is not None:
-                self._refuse("mask_epochs", "expected none with masks_from, which takes its place")
-            enough = self.mask_epochs is None or self.mask_epochs >= 1
-            self._check("mask_epochs", enough, "expected at least 1")
-            return
+        self._check(
+            "model",
+            in_model is None or (in_model != "given" and self.mask_mode != "given"),
+            "expected masks to be left to mask_mode",
+        )
+        self._check(
+            "mask_mode",
+            not two_stage or self._has_unet,
+            "two stages need a separate mask network, mask_network 'unet' in model "
+            "(--mask-network unet): the shared decoder reads the backbone, which changes in the "
+            "second stage. Expected joint",
+        )
         for name in ("mask_epochs", "masks_from"):
-            if getattr(self, name) is not None:
-                self._refuse(name, "expected none without mask_mode two_stage")
+            self._check(
+                name,
+                two_stage or getattr(self, name) is None,
+                "expected none without mask_mode two_stage",
+            )
+        self._check(
+            "mask_epochs",
+            self.mask_epochs is None or self.masks_from is None,
+            "expected none with masks_from, which replaces the first stage",
+        )
+
+    def _check(self, name: str, good: bool, expected: str) -> None:
+        if not good:
+            raise ConfigError(f"{name}: {expected}. Received: {getattr(self, name)!r}")
 
     @property
     def _has_unet(self) -> bool:
-        return self.model_config.all_arguments.get("mask_network") == "unet"
+        from far_keras.models.variants import ModelConfig
+
+        return ModelConfig(self.variant, self.model).all_arguments.get("mask_network") == "unet"
 
     @property
     def model_config(self) -> ModelConfig:
         """The network to build."""
+        from far_keras.models.variants import ModelConfig
+
         given = {"masks": "given"} if self.mask_mode == "given" else {}
         arguments = {"image_size": self.image_size, **self.model, **given}
         return ModelConfig(self.variant, arguments, self.task)
@@ -206,13 +243,20 @@ class TrainConfig:
     def from_dict(
         cls, data: Mapping[str, Any], source: str = "training configuration"
     ) -> TrainConfig:
-        """Builds a configuration from plain data; what is left out keeps its default.
+        """Builds a configuration from plain data; missing keys get their default.
 
         Raises:
             ConfigError: An unknown or missing key, or a value that cannot be used.
         """
         if not isinstance(data, Mapping):
             raise ConfigError(f"{source}: expected a mapping. Received: {data!r:.80}")
+        data = without_removed(data)
+        if removed := sorted(set(data) & set(_REMOVED)):
+            given = ", ".join(f"{name} {data[name]!r}" for name in removed)
+            raise ConfigError(
+                f"{source}: {given}: removed in version 0.2, because no experiment showed a "
+                "benefit (docs/transfer.md). Delete these keys, or train with far_keras 0.1"
+            )
         known = {item.name for item in fields(cls)}
         if unknown := sorted(set(data) - known, key=str):
             raise ConfigError(f"{source}: unknown keys {unknown}; known are {sorted(known)}")
@@ -229,10 +273,10 @@ class TrainConfig:
 
         Args:
             path: The file.
-            **overrides: Values that win over the file's; in `model`, key by key.
+            **overrides: Values that replace the file's; in `model`, key by key.
 
         Raises:
-            ConfigError: The file is missing or is no valid configuration.
+            ConfigError: The file is missing or is not a valid configuration.
         """
         import yaml
 
@@ -251,22 +295,65 @@ class TrainConfig:
             overrides["model"] = {**in_file, **overrides["model"]}
         return cls.from_dict({**data, **overrides}, source=str(path))
 
-    def write(self, path: str | Path) -> None:
-        """Writes the configuration as ``.json``, or else as YAML."""
-        import yaml
 
-        data = self.to_dict()
-        json_text = json.dumps(data, indent=1) + "\n"
-        text = json_text if Path(path).suffix == ".json" else yaml.safe_dump(data, sort_keys=False)
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+def without_removed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without fields of version 0.1 that are removed and were not used."""
+    return {k: v for k, v in data.items() if k not in _REMOVED or v != _REMOVED[k]}
 
-    def _check(self, name: str, good: bool, expected: str) -> None:
-        if not good:
-            self._refuse(name, expected)
 
-    def _refuse(self, name: str, expected: str) -> None:
-        raise ConfigError(f"{name}: {expected}. Received: {getattr(self, name)!r}")
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds a flag per field of `TrainConfig`, and ``records`` as a positional argument."""
+    hints, texts = get_type_hints(TrainConfig), _help_texts()
+    for item in fields(TrainConfig):
+        hint, metadata, default = hints[item.name], item.metadata, item.default
+        kind = get_args(hint)[0] if isinstance(hint, UnionType) else hint  # such as int | None
+        options: dict[str, Any] = {"help": texts[item.name], "default": argparse.SUPPRESS}
+        if default not in (None, NO_DEFAULT) and kind is not bool:
+            options["help"] += f" (default: {default})"
+        if metadata["path"]:
+            options |= {"type": Path, "metavar": "PATH"}
+        elif kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif kind in (int, float):
+            options |= {"type": kind, "metavar": "N" if kind is int else "X"}
+        elif metadata["choices"]:
+            options["choices"] = metadata["choices"]
+        elif kind is not str:
+            options |= {"type": _key_value, "action": "append", "metavar": "KEY=VALUE"}
+        if item.name == "records":
+            parser.add_argument(item.name, type=Path, help=options["help"])
+        else:
+            options["required"] = item.name == "output"
+            parser.add_argument("--" + item.name.replace("_", "-"), **options)
+
+
+def _help_texts() -> dict[str, str]:
+    """The first sentence of each argument in the docstring of `TrainConfig`."""
+    arguments = re.split(r"\n        (\w+): ", TrainConfig.__doc__ or "")
+    pairs = zip(arguments[1::2], arguments[2::2], strict=True)
+    return {
+        name: " ".join(text.split()).split(". ")[0].rstrip(".").replace("`", "").replace("%", "%%")
+        for name, text in pairs
+    }
+
+
+def given_flags(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `TrainConfig` that were given on the command line."""
+    names = {item.name for item in fields(TrainConfig)}
+    given = {name: value for name, value in vars(options).items() if name in names}
+    if "model" in given:
+        given["model"] = dict(given["model"])
+    return given
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    key, separator, value = text.partition("=")
+    if not (key and separator):
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE. Received: {text!r}")
+    try:
+        return key, json.loads(value)
+    except ValueError:  # text without quotes
+        return key, value
 
 
 def _fits(value: Any, hint: Any) -> bool:

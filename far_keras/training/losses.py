@@ -1,8 +1,8 @@
 """The losses of training: attributes with unknown labels, masks with unknown images.
 
-Both return one value an image, which Keras averages, instead of their mean over what is known: a
-scalar would escape the scaling that Keras does for several replicas. What is unknown counts 0, and
-the rest is scaled up by the share that is known.
+Both return one value per image, which Keras averages, instead of their mean over the known values:
+Keras would not scale a scalar for several replicas. Unknown values count 0, and the rest is scaled
+up by the known share.
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ __all__ = ["AttributeLoss", "MaskLoss"]
 class AttributeLoss(keras.losses.Loss):
     """Binary cross-entropy averaged over the known labels of a batch.
 
-    Labels that are `MISSING` (-1) weigh nothing; a batch without any known label gives 0.
+    Labels that are `MISSING` (-1) have no weight; a batch without any known label gives 0.
 
     Args:
-        label_smoothing: How far the targets are pulled to one half (C. Szegedy et al., arXiv
-            1512.00567), in [0, 0.5]: 0.1 makes them 0.05 and 0.95.
         name: Name of the loss.
 
     Call arguments:
@@ -33,24 +31,15 @@ class AttributeLoss(keras.losses.Loss):
         y_pred: Logits (B, A).
     """
 
-    def __init__(
-        self, label_smoothing: float = 0.0, name: str = "attribute_loss", **kwargs: Any
-    ) -> None:
+    def __init__(self, name: str = "attribute_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
-        if not 0 <= label_smoothing <= 0.5:
-            raise ValueError(f"label_smoothing must be in [0, 0.5]. Received: {label_smoothing!r}")
-        self.label_smoothing = label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         logits = ops.cast(y_pred, "float32")
         labels = ops.cast(y_true, "float32")
         known = ops.cast(ops.not_equal(labels, MISSING), "float32")
-        targets = labels * known * (1 - self.label_smoothing) + self.label_smoothing / 2
-        losses = ops.mean(_cross_entropy(targets, logits) * known, axis=1)  # (B,)
+        losses = ops.mean(_cross_entropy(labels * known, logits) * known, axis=1)  # (B,)
         return losses / ops.maximum(ops.mean(known), 1e-7)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
 @keras.saving.register_keras_serializable(package="far_keras")
@@ -58,11 +47,10 @@ class MaskLoss(keras.losses.Loss):
     """Binary cross-entropy plus Dice loss, averaged over the images that have masks.
 
     The Dice loss is ``1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1)`` for each image and group,
-    with p the predicted probability. It keeps small regions from drowning in the background; the
-    ones let an empty mask that is predicted empty cost nothing.
+    with p the predicted probability. It gives small regions enough weight against the background;
+    with the ones, an empty mask that is predicted empty costs nothing.
 
     Args:
-        dice_weight: Weight of the Dice loss beside the cross-entropy.
         name: Name of the loss.
 
     Call arguments:
@@ -73,14 +61,13 @@ class MaskLoss(keras.losses.Loss):
         ValueError: The masks are not of the size of the logits.
     """
 
-    def __init__(self, dice_weight: float = 1.0, name: str = "mask_loss", **kwargs: Any) -> None:
+    def __init__(self, name: str = "mask_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
-        self.dice_weight = dice_weight
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         logits = ops.cast(y_pred, "float32")
         masks = ops.cast(y_true, "float32")
-        # A side of 1 would be broadcast without a word.
+        # A side of 1 would be broadcast silently.
         given, expected = tuple(masks.shape[1:]), tuple(logits.shape[1:])
         if len(given) != 3 or any(
             None not in (a, b) and a != b for a, b in zip(given, expected, strict=True)
@@ -97,11 +84,8 @@ class MaskLoss(keras.losses.Loss):
         overlap = ops.sum(predicted * masks, axis=(1, 2))  # (B, G)
         total = ops.sum(predicted, axis=(1, 2)) + ops.sum(masks, axis=(1, 2))  # (B, G)
         dice = ops.mean(1 - (2 * overlap + 1) / (total + 1), axis=1)  # (B,)
-        losses = (cross_entropy + self.dice_weight * dice) * known  # (B,)
+        losses = (cross_entropy + dice) * known  # (B,)
         return losses / ops.maximum(ops.mean(known), 1e-7)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "dice_weight": self.dice_weight}
 
 
 def _cross_entropy(target: Any, logits: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The metrics that training is followed by. They stream, and leave unknown labels out."""
+"""Streaming metrics of training; unknown labels are left out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from far_keras.schema import MISSING
 
 __all__ = ["AttributeAccuracy", "MaskIoU", "MeanAUC"]
 
+_BINS, _LIMIT = 1024, 16.0  # of the histogram of logits
+
 
 @keras.saving.register_keras_serializable(package="far_keras")
 class AttributeAccuracy(keras.metrics.Metric):
-    """Share of known labels that the logits answer rightly at the threshold 0.
+    """Share of known labels that the logits predict correctly at the threshold 0.
 
     Args:
         name: Name of the metric.
@@ -38,44 +40,34 @@ class AttributeAccuracy(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable(package="far_keras")
 class MeanAUC(keras.metrics.Metric):
-    """Area under the ROC curve, averaged over the attributes that have both answers.
+    """Area under the ROC curve, averaged over the attributes that have both classes.
 
-    Logits are counted into bins of equal width over [-limit, limit]; pairs within one bin count
-    half, as ties do. With the default 1/32 of a logit the error is far below the sampling error.
+    Logits are counted into bins of equal width, those beyond 16 into the outermost bins; pairs
+    within one bin count half, as ties do. With bins of 1/32 of a logit the error is far below the
+    sampling error.
 
     Args:
         attributes: Number of attributes A.
-        bins: Number of bins.
-        limit: Logits beyond it fall into the outermost bins.
         name: Name of the metric.
     """
 
-    def __init__(
-        self,
-        attributes: int,
-        bins: int = 1024,
-        limit: float = 16.0,
-        name: str = "auc",
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, attributes: int, name: str = "auc", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.attributes = attributes
-        self.bins = bins
-        self.limit = limit
-        shape = (attributes, bins)
+        shape = (attributes, _BINS)
         self.positives = self.add_weight(name="positives", shape=shape, initializer="zeros")
         self.negatives = self.add_weight(name="negatives", shape=shape, initializer="zeros")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         labels = ops.cast(y_true, "float32")  # (B, A)
-        scaled = (ops.cast(y_pred, "float32") + self.limit) * (self.bins / (2 * self.limit))
-        bin_index = ops.cast(ops.clip(scaled, 0, self.bins - 1), "int32")  # (B, A)
-        # One flat histogram: attribute a has the places from a * bins on.
-        place = ops.reshape(bin_index + ops.arange(self.attributes) * self.bins, (-1,))
-        for counts, answer in ((self.positives, 1), (self.negatives, 0)):
-            chosen = ops.reshape(ops.cast(ops.equal(labels, answer), "float32"), (-1,))
-            added = ops.segment_sum(chosen, place, num_segments=self.attributes * self.bins)
-            counts.assign_add(ops.reshape(added, (self.attributes, self.bins)))
+        scaled = (ops.cast(y_pred, "float32") + _LIMIT) * (_BINS / (2 * _LIMIT))
+        bin_index = ops.cast(ops.clip(scaled, 0, _BINS - 1), "int32")  # (B, A)
+        # One flat histogram: attribute a starts at a * bins.
+        place = ops.reshape(bin_index + ops.arange(self.attributes) * _BINS, (-1,))
+        for counts, label in ((self.positives, 1), (self.negatives, 0)):
+            chosen = ops.reshape(ops.cast(ops.equal(labels, label), "float32"), (-1,))
+            added = ops.segment_sum(chosen, place, num_segments=self.attributes * _BINS)
+            counts.assign_add(ops.reshape(added, (self.attributes, _BINS)))
 
     def result(self) -> Any:
         positives = ops.sum(self.positives, axis=1)  # (A,)
@@ -87,35 +79,24 @@ class MeanAUC(keras.metrics.Metric):
         return ops.sum(auc * valid) / ops.maximum(ops.sum(valid), 1.0)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "attributes": self.attributes,
-            "bins": self.bins,
-            "limit": self.limit,
-        }
+        return {**super().get_config(), "attributes": self.attributes}
 
 
 @keras.saving.register_keras_serializable(package="far_keras")
 class MaskIoU(keras.metrics.Metric):
-    """Intersection over union of predicted and true masks, over all images that have masks.
+    """Intersection over union of predicted and true masks, averaged over groups.
 
     Pixels of all images are summed before dividing, as is usual in segmentation. Predicted is
     where the logit is above 0, true where the mask is above 0.5.
 
     Args:
         groups: Number of groups G.
-        group: Index of one group to report; the mean over all groups if None.
         name: Name of the metric.
     """
 
-    def __init__(
-        self, groups: int, group: int | None = None, name: str = "iou", **kwargs: Any
-    ) -> None:
+    def __init__(self, groups: int, name: str = "iou", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
-        if group is not None and not 0 <= group < groups:
-            raise ValueError(f"group must be in [0, {groups}). Received: {group!r}")
         self.groups = groups
-        self.group = group
         self.intersection = self.add_weight(name="both", shape=(groups,), initializer="zeros")
         self.union = self.add_weight(name="either", shape=(groups,), initializer="zeros")
 
@@ -131,10 +112,8 @@ class MaskIoU(keras.metrics.Metric):
 
     def result(self) -> Any:
         iou = self.intersection / ops.maximum(self.union, 1.0)  # (G,)
-        if self.group is not None:
-            return iou[self.group]
         seen = ops.cast(self.union > 0, "float32")
         return ops.sum(iou * seen) / ops.maximum(ops.sum(seen), 1.0)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "groups": self.groups, "group": self.group}
+        return {**super().get_config(), "groups": self.groups}

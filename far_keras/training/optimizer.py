@@ -1,4 +1,4 @@
-"""The optimiser: AdamW with a linear warm-up, a cosine decay, and slower weights if wanted."""
+"""AdamW with a linear warm-up, a cosine decay, and optionally a lower rate for some weights."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from keras import ops
 
 __all__ = ["MultiRateAdamW", "build_optimizer"]
 
-# Names of the variables whose size is no sign of overfitting.
+# Names of the variables without weight decay.
 _NO_DECAY = ("bias", "gamma", "beta")
 
 
 class MultiRateAdamW(keras.optimizers.Adam):
-    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) that moves some weights less than others.
+    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) with a lower learning rate for some weights.
 
     The rate of a weight multiplies the whole step: Adam's and the decay's. A factor of its
-    gradient would do nothing, since Adam divides by the gradient's size.
+    gradient would have no effect, because Adam normalizes gradients.
 
     Args:
         learning_rate: A number or a schedule.
-        decay: Decoupled decay, multiplied with the learning rate; biases and the normalisations'
+        decay: Decoupled decay, multiplied by the learning rate; biases and the normalizations'
             gamma and beta are exempt.
         slow: The weights that have the rate `slow_rate`; all others have 1.
         slow_rate: Factor of the learning rate of `slow`.
@@ -72,11 +72,11 @@ def build_optimizer(
 
     Args:
         learning_rate: The peak.
-        weight_decay: Decoupled decay, multiplied with the learning rate. Biases and the
-            normalisations' gamma and beta are exempt.
+        weight_decay: Decoupled decay, multiplied by the learning rate. Biases and the
+            normalizations' gamma and beta are exempt.
         total_steps: Steps of the whole training.
         warmup: Share of `total_steps` in which the learning rate rises.
-        slow: Weights with a learning rate of their own.
+        slow: Weights with another learning rate.
         slow_rate: Its factor.
     """
     warmup_steps = round(warmup * total_steps)

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from far_keras.console import progress_bar
-from far_keras.datasets.manifest import Manifest, read_manifest
-from far_keras.datasets.records import RecordTable, read_table_of_records
+from far_keras.datasets.records import Manifest, RecordTable, read_manifest, read_table_of_records
 from far_keras.errors import DatasetError, FarError
 from far_keras.evaluation.evaluate import person_clusters
 from far_keras.files import atomic_path

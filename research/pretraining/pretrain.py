@@ -75,7 +75,7 @@ def pretrain(
             kept in the model's provenance.
         recipe: Data and training; None for the ones of the model that comes with the package.
         photographs: Labelled photographs that the finished model is measured on, as
-            `far_keras.datasets.opening.open_dataset` takes them, all in the split "test" and with
+            `far_keras.datasets.dataset.open_dataset` takes them, all in the split "test" and with
             a column an attribute; the model never learns from them.
         workers: Processes for rendering and annotation; one a core if None.
         console: For progress; standard output if None.
@@ -136,7 +136,7 @@ class _Run:
 
     def _annotate(self) -> None:
         from far_keras.datasets.annotate import annotate
-        from far_keras.datasets.opening import open_dataset
+        from far_keras.datasets.dataset import open_dataset
 
         annotate(open_dataset(self.faces), self.records, workers=self.workers)
 
@@ -190,7 +190,7 @@ class _Run:
 
     def _photographs(self) -> None:
         from far_keras.datasets.annotate import annotate
-        from far_keras.datasets.opening import open_dataset
+        from far_keras.datasets.dataset import open_dataset
         from far_keras.evaluation.evaluate import evaluate
         from far_keras.evaluation.report import write_report
 

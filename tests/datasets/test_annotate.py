@@ -1,4 +1,5 @@
 import io
+import json
 import multiprocessing
 import os
 import resource
@@ -6,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +16,17 @@ from PIL import Image
 from skimage.data import astronaut
 
 import far_keras
-from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.datasets.annotate import annotate
-from far_keras.datasets.annotation_workers import annotate_chunks
-from far_keras.datasets.dataset import FaceDataset
-from far_keras.datasets.manifest import read_manifest
-from far_keras.datasets.opening import open_dataset
-from far_keras.datasets.picture import PictureTask
+from far_keras.datasets.dataset import open_dataset
 from far_keras.datasets.pipeline import load_records
-from far_keras.datasets.records import read_shard
+from far_keras.datasets.records import read_manifest, read_shard
 from far_keras.errors import DatasetError
 from far_keras.faces.alignment import ALIGNED_EYES, align, eye_centers
 from far_keras.faces.landmarks import FaceLandmarker
 from far_keras.faces.region_map import Region
 from far_keras.faces.regions import pack_masks, region_masks
 from far_keras.images import read_image
+from far_keras.jobs import Journal
 from far_keras.schema import CELEBA, REGIONS
 
 ATTRIBUTES = CELEBA.attributes
@@ -48,13 +46,13 @@ def jpeg(image, **options):
     return buffer.getvalue()
 
 
-def write_celeba(root, pictures, splits, regions=None, no_face=()):
+def write_celeba(root, images, splits, regions=None, no_face=()):
     """A set in CelebA's layout from the images' bytes; labels are drawn. Returns the labels."""
     rng = np.random.default_rng(0)
-    labels = rng.integers(-1, 2, (len(pictures), len(ATTRIBUTES)))
-    names = [f"{number:06d}.jpg" for number in range(1, len(pictures) + 1)]
+    labels = rng.integers(-1, 2, (len(images), len(ATTRIBUTES)))
+    names = [f"{number:06d}.jpg" for number in range(1, len(images) + 1)]
     (root / "img_align_celeba").mkdir(parents=True)
-    for name, data in zip(names, pictures, strict=True):
+    for name, data in zip(names, images, strict=True):
         (root / "img_align_celeba" / name).write_bytes(data)
     signs = {1: "1", 0: "-1", -1: "0"}
     rows = [
@@ -93,11 +91,11 @@ def unpack(png):
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-def test_every_kind_of_picture(tmp_path, face):
+def test_every_kind_of_image(tmp_path, face):
     noise = np.random.default_rng(0).integers(0, 256, (218, 178, 3), np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
-    pictures = [
+    images = [
         jpeg(face),
         jpeg(noise),
         jpeg(np.full_like(face, 90)),
@@ -108,9 +106,7 @@ def test_every_kind_of_picture(tmp_path, face):
     ]
     regions = np.full((218, 178), Region.BACKGROUND, np.uint8)
     regions[20:60] = Region.HAIR
-    labels = write_celeba(
-        tmp_path / "set", pictures, [0, 0, 0, 0, 1, 2, 2], regions, ["000003.jpg"]
-    )
+    labels = write_celeba(tmp_path / "set", images, [0, 0, 0, 0, 1, 2, 2], regions, ["000003.jpg"])
     folder = tmp_path / "records"
     summary = annotate(open_dataset(tmp_path / "set"), folder, workers=1, progress=False)
     assert summary.records == {"train": 3, "valid": 1, "test": 1}
@@ -136,13 +132,13 @@ def test_every_kind_of_picture(tmp_path, face):
 
     # Plain JPEGs in the frame are kept byte for byte; grey or turned ones are encoded anew.
     for row in (0, 1, 2):
-        assert records[f"00000{row + 1}.jpg"].image == pictures[row]
+        assert records[f"00000{row + 1}.jpg"].image == images[row]
     assert Image.open(io.BytesIO(records["000005.jpg"].image)).mode == "RGB"
     turned = read_image(records["000006.jpg"].image).astype(int)
     assert np.abs(turned - face).mean() < 4  # twice through JPEG
 
     with FaceLandmarker() as landmarker:
-        first = read_image(pictures[0])
+        first = read_image(images[0])
         landmarks = landmarker.detect(first)[0]
     np.testing.assert_array_equal(
         unpack(records["000001.jpg"].masks), pack_masks(region_masks(landmarks, image=first))
@@ -185,51 +181,30 @@ def test_own_photographs_are_aligned(tmp_path):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory, face):
-    """A set of 240 images of 12 kinds, and its records made without interruption."""
+    """A set of 120 images of 12 kinds, and its records written without interruption."""
     kinds = [jpeg(np.roll(face, (shift, -shift), (0, 1))) for shift in range(12)]
     root = tmp_path_factory.mktemp("many")
-    splits = [0] * 200 + [1] * 20 + [2] * 20
-    write_celeba(root / "set", kinds * 20, splits)
-    annotate(
-        open_dataset(root / "set"), root / "whole", workers=1, shard_pictures=6, progress=False
-    )
+    write_celeba(root / "set", kinds * 10, [0] * 100 + [1] * 10 + [2] * 10)
+    annotate(open_dataset(root / "set"), root / "whole", workers=1, shard_images=6, progress=False)
     return root
 
 
 SCRIPT = """
 import sys
-from far_keras.assets import FACE_LANDMARKER, find_asset
 from far_keras.datasets.annotate import annotate
-from far_keras.datasets.annotation_workers import annotate_chunks
-from far_keras.datasets.opening import open_dataset
+from far_keras.datasets.dataset import open_dataset
 
 if __name__ == "__main__":
     root, folder = sys.argv[1:]
-    annotate(open_dataset(root), folder, workers=2, shard_pictures=6, progress=False)
+    annotate(open_dataset(root), folder, workers=2, shard_images=6, progress=False)
 """
+JOURNAL = ".annotate.jsonl"
 
 
-def start(tmp_path, many, folder):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    return subprocess.Popen(
-        [sys.executable, script, many / "set", folder],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A background job of a shell ignores Ctrl-C, and what it starts inherits that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        env={**os.environ, "PYTHONPATH": str(Path(far_keras.__file__).parents[1])},
-    )
-
-
-def wait_for_shards(process, folder, count):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if len(list(folder.glob(".progress/*.tfrecord.json"))) >= count:
-            return
-        time.sleep(0.002)
-    pytest.fail(f"the process did not write {count} shards: {process.communicate()[1]}")
+def finished_shards(folder):
+    """File names in the journal of an unfinished annotation, which has a header line."""
+    lines = (folder / JOURNAL).read_text().split("\n")[1:-1] if (folder / JOURNAL).exists() else []
+    return [json.loads(line)["key"] for line in lines]
 
 
 def processes_of_session(session):
@@ -246,12 +221,22 @@ def processes_of_session(session):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds processes in /proc")
 def test_kill_in_the_middle_then_resume(tmp_path, many):
-    folder = tmp_path / "records"
-    process = start(tmp_path, many, folder)
-    wait_for_shards(process, folder, 3)
+    folder, script = tmp_path / "records", tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, script, many / "set", folder],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(far_keras.__file__).parents[1])},
+    )
+    deadline = time.monotonic() + 120
+    while len(finished_shards(folder)) < 3:
+        if time.monotonic() > deadline or process.poll() is not None:
+            pytest.fail(f"the process did not write 3 shards: {process.communicate()[1]}")
+        time.sleep(0.002)
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 120
     while processes_of_session(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     left_behind = processes_of_session(process.pid)
@@ -262,59 +247,63 @@ def test_kill_in_the_middle_then_resume(tmp_path, many):
 
     with pytest.raises(DatasetError, match=r"no manifest\.json"):
         load_records(folder, "train")
-    finished = {
-        path.name[: -len(".json")]: (folder / path.name[: -len(".json")]).stat().st_mtime_ns
-        for path in folder.glob(".progress/*.tfrecord.json")
-    }
-    assert 3 <= len(finished) < 42
-    (folder / ".train-00033-of-00034.aaaa.tmp.tfrecord").write_bytes(b"left over")
+    finished = {name: (folder / name).stat().st_mtime_ns for name in finished_shards(folder)}
+    assert 3 <= len(finished) < 21
+    (folder / ".train-00016-of-00017.aaaa.tmp.tfrecord").write_bytes(b"left over")
+    damaged = next(iter(finished))  # not as long as it was: written again
+    (folder / damaged).write_bytes(b"cut off")
+    del finished[damaged]
     summary = annotate(
-        open_dataset(many / "set"), folder, workers=1, shard_pictures=6, progress=False
+        open_dataset(many / "set"), folder, workers=1, shard_images=6, progress=False
     )
-    assert summary.annotated < 240
+    assert summary.annotated < 120
     assert shard_bytes(folder) == shard_bytes(many / "whole")
     assert read_manifest(folder) == read_manifest(many / "whole")
     for name, written in finished.items():
-        assert (folder / name).stat().st_mtime_ns == written  # not done again
+        assert (folder / name).stat().st_mtime_ns == written  # not written again
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         path.name for path in (many / "whole").iterdir()
     )
 
 
-def test_interrupt_leaves_only_whole_shards(tmp_path, many):
-    folder = tmp_path / "records"
-    process = start(tmp_path, many, folder)
-    wait_for_shards(process, folder, 2)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == -signal.SIGINT
-    assert errors.count("KeyboardInterrupt") >= 1
-    assert "SpawnProcess" not in errors  # workers end without tracebacks
-    assert list(folder.glob(".*.tmp.tfrecord")) == []
-    whole = shard_bytes(many / "whole")
-    written = shard_bytes(folder)
+def test_interrupt_leaves_only_whole_shards(tmp_path, many, monkeypatch, capfd):
+    dataset, add = open_dataset(many / "set"), Journal.add
+
+    def add_and_interrupt(journal, items):
+        add(journal, items)
+        if len(journal) == 2:  # as a terminal does on Ctrl-C: the whole process group
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Journal, "add", add_and_interrupt)
+    # A background job of a shell ignores Ctrl-C, and the processes that it starts inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            annotate(dataset, tmp_path, workers=2, shard_images=6, progress=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "Traceback" not in capfd.readouterr().err  # of the workers
+    assert list(tmp_path.glob(".*.tmp.tfrecord")) == []
+    whole, written = shard_bytes(many / "whole"), shard_bytes(tmp_path)
     assert 2 <= len(written) < len(whole)
     assert all(whole[name] == data for name, data in written.items())
+    with pytest.raises(DatasetError, match=r"annotate\.jsonl: .*shard_images = 6, not 7"):
+        annotate(dataset, tmp_path, shard_images=7, progress=False)
 
 
-def test_workers_leave_ctrl_c_to_their_parent(many):
-    files = open_dataset(many / "set").files[:64]
-    chunks = [[PictureTask(file)] for file in files]
-    results = annotate_chunks(chunks, 2, find_asset(FACE_LANDMARKER))
-    pictures = next(results)
-    for worker in multiprocessing.active_children():
-        os.kill(worker.pid, signal.SIGINT)
-    for chunk in results:
-        pictures.extend(chunk)
-    assert len(pictures) == 64
-    assert all(picture.masks for picture in pictures)
+def test_an_unfinished_folder_of_version_0_1_is_refused(tmp_path, many):
+    (tmp_path / ".progress").mkdir()
+    with pytest.raises(DatasetError, match=r"unfinished annotation of far_keras 0\.1.* Delete"):
+        annotate(open_dataset(many / "set"), tmp_path, progress=False)
 
 
 def test_full_disk(tmp_path, many):
     folder = tmp_path / "records"
-    size = (many / "whole" / "train-00000-of-00034.tfrecord").stat().st_size
+    size = (many / "whole" / "train-00000-of-00017.tfrecord").stat().st_size
     dataset = open_dataset(many / "set")
-    options = {"workers": 1, "shard_pictures": 6, "progress": False}
+    options = {"workers": 1, "shard_images": 6, "progress": False}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, hard))  # writing fails half-way
     try:
@@ -331,32 +320,28 @@ def test_full_disk(tmp_path, many):
 def test_a_finished_folder_is_left_alone_and_mixing_is_refused(tmp_path, many):
     dataset = open_dataset(many / "set")
     before = {path: path.stat().st_mtime_ns for path in (many / "whole").iterdir()}
-    again = annotate(dataset, many / "whole", shard_pictures=6, progress=False)
+    again = annotate(dataset, many / "whole", shard_images=6, progress=False)
     assert again.annotated == 0
-    assert again.records == {"train": 200, "valid": 20, "test": 20}
+    assert again.records == {"train": 100, "valid": 10, "test": 10}
     assert {path: path.stat().st_mtime_ns for path in (many / "whole").iterdir()} == before
-    for other in (dataset.select(range(239)), relabelled(dataset)):
+    for other in (renamed(dataset), relabelled(dataset)):
         with pytest.raises(DatasetError, match="another data set, of other labels"):
-            annotate(other, many / "whole", shard_pictures=6, progress=False)
+            annotate(other, many / "whole", shard_images=6, progress=False)
     with pytest.raises(DatasetError, match="other settings"):
-        annotate(dataset, many / "whole", shard_pictures=7, progress=False)
+        annotate(dataset, many / "whole", shard_images=7, progress=False)
+
+
+def renamed(dataset):
+    return replace(dataset, files=(*dataset.files[:-1], Path("other.jpg")))
 
 
 def relabelled(dataset):
     labels = dataset.labels.copy()
     labels[0, 0] = 1 - max(labels[0, 0], 0)
-    return FaceDataset(
-        dataset.name,
-        dataset.root,
-        dataset.attributes,
-        dataset.files,
-        labels,
-        dataset.splits,
-        dataset.identities,
-    )
+    return replace(dataset, labels=labels)
 
 
-def test_training_pictures_are_mixed_and_the_others_in_order(many):
+def test_training_images_are_mixed_and_the_others_in_order(many):
     train = [
         r.file
         for s in read_manifest(many / "whole").split_shards("train")
@@ -367,9 +352,9 @@ def test_training_pictures_are_mixed_and_the_others_in_order(many):
         for s in read_manifest(many / "whole").split_shards("valid")
         for r in read_shard(many / "whole" / s.file)
     ]
-    assert sorted(train) == [f"{number:06d}.jpg" for number in range(1, 201)]
+    assert sorted(train) == [f"{number:06d}.jpg" for number in range(1, 101)]
     assert train != sorted(train)
-    assert valid == [f"{number:06d}.jpg" for number in range(201, 221)]
+    assert valid == [f"{number:06d}.jpg" for number in range(101, 111)]
 
 
 def test_damaged_region_map_ends_the_work_with_its_name(tmp_path, face):

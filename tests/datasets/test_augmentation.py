@@ -16,7 +16,7 @@ def random_batch(count=6, size=64, mask_size=16, groups=3, seed=0):
     return images, masks
 
 
-def test_flip_mirrors_picture_and_masks_exactly():
+def test_flip_mirrors_image_and_masks_exactly():
     images, masks = random_batch()
     amounts = Augmentation(1.0, *[0.0] * 7)
     moved_images, moved_masks = augment(images, masks, SEED, amounts)
@@ -42,14 +42,14 @@ def test_nothing_changes_with_all_amounts_at_zero():
     np.testing.assert_array_equal(same_masks, masks)
 
 
-def centre_of_mass(picture):
+def centre_of_mass(image):
     """Position (x, y) as parts of the width and height."""
-    height, width = picture.shape
+    height, width = image.shape
     y, x = np.mgrid[:height, :width] + 0.5
-    return np.array([(x * picture).sum() / width, (y * picture).sum() / height]) / picture.sum()
+    return np.array([(x * image).sum() / width, (y * image).sum() / height]) / image.sum()
 
 
-def test_a_dot_moves_alike_in_picture_and_masks():
+def test_a_dot_moves_alike_in_image_and_masks():
     count, size, mask_size = 32, 128, 32
     images = np.zeros((count, size, size, 3), np.float32)
     masks = np.zeros((count, mask_size, mask_size, 2), np.float32)
@@ -71,23 +71,23 @@ def test_rotation_keeps_the_proportions_of_the_unsquashed_face():
     # A circle in CelebA's frame of 178 x 218 is an ellipse in the square; turned, it is the same.
     y, x = np.mgrid[:128, :128] + 0.5
     ellipse = np.hypot((x / 128 - 0.5) * 178, (y / 128 - 0.5) * 218) < 60
-    picture = np.repeat(ellipse[None, :, :, None], 3, axis=3).astype(np.float32) * 255
+    image = np.repeat(ellipse[None, :, :, None], 3, axis=3).astype(np.float32) * 255
     masks = np.zeros((1, 1, 1, 0), np.float32)
     for seed in range(5):
         turned, _ = augment(
-            picture, masks, tf.constant([seed, 0]), Augmentation(0.0, 45.0, *[0.0] * 6)
+            image, masks, tf.constant([seed, 0]), Augmentation(0.0, 45.0, *[0.0] * 6)
         )
-        changed = np.mean(np.abs(turned - picture) > 128)
+        changed = np.mean(np.abs(turned - image) > 128)
         assert changed < 0.01  # only pixels of the outline; a turned ellipse changes 6%
 
 
 def test_affine_follows_its_definition():
     rng = np.random.default_rng(0)
-    picture = rng.uniform(size=(1, 9, 7, 1)).astype(np.float32)
+    image = rng.uniform(size=(1, 9, 7, 1)).astype(np.float32)
     matrix = np.eye(2, dtype=np.float32)[None]
     shift = np.array([[1 / 7, -2 / 9]], np.float32)  # one pixel right of, two above the position
-    moved = affine(picture, matrix, shift).numpy()[0, :, :, 0]
-    np.testing.assert_allclose(moved[2:, :-1], picture[0, :-2, 1:, 0], atol=1e-5)
+    moved = affine(image, matrix, shift).numpy()[0, :, :, 0]
+    np.testing.assert_allclose(moved[2:, :-1], image[0, :-2, 1:, 0], atol=1e-5)
     np.testing.assert_allclose(moved[0], moved[1], atol=1e-5)  # the border is repeated
 
 

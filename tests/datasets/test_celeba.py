@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from far_keras.datasets.celeba import read_celeba
-from far_keras.datasets.opening import open_dataset
+from far_keras.datasets.dataset import open_dataset
 from far_keras.errors import DatasetError
 
 NAMES = ["000001.jpg", "000002.jpg", "000003.jpg"]
@@ -69,7 +69,7 @@ def test_every_layout_reads_alike(tmp_path, layout):
         assert dataset.identities.tolist() == [2880, 2881, 2882]
 
 
-def test_rendered_set_with_regions_and_faceless_pictures(tmp_path):
+def test_rendered_set_with_regions_and_faceless_images(tmp_path):
     write_set(tmp_path)
     (tmp_path / "regions").mkdir()
     for name in NAMES:
@@ -92,7 +92,7 @@ def test_the_table_cannot_be_changed(tmp_path):
         dataset.labels[0, 0] = 1
 
 
-def test_missing_pictures_are_counted_and_named(tmp_path):
+def test_missing_images_are_counted_and_named(tmp_path):
     write_set(tmp_path)
     for name in NAMES[1:]:
         (tmp_path / "img_align_celeba" / name).unlink()
@@ -107,7 +107,7 @@ def test_missing_table_says_where_it_looked(tmp_path):
         read_celeba(tmp_path)
 
 
-def test_packed_pictures_are_pointed_out(tmp_path):
+def test_packed_images_are_pointed_out(tmp_path):
     write_set(tmp_path, images="elsewhere")
     (tmp_path / "Img").mkdir()
     (tmp_path / "Img" / "img_align_celeba.zip").write_bytes(b"")

@@ -32,17 +32,6 @@ def test_names_and_splits():
         dataset.split_indices("dev")
 
 
-def test_select_keeps_rows_together():
-    for rows in ([2, 0], np.array([2, 0])):
-        part = make().select(rows)
-        assert part.names == ("/elsewhere/d.jpg", "a.jpg")
-        assert part.labels.tolist() == [[-1, -1], [1, 0]]
-        assert part.splits.tolist() == [0, 0]
-        assert part.identities.tolist() == [5, 5]
-        assert part.faceless.tolist() == [True, False]
-    assert make().select(np.array([False, True, False])).names == ("b/c.jpg",)
-
-
 def test_region_maps_are_found_by_stem():
     assert make().region_map(0) is None
     assert make(region_folder=Path("set/regions")).region_map(1) == Path("set/regions/c.png")

@@ -7,7 +7,6 @@ import tensorflow as tf
 from PIL import Image
 
 from far_keras.datasets.augmentation import Augmentation
-from far_keras.datasets.manifest import Manifest, Shard, read_manifest
 from far_keras.datasets.pipeline import (
     coverage_weights,
     load_records,
@@ -15,9 +14,11 @@ from far_keras.datasets.pipeline import (
 )
 from far_keras.datasets.records import (
     FaceRecord,
+    Manifest,
+    Shard,
+    read_manifest,
     read_shard,
     read_table_of_records,
-    record_files,
     write_shard,
 )
 from far_keras.errors import DatasetError
@@ -113,10 +114,11 @@ def test_table_of_records(drawn):
 
 
 @pytest.mark.parametrize("cache", [True, False])
-def test_evaluation_batches_are_all_pictures_in_the_known_order(drawn, cache):
+def test_evaluation_batches_are_all_images_in_the_known_order(drawn, cache):
     folder, records = drawn
     dataset = load(folder, "valid", cache=cache)
-    assert record_files(folder, "valid") == tuple(r.file for r in records["valid"])
+    table = read_table_of_records(folder, "valid")
+    assert table.files == tuple(record.file for record in records["valid"])
     assert dataset.cardinality() == 2 == steps_per_epoch(folder, "valid", 4, False)
     images, labels, masks = [], [], []
     for batch, targets in dataset:
@@ -205,7 +207,7 @@ def test_training_epochs_are_shuffled_anew_and_repeatable(drawn, cache):
     assert numbers(other) != numbers(first)
 
 
-def test_an_epoch_has_each_picture_once_and_augments_anew(drawn):
+def test_an_epoch_has_each_image_once_and_augments_anew(drawn):
     folder, records = drawn
     dataset = load(folder, "train", training=True, batch_size=37, augment=False)
     expected = np.array(
@@ -226,7 +228,7 @@ def test_an_epoch_has_each_picture_once_and_augments_anew(drawn):
 
 
 @pytest.mark.parametrize("cache", [True, False])
-def test_a_limit_keeps_the_first_pictures_in_every_epoch(drawn, cache):
+def test_a_limit_keeps_the_first_images_in_every_epoch(drawn, cache):
     folder, records = drawn
     dataset = load(folder, "train", training=True, limit=14, batch_size=7, cache=cache)
     assert dataset.cardinality() == 2 == steps_per_epoch(folder, "train", 7, True, limit=14)
@@ -236,25 +238,6 @@ def test_a_limit_keeps_the_first_pictures_in_every_epoch(drawn, cache):
     assert len(numbers(load(folder, "train", limit=1000))) == 37
     with pytest.raises(DatasetError, match="limit: expected at least 1"):
         load(folder, "train", limit=0)
-
-
-def test_regions_are_swapped_in_training_only_and_masks_come_only_if_asked_for(drawn):
-    folder, _ = drawn
-    options = {"augment": False, "seed": 1, "batch_size": 37}
-    plain = next(iter(load(folder, "train", training=True, **options)))
-    swapped = next(iter(load(folder, "train", training=True, region_swap=1.0, **options)))
-    bare = next(iter(load(folder, "train", training=True, region_swap=1.0, masks=None, **options)))
-    changed = (plain[0].numpy() != swapped[0].numpy()).any(axis=(1, 2, 3))
-    # A third has no masks, so neither it nor its neighbour changes.
-    assert 0.1 < changed.mean() < 0.7
-    np.testing.assert_array_equal(swapped[0], bare[0])
-    assert set(bare[1]) == {"attributes"}
-    still = load(folder, "valid", region_swap=1.0, batch_size=7)
-    np.testing.assert_array_equal(
-        next(iter(still))[0], next(iter(load(folder, "valid", batch_size=7)))[0]
-    )
-    with pytest.raises(DatasetError, match="region_swap"):
-        load(folder, "train", training=True, region_swap=1.5)
 
 
 def test_missing_masks_stay_missing_under_augmentation(drawn):
@@ -301,7 +284,7 @@ def test_splits_that_are_empty_small_or_unknown(drawn):
         load(folder, "valid", batch_size=0)
 
 
-def test_two_replicas_see_each_picture_once(drawn):
+def test_two_replicas_see_each_image_once(drawn):
     folder, records = drawn
     devices = tf.config.list_logical_devices("CPU")
     strategy = tf.distribute.MirroredStrategy([device.name for device in devices])

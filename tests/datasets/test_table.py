@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from far_keras.datasets.opening import open_dataset
+from far_keras.datasets.dataset import open_dataset
 from far_keras.datasets.table import assign_split, read_table
 from far_keras.errors import DatasetError
 
 
-def write_table(folder, text, pictures=("a.jpg", "b.png", "sub/c.jpg")):
-    for name in pictures:
+def write_table(folder, text, images=("a.jpg", "b.png", "sub/c.jpg")):
+    for name in images:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20, 30)).save(folder / name)
     path = folder / "labels.csv"
@@ -40,7 +40,7 @@ def test_bom_of_spreadsheets_is_no_part_of_the_first_column(tmp_path):
     assert read_table(path).labels.tolist() == [[1]]
 
 
-def test_split_follows_the_person_and_stays_when_pictures_are_added(tmp_path):
+def test_split_follows_the_person_and_stays_when_images_are_added(tmp_path):
     names = [f"{index}.jpg" for index in range(40)]
     rows = [f"{name},1,person {index % 8}" for index, name in enumerate(names)]
     path = write_table(tmp_path, "\n".join(["file,Tired,identity", *rows]), names)
@@ -64,14 +64,17 @@ def test_assigned_splits_have_the_promised_shares():
     ("text", "message"),
     [
         ("", "expected a header line"),
-        ("picture,Tired\na.jpg,1\n", r"expected a column 'file'.*\['image', 'Tired'\]"),
+        ("image,Tired\na.jpg,1\n", r"expected a column 'file'.*\['image', 'Tired'\]"),
         ("file,split\na.jpg,train\n", "expected at least one attribute column"),
         ("file,Tired,Tired\na.jpg,1,1\n", r"columns given twice: \['Tired'\]"),
         ("file,Tired,\na.jpg,1,1\n", "column 3 has no name"),
         ("file,Tired\na.jpg\n", "line 2: expected 2 cells.*Received: 1"),
         ("file,Tired\n,1\n", "line 2: the cell 'file' is empty"),
         ("file,Tired\na.jpg,-1\n", r"line 2: attribute 'Tired'.*'-1'; write 0 for no"),
-        ("file,notes\na.jpg,nice\n", r"attribute 'notes'.*'nice'; if this column is no attribute"),
+        (
+            "file,notes\na.jpg,nice\n",
+            r"attribute 'notes'.*'nice'; if this column is not an attribute",
+        ),
         ("file,split,Tired\na.jpg,dev,1\n", r"split must be one of .*Received: 'dev'"),
         ("file,Tired\na.jpg,1\na.jpg,0\n", r"1 images are listed more than once"),
         ("file,Tired\na.jpg,1\nx.jpg,0\n", r"1 of 2 images are not there, such as .*x\.jpg"),

@@ -8,8 +8,14 @@ from PIL import Image
 
 from far_keras.calibration import Calibration
 from far_keras.cli import main
-from far_keras.datasets.manifest import Manifest, Shard
-from far_keras.datasets.records import FaceRecord, read_shard, read_table_of_records, write_shard
+from far_keras.datasets.records import (
+    FaceRecord,
+    Manifest,
+    Shard,
+    read_shard,
+    read_table_of_records,
+    write_shard,
+)
 from far_keras.errors import DatasetError, ModelError
 from far_keras.evaluation.evaluate import MAJORITY, evaluate, evaluate_masks
 from far_keras.evaluation.metrics import (

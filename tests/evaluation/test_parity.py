@@ -10,8 +10,7 @@ from PIL import Image
 
 from far_keras.calibration import Calibration
 from far_keras.cli import main
-from far_keras.datasets.manifest import Manifest, Shard, read_manifest
-from far_keras.datasets.records import FaceRecord, write_shard
+from far_keras.datasets.records import FaceRecord, Manifest, Shard, read_manifest, write_shard
 from far_keras.errors import DatasetError, ModelError
 from far_keras.evaluation.evaluate import evaluate
 from far_keras.evaluation.parity import measure_parity

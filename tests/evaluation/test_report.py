@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from far_keras.datasets.manifest import Manifest, Shard
-from far_keras.datasets.records import FaceRecord, write_shard
+from far_keras.datasets.records import FaceRecord, Manifest, Shard, write_shard
 from far_keras.evaluation.bootstrap import ThresholdedProbabilities
 from far_keras.evaluation.evaluate import (
     EVALUATION_METRICS,

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from far_keras.datasets.manifest import Manifest, Shard, read_manifest
-from far_keras.datasets.records import FaceRecord, read_shard, write_shard
+from far_keras.datasets.records import (
+    FaceRecord,
+    Manifest,
+    Shard,
+    read_manifest,
+    read_shard,
+    write_shard,
+)
 from far_keras.schema import CELEBA, REGIONS
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `research` is not installed

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from far_keras.datasets.manifest import Manifest, Shard
-from far_keras.datasets.records import FaceRecord, write_shard
+from far_keras.datasets.records import FaceRecord, Manifest, Shard, write_shard
 from far_keras.errors import DatasetError, ModelError
 from far_keras.models.storage import save_model
 from far_keras.models.variants import ModelConfig, build_model

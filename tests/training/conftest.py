@@ -11,16 +11,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from far_keras.datasets.manifest import Manifest, Shard
-from far_keras.datasets.records import FaceRecord, write_shard
+from far_keras.datasets.records import FaceRecord, Manifest, Shard, write_shard
 from far_keras.models.backbones import BACKBONES
 from far_keras.models.storage import load_model
 from far_keras.models.variants import VARIANTS
 from far_keras.schema import REGIONS, AttributeSchema, Group
+from far_keras.training.callbacks import StopAtStep
 from far_keras.training.config import TrainConfig
-from far_keras.training.interruption import StopAtStep
 
-# Also run by the process that is killed, which cannot import this file.
+# Also run in the process that is killed, which cannot import this file.
 SMALL_BACKBONE = textwrap.dedent(
     """
     import keras
