@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from far_keras.cli.program import command
+from far_keras.extras import require
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]
@@ -19,10 +20,11 @@ def add_command(commands) -> None:
         help="CelebA's folder, a rendered folder, or a CSV with a column 'file'",
     )
     parser.add_argument("records", type=Path, help="folder to write")
-    parser.add_argument("--workers", type=int, help="processes; default: one a core")
+    parser.add_argument("--workers", type=int, help="processes; default: one per core")
 
 
 def run(options: argparse.Namespace) -> None:
+    require("train", "annotation")
     load_tensorflow()
     from far_keras.datasets.annotate import annotate
     from far_keras.datasets.dataset import open_dataset
