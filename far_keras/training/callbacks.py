@@ -173,7 +173,7 @@ class Checkpoint(keras.callbacks.Callback):
             # Before or in the validation, which Keras cannot start without a step of training.
             state, arrays = replace(state, step=self._steps - 1), self._before_last_step
         header = json.dumps({"settings": self._settings, "state": asdict(state)})
-        named = {
+        named: dict[str, Any] = {
             f"{group}/{index:05d}": array
             for group, group_arrays in {**arrays, "best": self._arrays["best"]}.items()
             for index, array in enumerate(group_arrays)
