@@ -6,21 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from far_keras.calibration import sigmoid
 from far_keras.errors import DatasetError
-from far_keras.evaluation.predict import predict_split
-from far_keras.models.storage import load_model
 from far_keras.training.config import ConfigError, TrainConfig
-from far_keras.training.trainer import train
 from research.ablation.__main__ import main
 from research.ablation.comparison import StudyPredictions, compare
 from research.ablation.study import (
     CONFIGURATIONS,
     TRANSFER_CONFIGURATIONS,
     ConfigurationError,
-    Training,
     choose_configurations,
-    load_predictions,
     run_study,
 )
 
@@ -81,32 +75,11 @@ def test_given_true_masks_are_refused_where_a_test_set_has_none(records, photogr
     assert not (tmp_path / "study").exists()
 
 
-def check_calibration(records, tmp_path):
-    """Predictions are calibrated like the thresholds: the same training here gives the same."""
-    config = CONFIGURATIONS["baseline"].train_config(
-        {"records": str(records), **{k: v for k, v in SMALL.items() if k != "sizes"}},
-        seed=0,
-        limit=32,
-    )
-    loaded = load_model(
-        train(TrainConfig(output=str(tmp_path / "again"), **config), progress=False).folder
-    )
-    plain = predict_split(loaded, records, "test")
-    expected = loaded.calibration.probabilities(plain.logits, loaded.schema.attributes)
-    thresholds = [loaded.thresholds[name] for name in loaded.schema.attributes]
-    study = str(tmp_path / "study")
-    kept = Training("32/baseline-0", study, config, {"test": (str(records), ("test",))})
-    kept = load_predictions(kept)["test"]
-    np.testing.assert_allclose(kept.thresholds, thresholds, atol=0.02)
-    np.testing.assert_allclose(kept.probabilities, expected, atol=0.02)
-    assert np.abs(sigmoid(plain.logits) - expected).max() > 0.1  # calibration matters
-
-
 @pytest.mark.slow
 def test_a_study_is_written_and_resumes(records, photographs, tmp_path):
     command = [
         sys.executable, "-m", "research.ablation", records, "--output", tmp_path / "study",
-        "--configurations", "baseline", "given_landmarks", "--seeds", "0", "--sizes", "32",
+        "--configurations", "given_landmarks", "--seeds", "0", "--sizes", "32",
         "--backbone", "mobilenetv3small", "--image-size", "32", "--epochs", "1", "--workers", "2",
         "--shifted", f"again={records}", "--shifted", f"photographs={photographs}",
         "--focus", "Smiling", "Young", "--least", "1",
@@ -126,23 +99,21 @@ def test_a_study_is_written_and_resumes(records, photographs, tmp_path):
     assert high - low > 0.05  # images of unknown persons are resampled one by one
     assert list(scores["again"]) == ["focus", "others"]
     scores = scores["again"]["others"]
-    assert [row["name"] for row in scores] == ["mgmtn", "baseline", "given_landmarks"]
+    assert [row["name"] for row in scores] == ["mgmtn", "given_landmarks"]
     assert all(0.2 < row["means"]["roc_auc"] < 0.9 for row in scores)
     assert np.asarray(Image.open(tmp_path / "study" / "ablation.png")).std() > 10
     predictions = sorted((tmp_path / "study" / "predictions").rglob("*.npz"))
     assert [path.name for path in predictions] == [
-        "baseline-0.npz",
         "given_landmarks-0.npz",
         "mgmtn-0.npz",
     ]
     assert not list((tmp_path / "study" / "models").rglob("*.h5"))
 
-    check_calibration(records, tmp_path)
     # Only what is missing is trained again, and the same seed gives the same network.
     times = [path.stat().st_mtime_ns for path in predictions]
     predictions[0].unlink()
     again = run_study(
-        records, tmp_path / "study", configurations=["baseline", "given_landmarks"], seeds=[0],
+        records, tmp_path / "study", configurations=["given_landmarks"], seeds=[0],
         shifted={"again": records}, focus=["Smiling", "Young"], least=1, **SMALL,
     )  # fmt: skip
     assert [path.stat().st_mtime_ns for path in predictions[1:]] == times[1:]
