@@ -260,6 +260,7 @@ MARGINS: dict[str, Margin] = {
     "Young": Margin(no=(47.0, 85.0), yes=(18.0, 39.0)),  # years
 }
 """The ranges of every attribute that has a strength; our choice, tuned on rendered images."""
+
 HAIR_COLOR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "Gray_Hair")
 COLOR_NAMES = ("Black_Hair", "Brown_Hair", "Blond_Hair", "auburn")
 DYED = (0.03, 0.005)  # pink, blue, violet or green hair among women, men
