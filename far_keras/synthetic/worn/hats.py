@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,11 +35,11 @@ CLEARANCE = 0.085  # of the hat's cloth over the skin
 ROWS, COLUMNS = 26, 72
 
 # Finishes of `draw_surface`.
-WOVEN = {"gloss": 0.015, "sharpness": 8, "wrap": 0.25}
-KNITTED = {"gloss": 0.01, "sharpness": 8, "wrap": 0.25}
-CANVAS = {"gloss": 0.015, "sharpness": 10, "wrap": 0.15}
-BOARD = {"gloss": 0.02, "sharpness": 12, "wrap": 0.1}
-FELT = {"gloss": 0.02, "sharpness": 10, "wrap": 0.15}
+WOVEN: dict[str, Any] = {"gloss": 0.015, "sharpness": 8, "wrap": 0.25}
+KNITTED: dict[str, Any] = {"gloss": 0.01, "sharpness": 8, "wrap": 0.25}
+CANVAS: dict[str, Any] = {"gloss": 0.015, "sharpness": 10, "wrap": 0.15}
+BOARD: dict[str, Any] = {"gloss": 0.02, "sharpness": 12, "wrap": 0.1}
+FELT: dict[str, Any] = {"gloss": 0.02, "sharpness": 10, "wrap": 0.15}
 
 
 def _draw_cover(
