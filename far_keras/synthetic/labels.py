@@ -32,7 +32,7 @@ lowered or squinting eyes |
 | Big_Lips, Wearing_Lipstick, Smiling | missing if fewer than `VISIBLE` lip pixels show |
 | Wearing_Lipstick | missing for a nude one: nearer to the bare lips than `NUDE` |
 | all of a part of the face | missing if an occluder or the photograph's edge covers a fifth of \
-the part (`stage/visibility.py`) |
+the part (`AREAS`) |
 | hair's colours, Rosy_Cheeks, Pale_Skin, Wearing_Lipstick | missing in the dark, under coloured \
 light and in black and white (Black_Hair only in the dark) |
 | Blurry | by the spread of focus, motion and too few pixels together |
@@ -49,9 +49,16 @@ from far_keras.schema import CELEBA, MISSING
 from far_keras.synthetic.parameters import RGB, Person, Shot
 from far_keras.synthetic.people.appearance import lip_color, skin_tone
 from far_keras.synthetic.people.attributes import MARGINS
-from far_keras.synthetic.stage.visibility import hidden_attributes
+from far_keras.synthetic.people.staging import NORMAL_LEVEL, color_cast, face_level
 
-__all__ = ["VISIBLE", "hair_color_labels", "negative_labels", "visible_labels"]
+__all__ = [
+    "MOST_CAST",
+    "VISIBLE",
+    "hair_color_labels",
+    "hidden_attributes",
+    "negative_labels",
+    "visible_labels",
+]
 
 VISIBLE = {
     # pixels of 178x218 from which something can be seen
@@ -82,6 +89,32 @@ _NO_HATS = ("hood", "headscarf")  # some call them hats
 _TEXTURELESS = ("buzzed", "bun", "ponytail", "updo", "afro")
 _THIN = 0.5  # thinning from which a forehead looks higher than it is
 _FULL_BEARD = 0.5  # strength on the cheeks
+
+HIDDEN_SHARE = 0.2
+"""From this share of an area that something covers, what is seen there counts as hidden."""
+
+# Rows and columns of 178x218 where the attributes of a face show, the eyes being at row 111.
+AREAS: dict[tuple[int, int, int, int], tuple[str, ...]] = {
+    (35, 95, 50, 128): ("Bald", "Bangs", "Receding_Hairline"),
+    (88, 104, 50, 128): ("Arched_Eyebrows", "Bushy_Eyebrows"),
+    (102, 126, 52, 126): ("Narrow_Eyes", "Bags_Under_Eyes", "Heavy_Makeup"),
+    (112, 142, 76, 102): ("Big_Nose", "Pointy_Nose"),
+    (118, 150, 50, 76): ("Rosy_Cheeks", "High_Cheekbones"),
+    (118, 150, 102, 128): ("Rosy_Cheeks", "High_Cheekbones"),
+    (100, 140, 40, 60): ("Sideburns",),
+    (100, 140, 118, 138): ("Sideburns",),
+    (140, 165, 68, 110): (
+        *("Smiling", "Mouth_Slightly_Open", "Big_Lips", "Wearing_Lipstick"),
+        *("Mustache", "No_Beard", "Goatee", "5_o_Clock_Shadow"),
+    ),
+    (160, 185, 65, 113): (
+        *("Goatee", "5_o_Clock_Shadow", "No_Beard", "Double_Chin", "Oval_Face", "Chubby"),
+    ),
+}
+COLORED = ("Brown_Hair", "Blond_Hair", "Gray_Hair", "Rosy_Cheeks", "Pale_Skin", "Wearing_Lipstick")
+DARK, BRIGHT = 0.55, 1.55  # light that reaches the image, against a normal portrait
+MOST_CAST = 1.5  # ratio of the strongest to the weakest colour of the light
+LEAST_SATURATION = 0.3
 
 
 def visible_labels(person: Person, shot: Shot, regions: np.ndarray) -> np.ndarray:
@@ -263,3 +296,25 @@ def _seen(pixels: int, least: int) -> int:
     if pixels >= least:
         return 1
     return MISSING if pixels else 0
+
+
+def hidden_attributes(shot: Shot, regions: np.ndarray) -> set[str]:
+    """The attributes that cannot be seen in the image, whatever the person has.
+
+    Args:
+        shot: How they were rendered.
+        regions: (218, 178) uint8 `Region` ids.
+    """
+    hidden: set[str] = set()
+    occluded = regions == Region.OCCLUDER
+    for (top, bottom, left, right), names in AREAS.items():
+        if occluded[top:bottom, left:right].mean() >= HIDDEN_SHARE:
+            hidden.update(names)
+    brightness = shot.camera.exposure * face_level(shot.light) / NORMAL_LEVEL
+    if brightness < DARK:
+        hidden.update((*COLORED, "Black_Hair", "5_o_Clock_Shadow", "Bags_Under_Eyes"))
+    elif brightness > BRIGHT:
+        hidden.update(("Rosy_Cheeks", "Pale_Skin", "Bags_Under_Eyes", "Blond_Hair", "Gray_Hair"))
+    if color_cast(shot.light) > MOST_CAST or shot.finish.saturation < LEAST_SATURATION:
+        hidden.update(COLORED)
+    return hidden

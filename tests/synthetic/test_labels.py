@@ -10,6 +10,7 @@ from far_keras.schema import CELEBA, MISSING
 from far_keras.synthetic.labels import (
     VISIBLE,
     hair_color_labels,
+    hidden_attributes,
     negative_labels,
     visible_labels,
 )
@@ -19,7 +20,9 @@ from far_keras.synthetic.parameters import (
     Camera,
     Expression,
     Face,
+    Finish,
     Hair,
+    Light,
     Makeup,
     Person,
     Shot,
@@ -266,3 +269,36 @@ def test_thin_hair_leaves_the_hairline_in_doubt_but_a_high_forehead_does_not():
 def test_a_negative_has_no_label():
     assert (negative_labels() == MISSING).all()
     assert negative_labels().shape == (40,)
+
+
+PLAIN = Shot(seed=0)
+OPEN = np.zeros((218, 178), np.uint8)
+
+
+def covered(top, bottom, left, right):
+    regions = OPEN.copy()
+    regions[top:bottom, left:right] = Region.OCCLUDER
+    return hidden_attributes(PLAIN, regions)
+
+
+def test_a_plain_shot_hides_nothing():
+    assert hidden_attributes(PLAIN, OPEN) == set()
+    assert hidden_attributes(PLAIN, np.full_like(OPEN, Region.HAIR)) == set()
+
+
+def test_a_covered_part_hides_what_shows_there():
+    mouth = covered(140, 165, 60, 110)
+    assert {"Smiling", "Mouth_Slightly_Open", "Mustache", "No_Beard"} <= mouth
+    assert not mouth & {"Big_Nose", "Narrow_Eyes", "Bangs"}
+    assert {"Bald", "Bangs"} <= covered(0, 60, 0, 178)
+    assert covered(0, 218, 0, 30) == set()  # beside the face
+
+
+def test_colours_are_hidden_in_the_dark_in_coloured_light_and_in_black_and_white():
+    dark = hidden_attributes(replace(PLAIN, camera=Camera(exposure=0.4)), OPEN)
+    assert {"Black_Hair", "Brown_Hair", "Rosy_Cheeks"} <= dark
+    red = Light(key_color=(2, 0.4, 0.4), fill_color=(0.5, 0, 0), ambient_color=(0.4, 0.2, 0.2))
+    for shot in (replace(PLAIN, light=red), replace(PLAIN, finish=Finish(saturation=0))):
+        hidden = hidden_attributes(shot, OPEN)
+        assert {"Blond_Hair", "Wearing_Lipstick"} <= hidden
+        assert not hidden & {"Black_Hair", "Smiling", "Eyeglasses", "Male"}

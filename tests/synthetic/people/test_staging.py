@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from far_keras.synthetic.labels import MOST_CAST
 from far_keras.synthetic.people.staging import (
     BACKGROUNDS,
     LIGHT_SHARES,
@@ -16,7 +17,6 @@ from far_keras.synthetic.people.staging import (
     face_level,
 )
 from far_keras.synthetic.stage.background import KINDS
-from far_keras.synthetic.stage.visibility import MOST_CAST
 
 
 @pytest.fixture(scope="module")
