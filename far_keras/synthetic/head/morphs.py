@@ -119,37 +119,19 @@ def fit_lids(mesh: HeadMesh, weights: Mapping[str, float], person: Person) -> di
 
 
 ANCESTRIES = ("caucasian", "african", "asian")
-# Small differences between people that no attribute describes: target, standard deviation.
+# Small differences between people that no attribute describes: standard deviations of morph targets.
 VARIATIONS = {
-    "nose-hump": 0.3,
-    "nose-scale-vert": 0.25,
-    "nose-scale-depth": 0.2,
-    "nose-curve": 0.25,
-    "nose-flaring": 0.25,
-    "mouth-scale-horiz": 0.3,
-    "mouth-trans": 0.2,
-    "mouth-cupidsbow": 0.4,
-    "chin-height": 0.2,
-    "chin-width": 0.35,
-    "chin-prominent": 0.3,
-    "chin-cleft": 0.3,
-    "forehead-scale-vert": 0.25,
-    "forehead-temple": 0.3,
-    "head-scale-horiz": 0.15,
-    "head-scale-vert": 0.12,
-    "head-back-scale-depth": 0.3,
-    "eyebrows-trans": 0.2,
-    "eyebrows-angle": 0.25,
-    # The same on both sides of the face:
-    "eye-trans": 0.15,
-    "eye-corner1": 0.3,
-    "eye-corner2": 0.3,
-    "eye-eyefold": 0.4,
-    "cheek-inner": 0.3,
-    "ear-scale": 0.3,
-    "ear-wing": 0.3,
-    "ear-lobe": 0.4,
+    "nose": {"hump": 0.3, "scale-vert": 0.25, "scale-depth": 0.2, "curve": 0.25, "flaring": 0.25},
+    "mouth": {"scale-horiz": 0.3, "trans": 0.2, "cupidsbow": 0.4},
+    "chin": {"height": 0.2, "width": 0.35, "prominent": 0.3, "cleft": 0.3},
+    "forehead": {"scale-vert": 0.25, "temple": 0.3},
+    "head": {"scale-horiz": 0.15, "scale-vert": 0.12, "back-scale-depth": 0.3},
+    "eyebrows": {"trans": 0.2, "angle": 0.25},
+    "eye": {"trans": 0.15, "corner1": 0.3, "corner2": 0.3, "eyefold": 0.4},
+    "cheek": {"inner": 0.3},
+    "ear": {"scale": 0.3, "wing": 0.3, "lobe": 0.4},
 }
+PAIRED = ("eye", "cheek", "ear")  # the same on both sides of the face
 OPPOSITES = (
     *(("incr", "decr"), ("up", "down"), ("convex", "concave")),
     *(("in", "out"), ("forward", "backward")),
@@ -305,8 +287,9 @@ def _variation(face: Face) -> dict[str, float]:
     """This person's own small differences."""
     rng = np.random.default_rng(face.variation_seed)
     return {
-        name: deviation * float(np.clip(rng.normal(), -1.8, 1.8))
-        for name, deviation in VARIATIONS.items()
+        f"{part}-{name}": deviation * float(np.clip(rng.normal(), -1.8, 1.8))
+        for part, spread in VARIATIONS.items()
+        for name, deviation in spread.items()
     }
 
 
@@ -334,7 +317,7 @@ def shape_weights(mesh: HeadMesh, person: Person) -> dict[str, float]:
         for name, strength in traits.items():
             total[name] += strength
     for name, strength in total.items():
-        sides = ("",) if name.split("-")[0] not in ("eye", "cheek", "ear") else ("l-", "r-")
+        sides = ("l-", "r-") if name.split("-")[0] in PAIRED else ("",)
         for side in sides:
             _signed(weights, known, side + name, strength)
     outline = "head-oval" if face.outline == "oval" else f"head-{face.outline}"
