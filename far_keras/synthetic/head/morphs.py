@@ -119,7 +119,7 @@ def fit_lids(mesh: HeadMesh, weights: Mapping[str, float], person: Person) -> di
 
 
 ANCESTRIES = ("caucasian", "african", "asian")
-# Small differences between people that no attribute describes: standard deviations of morph targets.
+# Small differences between people that no attribute describes: deviations of morph targets.
 VARIATIONS = {
     "nose": {"hump": 0.3, "scale-vert": 0.25, "scale-depth": 0.2, "curve": 0.25, "flaring": 0.25},
     "mouth": {"scale-horiz": 0.3, "trans": 0.2, "cupidsbow": 0.4},
