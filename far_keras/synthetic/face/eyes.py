@@ -17,7 +17,7 @@ EYEBALL = 0.138  # radius, decimetres
 IRIS, PUPIL = 0.060, 0.023
 SCLERA = np.array([0.41, 0.37, 0.35], np.float32)
 TEAR_DUCT = np.array([0.50, 0.22, 0.19], np.float32)
-LASHES = 46  # on a lid
+LASHES = 46  # per lid
 # Albedo of yellow and of white teeth; light that enamel lets through brightens both.
 TEETH = np.array([[0.58, 0.49, 0.36], [0.78, 0.75, 0.70]], np.float32)
 GUMS = np.array([0.50, 0.20, 0.19], np.float32)

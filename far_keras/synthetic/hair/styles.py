@@ -30,7 +30,9 @@ class Look:
     """Traits of a person's haircut that `Hair` leaves open. Lengths in decimetres."""
 
     end: float  # height (y) at which long and medium hair ends
-    face_edge: tuple[float, float]  # z behind which hair stays beside the face: image left, right
+    face_edge: tuple[
+        float, float
+    ]  # z behind which hair stays at the side of the face: image left, right
     shoulders: tuple[float, float]  # positive: hair falls in front of the shoulders
     sweep: float  # sideways direction of a fringe, -1 .. 1
     knot: np.ndarray  # (3,) where a bun or ponytail is tied, on the rest head
@@ -255,7 +257,7 @@ def _hanging(
     lengths = (drop + detour) * rng.uniform(0.86, 1.06, count)
     layer = rng.random(count) ** 0.7
     lifts = (0.04 + 0.32 * hair.volume + 0.14 * min(hair.wave, 0.6)) * layer
-    lifts = lifts * (0.3 + 0.7 * np.tanh(np.abs(x - part) / 0.2))  # flat beside the parting
+    lifts = lifts * (0.3 + 0.7 * np.tanh(np.abs(x - part) / 0.2))  # flat next to the parting
     waves = _waves(hair, look, owner, 1.0, rng)
     return Combing(
         directions=directions,
@@ -374,7 +376,7 @@ def comb_fringe(
     aside = np.tanh((x - look.fringe_parting) / 0.08) * max(abs(sweep) - 0.15, 0) * 0.8
     aim = np.stack([0.35 * x + aside, -0.1 + 0 * x, 1 + 0 * x], 1)
     directions = unit(aim + _jitter(owner, 0.09, 0.04, rng))
-    # Ends over the brows in the middle, beside the eyes at the outer ends.
+    # Ends over the brows in the middle, next to the eyes at the outer ends.
     end = eye_height + 0.24 - 0.1 * np.clip(np.abs(x) / 0.5, 0, 1) ** 2
     end = end + 0.12 * (1 - hair.bangs) + look.fringe_trim
     reach = (y - end) + 0.28 * np.clip((1.35 - z) / 0.5, 0, 1) + 0.05

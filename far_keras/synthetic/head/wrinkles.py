@@ -13,7 +13,7 @@ from far_keras.synthetic.parameters import Expression, Person
 __all__ = ["DetailMap", "detail_map"]
 
 LEFT, TOP = -1.0, 8.5  # rest coordinates of the map's first texel
-TEXELS = 128  # texels a decimetre
+TEXELS = 128  # per decimetre
 WIDTH, HEIGHT = 256, 384
 KNOTS = 12  # points of a stroke
 DEPTH = 1.6  # of all grooves
@@ -108,7 +108,7 @@ class _Strokes:
         points, depths = np.stack(self.points), np.stack(self.depths)
         widths = np.array(self.widths)
         _paint(field, points, depths, widths)
-        # The flesh beside a fold bulges.
+        # The flesh next to a fold bulges.
         _paint(field, points, -0.35 * depths, 2.6 * widths)
 
 
@@ -147,7 +147,7 @@ def _folds(strokes: _Strokes, person: Person, expression: Expression) -> None:
         0.0010 + 0.0024 * cheek + 0.0125 * old + (0.003 + 0.005 * cheek) * smile,
         0.022,
     )
-    if cheek * smile > 0.3:  # the bracket beside the mouth's corner
+    if cheek * smile > 0.3:  # the bracket next to the mouth's corner
         bracket = [(0.36, 6.78), (0.42, 6.66), (0.41, 6.52)]
         strokes.add_pair(bracket, 0.006 * (cheek * smile - 0.2), 0.022)
     strokes.add_pair([(0.275, 6.60), (0.295, 6.50), (0.31, 6.38)], 0.0095 * old, 0.019)

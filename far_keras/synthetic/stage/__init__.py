@@ -1,1 +1,1 @@
-"""Scene, camera, light and pixels: all that an image needs besides its subject."""
+"""Scene, camera, light and pixels: all that an image needs apart from the person."""

@@ -16,7 +16,7 @@ from far_keras.synthetic.stage.scene import Scene
 
 __all__ = ["KINDS", "draw_background"]
 
-CANVAS = 256  # pixels a side
+CANVAS = 256  # pixels per side
 
 
 def blank(color: np.ndarray) -> np.ndarray:
@@ -344,7 +344,7 @@ def _blinds(rng: np.random.Generator) -> np.ndarray:
     across = _DOWN if rng.random() < 0.75 else _ACROSS
     slats = ((across / step) % 1) < share
     canvas = np.where(slats, dark, canvas * np.ones_like(_ACROSS * _DOWN)).astype(np.float32)
-    if rng.random() < 0.7:  # the frame, and the wall beside it
+    if rng.random() < 0.7:  # the frame, and the wall next to it
         edge = rng.uniform(-0.1, 0.5)
         wall = any_light(rng, 0.05, 0.5, 0.3)
         box(canvas, 0, 0, edge, 1, wall)

@@ -94,7 +94,7 @@ class PinholeCamera:
 
     @property
     def pixels_per_unit(self) -> float:
-        """Supersampled pixels that a decimetre at the eyes' depth measures."""
+        """Supersampled pixels per decimetre at the eyes' depth."""
         return float(np.hypot(*self.similarity[:, 0]) / self.distance)
 
     def project(self, points: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ class Scene:
 
     @property
     def pixels_per_unit(self) -> float:
-        """Supersampled pixels that a decimetre at the eyes measures: for widths of strands."""
+        """Supersampled pixels per decimetre at the eyes, for widths of strands."""
         return self.camera.pixels_per_unit
 
 

@@ -43,7 +43,7 @@ def test_far_turned_heads_are_not_enlarged_without_end(make_person, make_shot):
     assert (left + right)[0] / 2 == pytest.approx(89, abs=1)
 
 
-def test_size_scales_the_picture(make_person, make_shot):
+def test_size_scales_the_image(make_person, make_shot):
     small = _pupils(make_person(), make_shot(), (109, 89))
     np.testing.assert_allclose(small, np.array(EYES) / 2 - 0.25, atol=0.5)
 
