@@ -32,7 +32,7 @@ class Look:
     end: float  # height (y) at which long and medium hair ends
     face_edge: tuple[
         float, float
-    ]  # z behind which hair stays at the side of the face: image left, right
+    ]  # z of the hair's front at the face: image left, right
     shoulders: tuple[float, float]  # positive: hair falls in front of the shoulders
     sweep: float  # sideways direction of a fringe, -1 .. 1
     knot: np.ndarray  # (3,) where a bun or ponytail is tied, on the rest head
