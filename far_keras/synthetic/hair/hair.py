@@ -64,6 +64,7 @@ def draw_hair(scene: Scene) -> None:
     rng = scene.rng("hair color")
     light = scene.light
     lights = (scene.head.pose.rotation, light.key, light.fill, light.rim, light.ambient)
+    lights = [values.astype(float) for values in lights]
     shown = []
     for points, combing, owner in map(_without_throat, grown):
         colors, tips = _strand_colors(scene.person.hair, combing.lengths, owner, rng)
@@ -71,15 +72,8 @@ def draw_hair(scene: Scene) -> None:
             points = points.copy()
             press(points, skull.center, skull.radii, rim.normal, rim.offset, UNDER_HAT)
         depth = combing.lifts / max(float(combing.lifts.max()), 1e-6)
-        shaded = shade_hairs(
-            points,
-            colors,
-            tips,
-            depth,
-            0.5 if points.shape[1] > 12 else 0.65,
-            skull.center,
-            *(values.astype(float) for values in lights),
-        )
+        root_shade = 0.5 if points.shape[1] > 12 else 0.65
+        shaded = shade_hairs(points, colors, tips, depth, root_shade, skull.center, *lights)
         along = np.linspace(0, 1, points.shape[1], dtype=np.float32)
         # Thin and faint where they leave the skin: a hairline is soft.
         taper = np.interp(along, (0, 0.12, 1), (0.45, 1, 0.45)).astype(np.float32)
@@ -88,14 +82,9 @@ def draw_hair(scene: Scene) -> None:
         shown.append((project_hairs(scene, points), shaded, widths))
     for points, colors, widths in shown:
         order = np.argsort(-points[:, points.shape[1] // 2, 2])
-        scene.framebuffer.draw_strands(
-            points[order],
-            colors[order],
-            widths[order],
-            Region.HAIR,
-            alpha=0.85,
-            bias=0.03 if rim is None else 0.015,
-        )
+        hairs = (points[order], colors[order], widths[order])
+        bias = 0.03 if rim is None else 0.015
+        scene.framebuffer.draw_strands(*hairs, Region.HAIR, alpha=0.85, bias=bias)
     cast_shadow(scene, scene.framebuffer.region == Region.HAIR, reach=0.22, strength=0.5)
 
 
@@ -201,17 +190,9 @@ def _grow(
 
     points = grow(
         np.asarray(roots - skull.shift, float),
-        combing.directions,
-        combing.lengths,
-        combing.lifts,
-        each(combing.cling),
-        each(combing.weight),
-        each(combing.face_edge),
-        each(combing.sideways),
-        SKULL_CENTER,
-        skull.radii,
-        skull.neck,
-        skull.shoulders,
+        *(combing.directions, combing.lengths, combing.lifts),
+        *map(each, (combing.cling, combing.weight, combing.face_edge, combing.sideways)),
+        *(SKULL_CENTER, skull.radii, skull.neck, skull.shoulders),
         steps,
         combing.cling_until,
     )

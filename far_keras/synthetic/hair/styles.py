@@ -30,9 +30,7 @@ class Look:
     """Traits of a person's haircut that `Hair` leaves open. Lengths in decimetres."""
 
     end: float  # height (y) at which long and medium hair ends
-    face_edge: tuple[
-        float, float
-    ]  # z of the hair's front at the face: image left, right
+    face_edge: tuple[float, float]  # z of the hair's front at the face: image left, right
     shoulders: tuple[float, float]  # positive: hair falls in front of the shoulders
     sweep: float  # sideways direction of a fringe, -1 .. 1
     knot: np.ndarray  # (3,) where a bun or ponytail is tied, on the rest head

@@ -201,21 +201,10 @@ def shade(
     occlusion, 1 for none.
     """
     out = np.empty_like(surface.albedo)
-    _light(
-        np.ascontiguousarray(surface.albedo, np.float32),
-        surface.normal,
-        surface.gloss,
-        surface.sharpness,
-        surface.scatter,
-        lit,
-        openness,
-        lighting.key,
-        lighting.fill,
-        lighting.rim,
-        lighting.ambient,
-        lighting.softness,
-        out,
-    )
+    albedo = np.ascontiguousarray(surface.albedo, np.float32)
+    rest = (surface.normal, surface.gloss, surface.sharpness, surface.scatter)
+    lights = (lighting.key, lighting.fill, lighting.rim, lighting.ambient, lighting.softness)
+    _light(albedo, *rest, lit, openness, *lights, out)
     return out
 
 
@@ -269,13 +258,9 @@ class ShadowMap:
         self._frame = np.stack([right, -up, -direction]).astype(np.float32)
         solid = np.isin(mesh.material, (MeshMaterial.SKIN, MeshMaterial.EYE))
         self._depth = np.full((SIZE, SIZE), np.inf, np.float32)
-        rasterize(
-            self._seen(posed),
-            mesh.triangles[solid],
-            self._depth,
-            np.empty(self._depth.shape, np.int32),
-            np.empty((*self._depth.shape, 2), np.float32),
-        )
+        index = np.empty((SIZE, SIZE), np.int32)
+        barycentric = np.empty((SIZE, SIZE, 2), np.float32)
+        rasterize(self._seen(posed), mesh.triangles[solid], self._depth, index, barycentric)
 
     def _seen(self, points: np.ndarray) -> np.ndarray:
         seen = np.empty((len(points), 3), np.float32)

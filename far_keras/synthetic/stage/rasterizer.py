@@ -193,6 +193,10 @@ def blend_strands(
 SUPERSAMPLING = 2  # supersampled pixels per pixel and axis
 
 
+def _fitted(values: float | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), shape))
+
+
 class Framebuffer:
     """Colour, depth and region at `SUPERSAMPLING` times the final size.
 
@@ -220,13 +224,9 @@ class Framebuffer:
         """
         index = np.full(self.depth.shape, -1, np.int32)
         barycentric = np.zeros((*self.depth.shape, 2), np.float32)
-        rasterize(
-            np.ascontiguousarray(points, np.float32),
-            np.ascontiguousarray(triangles, np.int32),
-            self.depth,
-            index,
-            barycentric,
-        )
+        points = np.ascontiguousarray(points, np.float32)
+        triangles = np.ascontiguousarray(triangles, np.int32)
+        rasterize(points, triangles, self.depth, index, barycentric)
         return index, barycentric
 
     def draw_triangles(
@@ -254,18 +254,9 @@ class Framebuffer:
         triangles = np.ascontiguousarray(triangles, np.int32)
         before = self.depth.copy()
         index, barycentric = self.geometry_buffer(points, triangles)
-        blend_triangles(
-            index,
-            barycentric,
-            triangles,
-            np.ascontiguousarray(colors, np.float32),
-            np.ascontiguousarray(np.broadcast_to(np.asarray(alpha, np.float32), len(points))),
-            int(region),
-            before,
-            self.depth,
-            self.color,
-            self.region,
-        )
+        colors = np.ascontiguousarray(colors, np.float32)
+        vertices = (triangles, colors, _fitted(alpha, (len(points),)), int(region))
+        blend_triangles(index, barycentric, *vertices, before, self.depth, self.color, self.region)
         return index >= 0
 
     def draw_strands(
@@ -290,22 +281,10 @@ class Framebuffer:
         """
         points = np.ascontiguousarray(points, np.float32)
         shape = points.shape[:2]
-
-        def fitted(values: float | np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
-            return np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), wanted))
-
-        blend_strands(
-            points,
-            fitted(colors, (*shape, 3)),
-            fitted(widths, shape),
-            fitted(alpha, shape),
-            int(region),
-            float(bias),
-            self.depth,
-            self.color,
-            np.zeros_like(self.depth),
-            self.region,
-        )
+        colors, widths = _fitted(colors, (*shape, 3)), _fitted(widths, shape)
+        strands = (points, colors, widths, _fitted(alpha, shape), int(region), float(bias))
+        coverage = np.zeros_like(self.depth)
+        blend_strands(*strands, self.depth, self.color, coverage, self.region)
 
     def resolve(self) -> tuple[np.ndarray, np.ndarray]:
         """Downsamples to the final size: mean linear colour (H, W, 3) float32, and `Region` ids.

@@ -127,9 +127,8 @@ def build_scene(person: Person, shot: Shot, size: tuple[int, int]) -> Scene:
     # The targets for sex and ancestry also change how tall the body is: bring the eyes back.
     eyes = np.concatenate(mesh.eye_vertices)
     vertices += mesh.vertices[eyes].mean(0) - vertices[eyes].mean(0)
-    vertices[np.union1d(*map(mesh.vertices_of, (MeshMaterial.TEETH, MeshMaterial.TONGUE)))] += (
-        TEETH_SHIFT
-    )
+    inside = np.union1d(*map(mesh.vertices_of, (MeshMaterial.TEETH, MeshMaterial.TONGUE)))
+    vertices[inside] += TEETH_SHIFT
     head = Head(mesh, vertices, pose)
     pupils = head.eye_centers + np.array([0, 0, CORNEA], np.float32)
     eye_distance = float(np.linalg.norm(pupils[1] - pupils[0]))
@@ -211,18 +210,9 @@ def head_fragments(scene: Scene) -> Fragments:
     row, column = (axis.astype(np.int32) for axis in np.nonzero(index >= 0))
     values = np.empty((len(row), 9), np.float32)
     masks = np.empty((len(row), len(UV_MASKS)), np.float32)
-    _interpolate(
-        index,
-        barycentric,
-        triangles,
-        mesh.vertices,
-        head.posed_vertices,
-        head.posed_normals,
-        mesh.triangle_uv[solid],
-        mesh.uv_masks,
-        values,
-        masks,
-    )
+    vertices = (mesh.vertices, head.posed_vertices, head.posed_normals)
+    textures = (mesh.triangle_uv[solid], mesh.uv_masks)
+    _interpolate(index, barycentric, triangles, *vertices, *textures, values, masks)
     material = mesh.material[solid][index[row, column]]
     rest, posed, normal = (np.ascontiguousarray(part) for part in np.split(values, 3, axis=1))
     return Fragments(row, column, material, rest, posed, normal, masks)
