@@ -133,6 +133,7 @@ def draw_lashes(scene: Scene) -> None:
     rng = scene.person_rng("lashes")
     painted = max(makeup.eyeliner, makeup.lashes)
     color = 0.3 * np.array(person.hair.brow_color, np.float32) * (1 - painted) + 0.004
+    width = (0.007 + 0.004 * painted) * scene.pixels_per_unit
     base = 1.0 - 0.75 * person.face.masculinity
     t = np.linspace(0, 1, 4)[None, :, None]
     for eye, (upper, lower) in enumerate(lid_rims()):
@@ -154,9 +155,9 @@ def draw_lashes(scene: Scene) -> None:
             points = roots[:, None] + long * t * out[:, None] + curl
             scene.framebuffer.draw_strands(
                 scene.project(points),
-                np.broadcast_to(color, points.shape),
-                (0.007 + 0.004 * painted) * scene.pixels_per_unit * np.linspace(1, 0.3, 4)[None],
+                color,
+                width * np.linspace(1, 0.3, 4),
                 Region.EYE,
-                alpha=np.clip(alpha, 0, 1) * np.linspace(1, 0.5, 4)[None],
+                alpha=np.clip(alpha, 0, 1) * np.linspace(1, 0.5, 4),
                 bias=0.02,
             )

@@ -138,21 +138,20 @@ def grow_hair(scene: Scene) -> list[Strands]:
     parting = PARTING * hair.parting if hair.style in ("short", "medium", "long") else None
     locks = _locks(chosen.rest, _LOCKS, parting)
     combing = comb_scalp(chosen.rest.astype(float), hair, look, person.male, locks, rng)
-    grown.append(_grow(scene, skull, scene.head.surface(chosen), combing, locks, steps, rng))
+    grown.append(_grow(skull, scene.head.surface(chosen), combing, locks, steps, rng))
     if hair.style in ("bun", "updo"):
         grown.append(_bun(look, skull, hair.volume, rng))
     if hair.style == "ponytail":
-        count = 900
-        roots = _knot(look, skull) + rng.normal(0, 0.03, (count, 3))
+        roots = _knot(look, skull) + rng.normal(0, 0.03, (900, 3))
         locks = nearest_guide(roots, 40)
-        combing = comb_tail(count, hair, look, locks, rng)
-        grown.append(_grow(scene, skull, roots, combing, locks, 20, rng))
+        combing = comb_tail(len(roots), hair, look, locks, rng)
+        grown.append(_grow(skull, roots, combing, locks, 20, rng))
     if hair.loose > 0.05:
         lost = samples[choose(density, int(110 * hair.loose), rng)]
         if len(lost) > 1:
             locks = nearest_guide(lost.rest.astype(float), min(60, len(lost)))
             combing = comb_loose(lost.rest.astype(float), hair, look, locks, rng)
-            grown.append(_grow(scene, skull, scene.head.surface(lost), combing, locks, 14, rng))
+            grown.append(_grow(skull, scene.head.surface(lost), combing, locks, 14, rng))
     if hair.bangs > 0.12 and hair.style not in ("buzzed", "afro"):
         x, y, z = np.abs(samples.rest[:, 0]), samples.rest[:, 1], samples.rest[:, 2]
         front = (z > 0.68) & (y > 7.8) & (x < 0.58)
@@ -164,7 +163,7 @@ def grow_hair(scene: Scene) -> list[Strands]:
             rest = chosen.rest.astype(float)
             combing = comb_fringe(rest, hair, look, eye_height, locks, rng)
             roots = scene.head.surface(chosen)
-            grown.append(_grow(scene, skull, roots, combing, locks, 14, rng))
+            grown.append(_grow(skull, roots, combing, locks, 14, rng))
     return grown
 
 
@@ -177,7 +176,6 @@ def _locks(rest: np.ndarray, count: int, parting: float | None) -> np.ndarray:
 
 
 def _grow(
-    scene: Scene,
     skull: HeadForm,
     roots: np.ndarray,
     combing: Combing,

@@ -81,9 +81,7 @@ class _Strokes:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
-        self.points: list[np.ndarray] = []
-        self.depths: list[np.ndarray] = []
-        self.widths: list[float] = []
+        self.strokes: list[tuple[np.ndarray, np.ndarray, float]] = []  # points, depths, width
 
     def add(self, knots: list[tuple[float, float]], depth: float, width: float) -> None:
         """A groove `depth` deep (decimetres) along a curve through `knots`."""
@@ -93,11 +91,10 @@ class _Strokes:
         degree = min(2, len(given) - 1)
         curve = [np.polyval(np.polyfit(at, given[:, axis], degree), t) for axis in (0, 1)]
         waver = np.cumsum(self.rng.normal(0, 0.0014, (KNOTS, 2)), 0)
-        self.points.append(np.stack(curve, 1) + waver)
         taper = np.sin(np.pi * np.clip(t, 0.02, 0.98)) ** 0.7
         uneven = 1 + 0.18 * np.sin(t * self.rng.uniform(6, 14) + self.rng.uniform(0, 6))
-        self.depths.append(-DEPTH * depth * taper * uneven)
-        self.widths.append(SOFTNESS * width)
+        depths = -DEPTH * depth * taper * uneven
+        self.strokes.append((np.stack(curve, 1) + waver, depths, SOFTNESS * width))
 
     def add_pair(self, knots: list[tuple[float, float]], depth: float, width: float) -> None:
         """The same groove on both sides of the face."""
@@ -105,8 +102,7 @@ class _Strokes:
         self.add([(-x, y) for x, y in knots], depth * self.rng.uniform(0.85, 1.15), width)
 
     def paint(self, field: np.ndarray) -> None:
-        points, depths = np.stack(self.points), np.stack(self.depths)
-        widths = np.array(self.widths)
+        points, depths, widths = map(np.array, zip(*self.strokes, strict=True))
         _paint(field, points, depths, widths)
         # The flesh next to a fold bulges.
         _paint(field, points, -0.35 * depths, 2.6 * widths)

@@ -28,12 +28,6 @@ TURNING_POINT = np.array([0.0, 6.7, 0.25], np.float32)  # the top of the neck
 TORSO_YAW, TORSO_PITCH = 0.35, 0.1  # how much of the head's turn the shoulders take part in
 
 
-def smoothstep(low: float, high: float, values: np.ndarray) -> np.ndarray:
-    """0 below `low`, 1 above `high`, a smooth cubic between."""
-    t = np.clip((values - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
 @dataclass(frozen=True)
 class Pose:
     """The turn of a head on its neck. Angles in degrees, as in `parameters.Camera`."""
@@ -61,7 +55,8 @@ class Pose:
     @staticmethod
     def head_share(points: np.ndarray) -> np.ndarray:
         """How far points (..., 3) of the head frame follow the head: 1 skull, 0 shoulders."""
-        return smoothstep(5.9, 6.75, points[..., 1] + 0.45 * points[..., 2]).astype(np.float32)
+        t = np.clip((points[..., 1] + 0.45 * points[..., 2] - 5.9) / (6.75 - 5.9), 0, 1)
+        return (t * t * (3 - 2 * t)).astype(np.float32)
 
     @property
     def rotation(self) -> np.ndarray:
