@@ -28,8 +28,8 @@ def draw_short_hairs(
     rng: np.random.Generator,
     *,
     width: float,
-    alpha: float | np.ndarray,
-    rise: float | np.ndarray = 0.15,
+    alpha: np.ndarray,
+    rise: float,
     gravity: float = 0.0,
     steps: int = 4,
     grey: float = 0.0,
@@ -39,8 +39,8 @@ def draw_short_hairs(
     Args:
         directions: (N, 3) in the head frame; only their part along the skin counts.
         lengths, width: Decimetres: (N,), and one at the root.
-        alpha: Opacity, a number or (N,).
-        rise: How steeply the hairs leave the skin, 0 flat .. 1 at 45 degrees; a number or (N,).
+        alpha: (N,) opacity.
+        rise: How steeply the hairs leave the skin, 0 flat .. 1 at 45 degrees.
         gravity: How far the tips sink, per length.
         grey: Share of hairs that are white.
     """
@@ -48,15 +48,15 @@ def draw_short_hairs(
     normals = scene.head.surface_normals(roots)
     along = directions - normals * np.sum(directions * normals, axis=1, keepdims=True)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
-    steep = np.broadcast_to(np.asarray(rise, float), lengths.shape)[:, None]
-    course = along + steep * normals
+    upward = np.float64(rise) * normals  # in double precision
+    course = along + upward
     course /= np.linalg.norm(course, axis=1, keepdims=True)
     t = np.linspace(0, 1, steps)[None, :, None]
     reach = lengths[:, None, None]
     points = start[:, None] + reach * t * course[:, None] + 0.003 * normals[:, None]
     points = points + reach * gravity * t**2 * np.array([0.0, -1.0, 0.0])
     # Rising hairs bend back towards the skin.
-    points = points - reach * 0.5 * t**2 * (steep * normals)[:, None]
+    points = points - reach * 0.5 * t**2 * upward[:, None]
     owner = rng.integers(0, max(8, len(roots) // 12), len(roots))
     albedo = strand_colors(np.array(color), owner, rng).astype(np.float32)
     if grey:
@@ -72,7 +72,7 @@ def draw_short_hairs(
         colors,
         thickness * np.linspace(1, 0.5, steps),
         region,
-        alpha=np.broadcast_to(alpha, lengths.shape)[:, None],
+        alpha=alpha[:, None],
         bias=0.02,
     )
 
