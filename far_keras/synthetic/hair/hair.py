@@ -63,8 +63,9 @@ def draw_hair(scene: Scene) -> None:
     rim = hat_rim(scene)
     rng = scene.rng("hair color")
     light = scene.light
-    lights = (scene.head.pose.rotation, light.key, light.fill, light.rim, light.ambient)
-    lights = [values.astype(float) for values in lights]
+    rotation, ambient = scene.head.pose.rotation.astype(float), light.ambient.astype(float)
+    key, fill, back = (source.astype(float) for source in (light.key, light.fill, light.rim))
+    lights = (rotation, key, fill, back, ambient)
     shown = []
     for points, combing, owner in map(_without_throat, grown):
         colors, tips = _strand_colors(scene.person.hair, combing.lengths, owner, rng)
@@ -186,10 +187,12 @@ def _grow(
     def each(values: np.ndarray | float) -> np.ndarray:
         return np.full(len(roots), values, float)
 
+    cling, weight = each(combing.cling), each(combing.weight)
+    face_edge, sideways = each(combing.face_edge), each(combing.sideways)
     points = grow(
         np.asarray(roots - skull.shift, float),
         *(combing.directions, combing.lengths, combing.lifts),
-        *map(each, (combing.cling, combing.weight, combing.face_edge, combing.sideways)),
+        *(cling, weight, face_edge, sideways),
         *(SKULL_CENTER, skull.radii, skull.neck, skull.shoulders),
         steps,
         combing.cling_until,
