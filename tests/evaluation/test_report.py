@@ -175,6 +175,8 @@ def test_attributes_with_few_labels_of_a_class_may_be_left_out_of_the_means(case
     for name in NAMES[:3]:
         assert few.models[0].attributes[name] == all_of_them.models[0].attributes[name]
     assert few.data["least"] == 5
+    enough = score_predictions(NAMES, labels, models, resamples=50, least=4)
+    assert enough.models[0].mean["roc_auc"] == all_of_them.models[0].mean["roc_auc"]
 
 
 def test_the_surest_wrong_predictions_come_first_one_per_image():
