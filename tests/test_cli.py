@@ -80,7 +80,7 @@ def test_a_place_that_cannot_be_written_is_one_line_and_status_1(tmp_path, capsy
     assert main(list(map(str, command))) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"far-keras synthesize: {tmp_path / 'file'}")
-    assert "Not a directory" in last
+    assert "a file is where a folder should be" in last
 
 
 def test_an_error_of_several_lines_is_printed_in_one(tmp_path, capsys):

@@ -40,7 +40,7 @@ def network():
     image = keras.Input((64, 64, 3), name="image")
     model = keras.Model(image, LooksOnlyThere()(image))
     return SimpleNamespace(
-        model=model, schema=SCHEMA, image_size=64, provenance={}, calibration=Calibration()
+        model=model, schema=SCHEMA, image_size=64, untrained=(), calibration=Calibration()
     )
 
 
