@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from far_keras.console import progress_bar
 from far_keras.errors import FarError, ModelError
@@ -201,7 +202,8 @@ def _variables(model: keras.Model) -> list[Any]:
 
 
 def _values(variables: list[Any]) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(variable.value) for variable in variables]
+    # As tensors first: variables of several replicas, such as those of metrics, are aggregated.
+    return [tf.convert_to_tensor(variable.value).numpy() for variable in variables]
 
 
 def _assign(variables: list[Any], arrays: list[np.ndarray]) -> None:
