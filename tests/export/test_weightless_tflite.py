@@ -36,6 +36,10 @@ def write(folder, variant, half=True, spread=1.0, **arguments):
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
         elif variable.path.endswith(("beta", "moving_mean")):
             variable.assign(rng.normal(0, 0.1, variable.shape))
+    return save(folder, model, config, half)
+
+
+def save(folder, model, config, half=True):
     save_model(
         model,
         folder,
@@ -52,7 +56,8 @@ def write(folder, variant, half=True, spread=1.0, **arguments):
 
 @pytest.fixture(scope="module")
 def written(small_model_of, tmp_path_factory):  # the fixture registers the small network
-    return write(tmp_path_factory.mktemp("models") / "noise", "mgmtn_small")
+    loaded = small_model_of()
+    return save(tmp_path_factory.mktemp("models") / "noise", loaded.model, loaded.config)
 
 
 @pytest.fixture
@@ -61,8 +66,8 @@ def folder(written, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+def images(make_images):
+    return make_images(3, SIZE, seed=1)
 
 
 def check_as_keras(folder, images):
@@ -86,7 +91,7 @@ def test_it_predicts_as_keras_does(folder, images):
 @pytest.mark.parametrize(
     ("variant", "arguments"),
     [
-        ("baseline_mobilenetv3small", {}),  # without masks
+        pytest.param("baseline_efficientnetlite0", {}, marks=pytest.mark.slow),  # without masks
         pytest.param(
             "mgmtn_mobilenetv3small",
             {"half": False, "global_path": True, "spread": 3.0},
