@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -202,8 +203,10 @@ class FaceDetector:
     def close(self) -> None:
         """Frees the models; also at the end of a ``with`` block. May be called twice."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
-            self._yunet = self._mesh = None  # type: ignore[assignment]
+            del self._yunet, self._mesh
 
     def __enter__(self) -> FaceDetector:
         return self
@@ -218,7 +221,7 @@ class FaceDetector:
 
     def _load(self) -> None:
         self._process = os.getpid()
-        self._yunet = load_interpreter(_YUNET.read_bytes())
+        self._yunet: Any = load_interpreter(_YUNET.read_bytes())
         self._shape: tuple[int, ...] = ()
         self._mesh = FaceMesh(self._path)
 
