@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from far_keras.extras import require_modules
+
 __all__ = ["load_tensorflow", "quiet"]
 
 _stderr_lock = threading.RLock()
@@ -44,7 +46,11 @@ def load_tensorflow(threads: int | None = None) -> None:
     Args:
         threads: Number of threads that share one operation, in the whole process; 0 for one per
             core, None for the current setting. No effect once the process has used TensorFlow.
+
+    Raises:
+        MissingExtraError: TensorFlow is not installed.
     """
+    require_modules("train", "running a network in TensorFlow", ["tensorflow"])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet():
         import tensorflow as tf

@@ -12,8 +12,10 @@ HEAVY = ("tensorflow", "keras", "keras_cv", "mediapipe", "cv2", "numba", "matplo
 
 # What each part may import of the package: the table in CONTRIBUTING.md, from the ground up.
 LAYERS = [
-    {"errors", "quiet"},
-    {"files", "geometry", "console", "extras"},
+    {"errors"},
+    {"extras"},
+    {"quiet"},
+    {"files", "geometry", "console"},
     {"schema", "calibration", "jobs"},
     {"images", "assets", "results", "tf_images"},
     {"faces", "layers"},

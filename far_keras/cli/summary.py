@@ -7,6 +7,7 @@ import json
 
 from far_keras.cli.program import command
 from far_keras.console import table_console
+from far_keras.extras import require
 from far_keras.quiet import load_tensorflow
 
 __all__ = ["add_command", "run"]
@@ -23,6 +24,7 @@ def add_command(commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    require("train", "the summary of a network")
     load_tensorflow()
     from far_keras.models.summary import summarize, tables
     from far_keras.models.variants import ModelConfig, build_model

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from far_keras.errors import OutputError
+from far_keras.extras import require
 from far_keras.files import atomic_path
 from far_keras.recognition.results import ImageResult
 
@@ -110,13 +111,7 @@ def check_format(path: str | Path) -> None:
     if path.is_dir():
         raise OutputError(f"{path}: expected the name of a file. Received: a folder")
     if path.suffix.lower() == ".parquet":
-        try:
-            import pyarrow.parquet  # noqa: F401
-        except ImportError as error:
-            raise OutputError(
-                f"{path}: Parquet files need the package pyarrow, which is an extra: "
-                "pip install 'far_keras[parquet]', or write .jsonl or .csv"
-            ) from error
+        require("parquet", f"{path}: a Parquet table (.jsonl and .csv need nothing)")
 
 
 def write_rows(path: str | Path, columns: Sequence[Column], rows: Iterable[TableRow]) -> None:

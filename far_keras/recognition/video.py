@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from far_keras.errors import VideoError
+from far_keras.extras import require
 from far_keras.faces.alignment import AlignedFace, align
 from far_keras.faces.detector import DetectedFace, FaceDetector
 from far_keras.files import atomic_path
@@ -63,7 +64,8 @@ class VideoReader:
     """
 
     def __init__(self, path: str | Path) -> None:
-        import cv2  # a dependency of MediaPipe
+        require("video", "reading videos")
+        import cv2
 
         self.path = Path(path)
         if not self.path.is_file():
@@ -131,6 +133,7 @@ class VideoWriter:
         Raises:
             VideoError: The video cannot be written.
         """
+        require("video", "writing videos")
         import cv2
 
         height, width = (side // 2 * 2 for side in frame.shape[:2])  # the codecs require even sides
