@@ -17,8 +17,12 @@ with quiet():
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Keeps a folder's tests in one process (pytest-xdist), which makes what they share once."""
+    """Keeps a folder's tests in one process (pytest-xdist), which creates their fixtures once."""
     for item in items:
         if item.path.is_relative_to(TESTS):
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
+            parts = item.path.relative_to(TESTS).parts
+            # The server and its client share nothing; all else in a folder of tests/ does.
+            depth = 2 if parts[0] == "serving" and len(parts) > 2 else 1
+            item.add_marker(pytest.mark.xdist_group("/".join(parts[:depth])))
