@@ -17,12 +17,10 @@ with quiet():
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """Keeps a folder's tests in one process (pytest-xdist), which creates their fixtures once."""
-    for item in items:
-        if item.path.is_relative_to(TESTS):
-            parts = item.path.relative_to(TESTS).parts
-            # The server and its client share nothing; all else in a folder of tests/ does.
-            depth = 2 if parts[0] == "serving" and len(parts) > 2 else 1
-            item.add_marker(pytest.mark.xdist_group("/".join(parts[:depth])))
+    if item.path.is_relative_to(TESTS):
+        parts = item.path.relative_to(TESTS).parts
+        # The server and its client share nothing; all else in a folder of tests/ does.
+        depth = 2 if parts[0] == "serving" and len(parts) > 2 else 1
+        item.add_marker(pytest.mark.xdist_group("/".join(parts[:depth])))
