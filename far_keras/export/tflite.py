@@ -100,7 +100,7 @@ def export_tflite(
 
     if unknown := [precision for precision in precisions if precision not in PRECISIONS]:
         raise ModelError(f"precisions: expected some of {list(PRECISIONS)}. Received: {unknown}")
-    calibration = [np.asarray(image) for image in images or ()]
+    calibration = [np.asarray(image) for image in (() if images is None else images)]
     if "int8" in precisions and not calibration:
         raise ModelError(
             "images: expected training images for the precision int8. Received: none; give "

@@ -149,6 +149,7 @@ def test_a_split_without_images_is_refused(folder, files, records):
         measure_parity(loaded, files, records, "valid", progress=False)
 
 
+@pytest.mark.slow
 def test_the_command_writes_all_files_and_compares_them(folder, records, tmp_path, capsys):
     # The records are found where the training left them.
     more = ["--name", "c", "--licence", "CC0-1.0"]

@@ -126,6 +126,7 @@ def test_levels_that_are_no_maps_are_refused():
         build_backbone(network, 64, ["P5"])
 
 
+@pytest.mark.slow
 def test_mobilenets_keras_file_reloads_in_a_fresh_process(schema, tmp_path):
     """keras-cv's own activation in it would not; the layers of this package are all it needs."""
     model = mgmtn("mobilenetv3small", schema, 64)

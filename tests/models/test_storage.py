@@ -344,6 +344,7 @@ for name, (variant, arguments, task) in eval(sys.argv[2]).items():
 
 
 @pytest.mark.parametrize("names", [FAST, pytest.param(SLOW, marks=pytest.mark.slow)], ids=str)
+@pytest.mark.slow
 def test_keras_alone_reloads_both_files_in_a_fresh_process(names, schema, tmp_path):
     for name in names:
         write_case(tmp_path / name, *CASES[name], schema)

@@ -75,6 +75,7 @@ def test_training_learns_and_writes_the_whole_folder(make_config, tmp_path):
     assert float(metric.result()) == pytest.approx(best, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_uninterrupted(make_config, whole, tmp_path, capsys, trainings):
     config = make_config(tmp_path / "stopped")
     for method, count in (
@@ -99,6 +100,7 @@ def test_stopped_and_resumed_equals_uninterrupted(make_config, whole, tmp_path, 
         assert [row[key] for row in resumed.history] == pytest.approx(losses, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(
     make_config, whole, tmp_path, trainings, small_variants
 ):

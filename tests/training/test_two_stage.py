@@ -86,6 +86,7 @@ def test_the_first_stage_leaves_the_rest_as_it_was(make_config, tmp_path, traini
     assert moved[True] > 2 * config.learning_rate
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_uninterrupted(whole, make_config, tmp_path, trainings):
     config = make_config(tmp_path / "model", **SETTINGS)
     for method, count in (
@@ -107,6 +108,7 @@ def assert_same(resumed, whole, trainings):
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])  # in the first stage, at its end, in the second
+@pytest.mark.slow
 def test_a_kill_after_an_epoch_loses_nothing(whole, make_config, tmp_path, trainings, epochs):
     result, copies = whole
     assert len(copies) == 4
