@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -250,10 +250,12 @@ def _preparation(
     return prepare
 
 
-def _finishing(has_masks: bool) -> Callable:
+def _finishing(has_masks: bool) -> Callable[..., Any]:
     """From a prepared batch to a batch of `load_records`."""
 
-    def finish(image: tf.Tensor, mask: tf.Tensor, known: tf.Tensor, labels: tf.Tensor) -> tuple:
+    def finish(
+        image: tf.Tensor, mask: tf.Tensor, known: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[Any, ...]:
         targets = {"attributes": tf.cast(labels, tf.float32)}
         if has_masks:
             covered = tf.cast(mask, tf.float32) / 255.0
@@ -263,10 +265,10 @@ def _finishing(has_masks: bool) -> Callable:
     return finish
 
 
-def _augmenting(amounts: Augmentation) -> Callable:
+def _augmenting(amounts: Augmentation) -> Callable[..., Any]:
     """From a finished batch and a seed to an augmented batch."""
 
-    def change(batch: tuple[tf.Tensor, dict[str, tf.Tensor]], seed: tf.Tensor) -> tuple:
+    def change(batch: tuple[tf.Tensor, dict[str, tf.Tensor]], seed: tf.Tensor) -> tuple[Any, ...]:
         images, targets = batch
         masks = targets.get("masks", tf.zeros((1, 1, 1, 0)))
         images, masks = augment_batch(images, masks, seed, amounts)
@@ -280,7 +282,9 @@ def _count(manifest: Manifest, split: str, limit: int | None) -> int:
     return count if limit is None else min(count, limit)
 
 
-def _masks_to_input(images: tf.Tensor, targets: dict[str, tf.Tensor]) -> tuple[dict, dict]:
+def _masks_to_input(
+    images: tf.Tensor, targets: dict[str, tf.Tensor]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     masks = targets["masks"]
     unknown = tf.reduce_all(masks < 0.0, axis=(1, 2, 3), keepdims=True)
     inputs = {"image": images, "masks": tf.where(unknown, 1.0, masks)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,8 +41,8 @@ class ThresholdedProbabilities:
         thresholds: (A,); a probability of at least this much is a "yes".
     """
 
-    probabilities: NDArray
-    thresholds: NDArray
+    probabilities: NDArray[Any]
+    thresholds: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def estimate_means(
     return means
 
 
-def interval(samples: ArrayLike, level: float = 0.95) -> tuple[NDArray, NDArray]:
+def interval(samples: ArrayLike, level: float = 0.95) -> tuple[NDArray[Any], NDArray[Any]]:
     """The percentile interval over the first axis, without NaN: two arrays of the other axes.
 
     NaN where no resample defines the value.

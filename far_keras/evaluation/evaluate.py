@@ -338,13 +338,13 @@ def evaluate_masks(
 
 def score_predictions(
     attributes: Sequence[str],
-    labels: NDArray,
+    labels: NDArray[Any],
     predictions: Mapping[str, ThresholdedProbabilities],
     *,
-    masks: Mapping[str, tuple[Sequence[str], Mapping[str, NDArray]]] | None = None,
+    masks: Mapping[str, tuple[Sequence[str], Mapping[str, NDArray[Any]]]] | None = None,
     calibration: Mapping[str, Mapping[str, float]] | None = None,
     folders: Mapping[str, str] | None = None,
-    identities: NDArray | None = None,
+    identities: NDArray[Any] | None = None,
     data: Mapping[str, object] | None = None,
     least: int = 0,
     resamples: int = 1000,
@@ -418,9 +418,9 @@ def score_predictions(
 
 def _estimates(
     attributes: Sequence[str],
-    counted: NDArray,
-    points: Mapping[str, NDArray],
-    samples: Mapping[str, NDArray],
+    counted: NDArray[Any],
+    points: Mapping[str, NDArray[Any]],
+    samples: Mapping[str, NDArray[Any]],
 ) -> tuple[dict[str, Estimate], dict[str, dict[str, Estimate]]]:
     """Means over the `counted` (A,) attributes, and each attribute's estimates.
 
@@ -440,7 +440,7 @@ def _estimates(
 
 
 def _estimate_masks(
-    groups: Sequence[str], scores: Mapping[str, NDArray], drawing: Mapping[str, Any]
+    groups: Sequence[str], scores: Mapping[str, NDArray[Any]], drawing: Mapping[str, Any]
 ) -> MaskEstimates:
     """Means over images of scores (N, 3, G) by source."""
     return {
@@ -502,7 +502,7 @@ def open_split(records: str | Path, split: str) -> EvaluatedSplit:
     return EvaluatedSplit(manifest, clusters if persons else None, data)
 
 
-def person_clusters(identities: NDArray) -> tuple[NDArray[np.int64], int]:
+def person_clusters(identities: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
     """Which images are resampled together.
 
     Args:

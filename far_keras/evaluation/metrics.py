@@ -9,6 +9,7 @@ used, whatever the size of a network's masks. The definitions are in docs/evalua
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -170,7 +171,7 @@ def majority_baseline(train_labels: ArrayLike) -> Array:
     return ((labels == 1).sum(axis=0) > (labels == 0).sum(axis=0)).astype(float)
 
 
-def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray, NDArray]:
+def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
     if labels.ndim != 2 or labels.shape != probabilities.shape:
         raise DatasetError(
@@ -259,7 +260,9 @@ def calibration_metrics(
     }
 
 
-def mask_scores(truth: Masks, probabilities: NDArray, level: float = 0.5) -> NDArray[np.float64]:
+def mask_scores(
+    truth: Masks, probabilities: NDArray[Any], level: float = 0.5
+) -> NDArray[np.float64]:
     """IoU, Dice and boundary F1 of each group of one image.
 
     Args:
@@ -344,7 +347,7 @@ def group_masks(regions: Masks, schema: AttributeSchema) -> Masks:
     )
 
 
-def _enlarge(probabilities: NDArray) -> NDArray[np.float32]:
+def _enlarge(probabilities: NDArray[Any]) -> NDArray[np.float32]:
     height, width = ALIGNED_SIZE
     channels = np.moveaxis(np.asarray(probabilities, np.float32), -1, 0)
     return np.stack(

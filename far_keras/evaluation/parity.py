@@ -139,8 +139,8 @@ def measure_parity(
     }
     drawn = resample_scores(labels, models_scored, **drawing)
     # By model, a value and its resamples.
-    accuracy: dict[str, tuple[Any, NDArray]] = {}
-    overlap: dict[str, tuple[Any, NDArray]] = {}
+    accuracy: dict[str, tuple[Any, NDArray[Any]]] = {}
+    overlap: dict[str, tuple[Any, NDArray[Any]]] = {}
     for name, each in predictions.items():
         exact = attribute_scores(labels, each["attributes"], thresholds)["accuracy"]
         accuracy[name] = (
@@ -154,7 +154,7 @@ def measure_parity(
                 mean_over_attributes(resample_means(iou, **drawing)),
             )
 
-    def change(scores: dict[str, tuple[Any, NDArray]], name: str) -> Estimate:
+    def change(scores: dict[str, tuple[Any, NDArray[Any]]], name: str) -> Estimate:
         value, samples = scores[name]
         return estimate(value - scores[_KERAS][0], samples - scores[_KERAS][1])
 
@@ -239,7 +239,7 @@ def _predict(
     records: str | Path,
     split: str,
     progress: bool,
-) -> tuple[NDArray[np.int8], NDArray | None, dict[str, dict[str, NDArray]]]:
+) -> tuple[NDArray[np.int8], NDArray[Any] | None, dict[str, dict[str, NDArray[Any]]]]:
     """Labels (N, A), masks (N, h, w, G) or None, and by model the probabilities of each output."""
     from far_keras.datasets.pipeline import load_records
     from far_keras.models.storage import compile_forward, mask_size
@@ -256,7 +256,7 @@ def _predict(
     )
     forward = compile_forward(loaded.model)
 
-    def network(images: NDArray) -> dict[str, NDArray]:
+    def network(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
         logits = forward(images)
         outputs = {
             "attributes": loaded.calibration.probabilities(
@@ -269,7 +269,7 @@ def _predict(
 
     runs = {_KERAS: network, **models}
     labels, masks = [], []
-    parts: dict[str, list[dict[str, NDArray]]] = {name: [] for name in runs}
+    parts: dict[str, list[dict[str, NDArray[Any]]]] = {name: [] for name in runs}
     with progress_bar(progress) as bar:
         count = int(batches.cardinality())
         for images, truth in bar.track(batches, total=count, description="comparing"):

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +152,9 @@ def _read_split(records: str | Path, split: str) -> Iterator[FaceRecord]:
         yield from read_shard(Path(records) / shard.file)
 
 
-def _overlap(png: bytes, probabilities: NDArray, schema: AttributeSchema) -> NDArray[np.float64]:
+def _overlap(
+    png: bytes, probabilities: NDArray[Any], schema: AttributeSchema
+) -> NDArray[np.float64]:
     """(3, G) scores of an image's masks; NaN where the record has none."""
     regions = unpack_regions(png)
     if regions is None:

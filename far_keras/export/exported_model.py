@@ -42,7 +42,7 @@ class ExportedModel:
     signatures: dict[str, Any]
     graph: Any
 
-    def __call__(self, images: NDArray | Sequence[bytes]) -> dict[str, NDArray]:
+    def __call__(self, images: NDArray[Any] | Sequence[bytes]) -> dict[str, NDArray[Any]]:
         """Predicts for aligned faces.
 
         Args:
@@ -66,7 +66,7 @@ class ExportedModel:
             )
         return self._run(kinds[images.dtype], images=images)
 
-    def _predict_files(self, contents: Sequence[bytes]) -> dict[str, NDArray]:
+    def _predict_files(self, contents: Sequence[bytes]) -> dict[str, NDArray[Any]]:
         if not contents or not all(isinstance(content, bytes) for content in contents):
             raise ImageError(
                 "images: expected an array, or a list with the contents of JPEG or PNG files as "
@@ -80,7 +80,7 @@ class ExportedModel:
                 f"{len(contents)}, of which one gives {_reason(error.message)!r}"
             ) from error
 
-    def _run(self, signature: str, **inputs: NDArray) -> dict[str, NDArray]:
+    def _run(self, signature: str, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         tensors = {name: tf.constant(value) for name, value in inputs.items()}
         outputs = self.signatures[signature](**tensors)
         return {name: value.numpy() for name, value in outputs.items()}

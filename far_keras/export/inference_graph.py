@@ -233,7 +233,7 @@ def _call_layer(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
     return _Function(function, name=f"{HEAD}_{layer.name}")(*args)
 
 
-def _area_resize(layer: AreaResize) -> Callable | None:
+def _area_resize(layer: AreaResize) -> Callable[..., Any] | None:
     def resize(masks: Any) -> Any:
         height, width = masks.shape[1:3]
         if (height, width) == (layer.height, layer.width):
@@ -246,7 +246,7 @@ def _area_resize(layer: AreaResize) -> Callable | None:
     return resize
 
 
-def _group_pooling(layer: GroupPooling) -> Callable:
+def _group_pooling(layer: GroupPooling) -> Callable[..., Any]:
     """Pools first and divides the few pooled values, not the many weights."""
 
     def pool(inputs: Any) -> Any:
@@ -265,12 +265,12 @@ def _group_pooling(layer: GroupPooling) -> Callable:
     return pool
 
 
-def _grouped_dense(layer: GroupedDense) -> Callable:
+def _grouped_dense(layer: GroupedDense) -> Callable[..., Any]:
     kernel, bias = _numpy(layer.kernel), _numpy(layer.bias)
     return lambda x: layer._activation(_dense_of_each(x, kernel) + bias)
 
 
-def _fusion(layer: GroupGlobalFusion) -> Callable | None:
+def _fusion(layer: GroupGlobalFusion) -> Callable[..., Any] | None:
     """``W_j [g_j, o]`` is ``V_j g_j + U_j o``, and the U of all groups are one dense layer."""
     if layer.mode != "concat":
         return None
@@ -287,7 +287,7 @@ def _fusion(layer: GroupGlobalFusion) -> Callable | None:
     return fuse
 
 
-def _grouped_head(layer: GroupedHead) -> Callable:
+def _grouped_head(layer: GroupedHead) -> Callable[..., Any]:
     """All attributes as one dense layer: 0 where an attribute does not read a group."""
     kernel, bias = _numpy(layer.kernel), _numpy(layer.bias)  # (A, D), (A,)
 
@@ -302,7 +302,7 @@ def _grouped_head(layer: GroupedHead) -> Callable:
     return logits
 
 
-def _as_it_is(layer: keras.layers.Layer) -> Callable:
+def _as_it_is(layer: keras.layers.Layer) -> Callable[..., Any]:
     """The layer itself, under another name."""
     return layer.call
 
@@ -325,7 +325,7 @@ def _numpy(variable: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(variable), np.float32)
 
 
-_REPLACEMENTS: dict[type, Callable[[Any], Callable | None]] = {
+_REPLACEMENTS: dict[type, Callable[[Any], Callable[..., Any] | None]] = {
     AreaResize: _area_resize,
     GroupPooling: _group_pooling,
     GroupedDense: _grouped_dense,

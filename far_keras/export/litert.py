@@ -90,7 +90,7 @@ class TFLiteModel:
         """``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``."""
         return self.facts["precision"]
 
-    def __call__(self, images: NDArray) -> dict[str, NDArray]:
+    def __call__(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Predicts for images, one after another.
 
         Args:
@@ -115,7 +115,7 @@ class TFLiteModel:
                 "images: expected uint8 or float32 of shape (N, H, W, 3), not empty. "
                 f"Received: {images.dtype} of shape {images.shape}"
             )
-        results: dict[str, list[NDArray]] = {name: [] for name in self._outputs}
+        results: dict[str, list[NDArray[Any]]] = {name: [] for name in self._outputs}
         with self._lock:
             for image in images:
                 self._interpreter.set_tensor(self._input["index"], self._prepare(image)[None])
@@ -124,7 +124,7 @@ class TFLiteModel:
                     results[name].append(self._interpreter.get_tensor(index)[0])
         return {name: np.stack(values) for name, values in results.items()}
 
-    def _prepare(self, image: NDArray) -> NDArray:
+    def _prepare(self, image: NDArray[Any]) -> NDArray[Any]:
         size = self.description.image_size
         if image.shape[:2] != (size, size):
             if image.dtype != np.uint8:

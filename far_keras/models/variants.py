@@ -67,7 +67,7 @@ class Variant(NamedTuple):
 # whole image. docs/ablation.md has the measured effect.
 _LOCAL: Mapping[str, Any] = MappingProxyType({"levels": ("P3", "P4"), "global_path": False})
 
-VARIANTS: dict[str, tuple] = {
+VARIANTS: dict[str, tuple[Any, ...]] = {
     # The paper's, with its global feature: arXiv 2601.01408.
     "mgmtn_resnest50": Variant("mgmtn", "resnest50", 227, "unet"),
     # The same on a backbone of keras-cv.

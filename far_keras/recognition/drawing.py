@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +109,7 @@ def group_colors(count: int) -> tuple[Color, ...]:
     return (_GROUPS + more)[:count]
 
 
-def overlay_masks(image: Pixels, masks: NDArray, matrix: NDArray | None = None) -> Pixels:
+def overlay_masks(image: Pixels, masks: NDArray[Any], matrix: NDArray[Any] | None = None) -> Pixels:
     """Tints the pixels of each group mask in the group's colour, with a solid outline.
 
     Where masks overlap the smaller one is on top, so the mouth shows on the lower face. A mask
@@ -174,7 +175,7 @@ def _text_height(size: tuple[int, int]) -> float:
     return max(13.0, max(size) / 58)
 
 
-def _rescaled(matrix: NDArray, scale: float) -> NDArray:
+def _rescaled(matrix: NDArray[Any], scale: float) -> NDArray[Any]:
     """The photograph-to-face matrix of a photograph enlarged by `scale`."""
     # A pixel centre x of the enlarged image lies at (x + 0.5) / scale - 0.5 of the original.
     offset = 0.5 / scale - 0.5
@@ -210,7 +211,7 @@ def _draw_boxes(
         pen.text(((tag[0] + tag[2]) / 2, (tag[1] + tag[3]) / 2), text, (0, 0, 0), font, anchor="mm")
 
 
-def _footprint(matrix: NDArray, width: int, height: int) -> tuple[int, int, int, int]:
+def _footprint(matrix: NDArray[Any], width: int, height: int) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of the aligned frame in the image, clipped to it."""
     corners = np.array([[-0.5, -0.5], [177.5, -0.5], [177.5, 217.5], [-0.5, 217.5]])
     placed = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T).T
@@ -219,7 +220,9 @@ def _footprint(matrix: NDArray, width: int, height: int) -> tuple[int, int, int,
     return max(0, left), max(0, top), min(width, right), min(height, bottom)
 
 
-def _warp(mask: NDArray, matrix: NDArray, area: tuple[int, int, int, int]) -> NDArray:
+def _warp(
+    mask: NDArray[Any], matrix: NDArray[Any], area: tuple[int, int, int, int]
+) -> NDArray[Any]:
     """A mask over the aligned face, resampled onto an area of the image: (bottom - top, ...)."""
     left, top, right, bottom = area
     height, width = mask.shape
@@ -240,13 +243,13 @@ def _warp(mask: NDArray, matrix: NDArray, area: tuple[int, int, int, int]) -> ND
     return np.where(framed, np.asarray(warped), 0.0)
 
 
-def _contains_others(inside: NDArray, group: int) -> bool:
+def _contains_others(inside: NDArray[Any], group: int) -> bool:
     """Whether a group's mask contains at least three quarters of the pixels of all others."""
     others = np.delete(inside, group, axis=0).any(axis=0)
     return bool((others & inside[group]).sum() >= 0.75 * others.sum())
 
 
-def _erode(inside: NDArray, steps: int) -> NDArray:
+def _erode(inside: NDArray[Any], steps: int) -> NDArray[Any]:
     for _ in range(steps):
         padded = np.pad(inside, 1)
         inside = (

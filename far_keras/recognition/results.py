@@ -121,7 +121,7 @@ class ImageResult:
         return data
 
 
-def unseen_groups(masks: NDArray, groups: Sequence[str]) -> tuple[str, ...]:
+def unseen_groups(masks: NDArray[Any], groups: Sequence[str]) -> tuple[str, ...]:
     """The groups whose mask is empty: less than `SMALLEST_SHARE` of it reaches one half.
 
     Args:

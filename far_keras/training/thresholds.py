@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,12 +53,12 @@ def fit_calibration(labels: ArrayLike, logits: ArrayLike, attributes: Sequence[s
     return Calibration(dict(zip(attributes, fitted, strict=True)))
 
 
-def _fit_scaling(labels: NDArray, logits: NDArray) -> tuple[float, float]:
+def _fit_scaling(labels: NDArray[Any], logits: NDArray[Any]) -> tuple[float, float]:
     """Slope and offset of one attribute whose labels are all known."""
     if (labels == 1).all() or (labels == 0).all():  # also if there are none
         return 1.0, 0.0
 
-    def loss_and_gradient(parameters: NDArray) -> tuple[float, NDArray]:
+    def loss_and_gradient(parameters: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         log_slope, offset = parameters
         scaled = np.exp(log_slope) * logits + offset
         loss = (np.logaddexp(0, scaled) - labels * scaled).sum()
@@ -97,7 +98,7 @@ def fit_thresholds(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.fl
     return np.array([sigmoid(_fit_threshold(column, scores)) for column, scores in columns])
 
 
-def _fit_threshold(labels: NDArray, logits: NDArray) -> float:
+def _fit_threshold(labels: NDArray[Any], logits: NDArray[Any]) -> float:
     """The threshold of one attribute, as a logit."""
     positives, negatives = logits[labels == 1], logits[labels == 0]
     if not len(positives) or not len(negatives):
@@ -110,7 +111,7 @@ def _fit_threshold(labels: NDArray, logits: NDArray) -> float:
     # A logistic distribution of scale s has the standard deviation 1.8 s.
     scale = _BANDWIDTH * spread / 1.8
 
-    def share_below(values: NDArray) -> NDArray:
+    def share_below(values: NDArray[Any]) -> NDArray[Any]:
         return sigmoid((grid[:, None] - values) / scale).mean(axis=1)
 
     return float(grid[np.argmax(share_below(negatives) - share_below(positives))])

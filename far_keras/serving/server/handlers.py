@@ -343,6 +343,6 @@ def _unimplemented(request: None, context: grpc.ServicerContext) -> Message:
     )
 
 
-def _fill_spec(spec, servable: Servable, signature: str) -> None:
+def _fill_spec(spec: Any, servable: Servable, signature: str) -> None:
     spec.name, spec.version.value = servable.name, servable.version
     spec.signature_name = signature or DEFAULT_SIGNATURE
