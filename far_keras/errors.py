@@ -1,4 +1,4 @@
-"""The exceptions that far_keras raises on purpose.
+"""Exceptions of the package.
 
 Every message names the argument or file, says what was expected, what was received, and what to
 do next.
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class FarError(Exception):
-    """Base class: catch it to catch everything that far_keras raises on purpose."""
+    """Base class of all exceptions of the package."""
 
 
 class SchemaError(FarError, ValueError):
@@ -37,7 +37,7 @@ class SchemaError(FarError, ValueError):
 
 
 class ImageError(FarError, ValueError):
-    """An image cannot be read: truncated, not an image, too large, of an unknown kind."""
+    """An image cannot be read: truncated, not an image, too large, unknown format."""
 
 
 class DatasetError(FarError, ValueError):
@@ -45,19 +45,19 @@ class DatasetError(FarError, ValueError):
 
 
 class AssetError(FarError, OSError):
-    """A file that is too large to ship is not to be found, or its sha256 is not the pinned one."""
+    """A downloaded model file is missing, or its SHA-256 differs from the pinned one."""
 
 
 class ModelError(FarError, ValueError):
-    """A saved model is incomplete, or was made for something else than what is asked of it."""
+    """A saved model is incomplete, or does not fit its use."""
 
 
 class OutputError(FarError, ValueError):
-    """A file of results cannot be written as asked, or was begun with other settings."""
+    """A result file cannot be written, or was started with other settings."""
 
 
 class VideoError(FarError, ValueError):
-    """A video cannot be read or written: no video, damaged, of an unknown kind."""
+    """A video cannot be read or written: not a video, damaged, unknown format."""
 
 
 class ServerError(FarError, ValueError):
@@ -95,7 +95,7 @@ class ModelNotFoundError(ServingError, LookupError):
 
 
 class DeadlineError(ServingError, TimeoutError):
-    """No answer came within the time given."""
+    """No response within the deadline."""
 
 
 class UnavailableError(ServingError, ConnectionError):
@@ -107,4 +107,4 @@ class OverloadedError(ServingError):
 
 
 class ResponseError(ServingError):
-    """The server's answer is not what its model promises: wrong shapes, values or bytes."""
+    """The response does not match the model's signature: wrong shapes, values or bytes."""

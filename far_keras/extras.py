@@ -1,6 +1,6 @@
 """Optional dependencies: which extra of the package brings which modules.
 
-``pip install far_keras`` answers images and calls servers; everything else is an extra. A package
+``pip install far_keras`` predicts on images and calls servers; everything else is an extra. A package
 that needs one calls `require` in its ``__init__``, before anything imports TensorFlow or numba.
 """
 

@@ -1,8 +1,7 @@
-"""Which attributes there are, and on which facial regions each group of them rests.
+"""Attribute schemas: attributes in groups, and the facial regions of each group.
 
-`CELEBA` is the default. A schema of one's own is read from a YAML or JSON file with
+`CELEBA` is the default. Other schemas are read from a YAML or JSON file with
 `AttributeSchema.from_file`; heads, loss, metrics, exports and reports follow whichever is used.
-This module imports nothing from the package, and everything may import it.
 """
 
 from __future__ import annotations
@@ -38,21 +37,20 @@ SENSITIVE = (
     "Pale_Skin",
     "Young",
 )
-"""Attributes that recognition leaves out unless it is asked for them.
+"""Attributes that recognition omits unless they are requested.
 
-They guess at what law and custom protect (sex, age, and skin and features that stand for descent)
-or judge somebody's looks or weight. A schema that says nothing on the matter takes those of these
-names that it has.
+They concern protected characteristics (sex, age, descent) or judge looks and weight. A schema
+without a list of its own takes those of these names that it has.
 """
 
 
 @dataclass(frozen=True)
 class Group:
-    """Attributes that are answered from the same facial regions.
+    """Attributes that are predicted from the same facial regions.
 
     Args:
         name: Unique name, such as ``"Lower Face"``.
-        attributes: Names of the attributes that this group answers, at least one.
+        attributes: Names of the attributes of this group, at least one.
         regions: The `REGIONS` whose union is the group's mask, at least one.
     """
 
@@ -166,12 +164,12 @@ class AttributeSchema:
             ) from None
 
     def group_of(self, attribute: str) -> Group:
-        """The group that answers `attribute`; SchemaError if the schema does not have it."""
+        """The group of `attribute`; SchemaError if the schema does not have it."""
         self.index(attribute)
         return next(group for group in self.groups if attribute in group.attributes)
 
     def difference(self, other: AttributeSchema) -> str:
-        """What sets `other` apart, in words for a message; empty if they answer the same."""
+        """The difference to `other` in words, for a message; empty if there is none."""
         parts = []
         if missing := [a for a in self.attributes if a not in other.attributes]:
             parts.append(f"missing attributes {missing}")

@@ -117,7 +117,7 @@ class Evaluation:
     """Everything that was measured on one split.
 
     Args:
-        data: Which images: records, name, split, pictures (their number), identities, synthetic,
+        data: Which images: records, name, split, images (their number), identities, synthetic,
             resampled (what the intervals resample), resamples, least (labels of each class that an
             attribute needs to count in the means), given_masks (which masks of the records the
             networks with given masks read, by name).
@@ -168,7 +168,7 @@ def describe_data(data: Mapping[str, Any]) -> str:
     people = f" of {data['identities']:,} persons" if data.get("identities") else ""
     units = "identities" if data["resampled"] == "identities" else "images"
     return (
-        f"{data.get('pictures', 0):,} {kind}{people}, {data.get('split', '?')} split of "
+        f"{data.get('images', 0):,} {kind}{people}, {data.get('split', '?')} split of "
         f"{data.get('name', '?')!r}; 95% intervals by resampling {units}"
     )
 
@@ -284,7 +284,7 @@ def evaluate(
         data={
             **measured.data,
             # Of the models' attributes.
-            "pictures_without_labels": int((labels == MISSING).all(axis=1).sum()),
+            "images_without_labels": int((labels == MISSING).all(axis=1).sum()),
             # Networks with given masks read these masks of the records themselves.
             "given_masks": given_masks,
         },
@@ -404,7 +404,7 @@ def score_predictions(
     return Evaluation(
         data={
             **(data or {}),
-            "resampled": "pictures" if identities is None else "identities",
+            "resampled": "images" if identities is None else "identities",
             "resamples": resamples,
             "least": least,
         },
@@ -492,12 +492,12 @@ def open_split(records: str | Path, split: str) -> EvaluatedSplit:
         "records": str(records),
         "name": manifest.name,
         "split": split,
-        "pictures": len(table.files),
-        "pictures_without_labels": int((table.labels == MISSING).all(axis=1).sum()),
+        "images": len(table.files),
+        "images_without_labels": int((table.labels == MISSING).all(axis=1).sum()),
         "identities": persons,
         # Only rendered sets have true regions.
         "synthetic": manifest.true_masks,
-        "resampled": "identities" if persons else "pictures",
+        "resampled": "identities" if persons else "images",
     }
     return EvaluatedSplit(manifest, clusters if persons else None, data)
 

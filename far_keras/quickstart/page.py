@@ -175,7 +175,7 @@ def _header(page: Page) -> str:
     return (
         f"<header><h1>{escape(page.title)} {badge}</h1><p>Mean ROC AUC over the attributes: "
         f"<b>{_estimate(first['mean']['roc_auc'])}</b> for {escape(name)}{rivals}. Measured on "
-        f"{data['pictures']:,} {faces}{people}, the {escape(str(data['split']))} split of "
+        f"{data['images']:,} {faces}{people}, the {escape(str(data['split']))} split of "
         f"<i>{escape(str(data.get('name', '')))}</i>; brackets are 95% intervals from resampling "
         f"{units}.</p>{note}</header>"
     )

@@ -272,7 +272,7 @@ def explain(
                 f"{model.folder}: expected the groups of {evaluated[0].folder}, to compare the "
                 f"two. Received: {schema.difference(model.loaded.schema)}"
             )
-    total = measured.data["pictures"]
+    total = measured.data["images"]
     rows = np.sort(np.random.default_rng(seed).permutation(total)[:count]).tolist()
     faces = read_faces(records, split, rows)
     masked = {}
@@ -298,7 +298,7 @@ def explain(
     return Explanation(
         data={
             **measured.data,
-            "pictures": len(masked),
+            "images": len(masked),
             "identities": 0 if clusters is None else len(np.unique(clusters)),
             "without_masks": len(rows) - len(masked),
             "resamples": resamples,

@@ -160,7 +160,7 @@ def _about(evaluation: Mapping[str, Any]) -> str:
     data = evaluation["data"]
     persons = f" of {data['identities']:,} persons" if data.get("identities") else ""
     units = "identities" if data["resampled"] == "identities" else "images"
-    return f"{data['pictures']:,} images{persons}; 95% intervals from resampling {units}."
+    return f"{data['images']:,} images{persons}; 95% intervals from resampling {units}."
 
 
 def _means(evaluation: Mapping[str, Any]) -> str:

@@ -132,7 +132,7 @@ def test_an_evaluation_of_saved_models(records, models):
     evaluation = evaluate(models[0], records, baseline=models[1], resamples=50)
     names = [model.name for model in evaluation.models]
     assert names == ["mgmtn_mobilenetv3small", "baseline_mobilenetv3small", MAJORITY]
-    assert evaluation.data["pictures"] == 37
+    assert evaluation.data["images"] == 37
     assert evaluation.data["resampled"] == "identities"
     # Images 3 to 36 in fours; the first three are of unknown persons, each counted for one.
     assert evaluation.data["identities"] == 13

@@ -66,7 +66,7 @@ def evaluation(case):
         models,
         masks={"good": (("Mouth", "Nose"), {"landmarks": overlaps, "true": overlaps / 2})},
         identities=np.arange(120) // 3,
-        data={"name": "faces", "split": "test", "pictures": 120, "identities": 40,
+        data={"name": "faces", "split": "test", "images": 120, "identities": 40,
               "synthetic": True},
         resamples=200,
     )  # fmt: skip

@@ -23,7 +23,7 @@ def evaluation(synthetic=True):
         name: ThresholdedProbabilities(rng.random((40, 3)), np.full(3, 0.5))
         for name in ("mgmtn", "a<b", MAJORITY)
     }
-    data = {"name": "a & b", "split": "test", "pictures": 40, "synthetic": synthetic}
+    data = {"name": "a & b", "split": "test", "images": 40, "synthetic": synthetic}
     return to_dict(
         score_predictions(NAMES, labels, models, data=data, resamples=20,
               masks={"mgmtn": (("Hair", "Nose"), {"landmarks": rng.random((40, 3, 2))})})
