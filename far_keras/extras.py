@@ -1,7 +1,7 @@
 """Optional dependencies: which extra of the package brings which modules.
 
 ``pip install far_keras`` predicts on images and calls servers; everything else is an extra. A
-package that needs one calls `require` in its ``__init__``, before anything imports TensorFlow or numba.
+package that needs one calls `require` before it imports TensorFlow or numba.
 """
 
 from __future__ import annotations
