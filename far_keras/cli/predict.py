@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +61,44 @@ def add_command(commands) -> None:
         help="decide about faces with a child's proportions too, though models know no children",
     )
     parser.add_argument(
+        "--min-confidence",
+        type=_number(0, 1),
+        help="of a detected face, 0 to 1; lower finds more faces and more false ones "
+        "(default: 0.6)",
+    )
+    parser.add_argument(
+        "--min-face-size",
+        type=_number(0, math.inf),
+        metavar="PIXELS",
+        help="width below which faces are not searched for; smaller takes longer (default: 24)",
+    )
+    parser.add_argument(
+        "--rotate",
+        choices=("auto", "always", "never"),
+        help="search the image turned by 90, 180 and 270 degrees: auto if no face is clearly "
+        "upright; always takes four times as long (default: auto)",
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         default=1,
         help="processes that share the images of --out (default: %(default)s)",
     )
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low < value < high:
+            raise argparse.ArgumentTypeError(
+                f"expected a number between {low:g} and {high:g}. Received: {text!r}"
+            )
+        return value
+
+    return parse
 
 
 def run(options: argparse.Namespace) -> None:
@@ -142,7 +176,16 @@ def _predict_video(options: argparse.Namespace) -> None:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    return {"sensitive": options.sensitive, "children": options.children}
+    detection = {
+        "min_confidence": options.min_confidence,
+        "min_size": options.min_face_size,
+        "rotate": options.rotate,
+    }
+    return {
+        "sensitive": options.sensitive,
+        "children": options.children,
+        "detection": {name: value for name, value in detection.items() if value is not None},
+    }
 
 
 def result_tables(result: ImageResult, copy: Path | None = None) -> list[RenderableType]:

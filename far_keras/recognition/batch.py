@@ -113,6 +113,7 @@ def predict_to_file(
     annotated: str | Path | None = None,
     sensitive: bool = False,
     children: bool = False,
+    detection: Mapping[str, Any] | None = None,
     workers: int = 1,
     batch_size: int = 32,
     progress: bool = True,
@@ -130,6 +131,7 @@ def predict_to_file(
         annotated: Folder for annotated copies; None for none.
         sensitive: Whether to include sensitive attributes.
         children: Whether to decide attributes of faces with a child's proportions.
+        detection: Arguments of `FaceDetector`.
         workers: Processes, each with its own detector and model (some 300 MB, 700 with
             TensorFlow).
         batch_size: Number of faces in a batch.
@@ -149,6 +151,7 @@ def predict_to_file(
         "model": _fingerprint(model),
         "sensitive": sensitive,
         "children": children,
+        "detection": dict(detection or {}),
         "annotated": None if annotated is None else str(annotated),
     }
     journal_path = out.with_name(out.name + ".partial")
@@ -173,6 +176,7 @@ def predict_to_file(
             str(model),
             sensitive=sensitive,
             children=children,
+            detection=detection,
             batch_size=batch_size,
         )
         with WorkerPool(load, workers, OutputError, environment=_shared_cores(workers)) as pool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress, islice
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -95,6 +95,7 @@ class Recognizer:
         batch_size: int = 32,
         sensitive: bool = False,
         children: bool = False,
+        detection: Mapping[str, Any] | None = None,
     ) -> Recognizer:
         """Creates a recognizer from a model or a server.
 
@@ -106,6 +107,7 @@ class Recognizer:
             batch_size: Number of faces in a batch.
             sensitive: Whether to include sensitive attributes.
             children: Whether to decide attributes of faces with a child's proportions.
+            detection: Arguments of `FaceDetector`, such as ``{"min_size": 48}``.
 
         Raises:
             ModelError: The model is missing, incomplete, has another schema than `schema`, or
@@ -114,7 +116,12 @@ class Recognizer:
             AssetError: The face detector's model is not available.
         """
         engine = open_engine(pretrained_folder() if model is None else model, schema)
-        return cls(engine, batch_size=batch_size, sensitive=sensitive, children=children)
+        try:
+            detector = FaceDetector(**(detection or {}))
+        except BaseException:
+            engine.close()
+            raise
+        return cls(engine, detector, batch_size, sensitive, children)
 
     # Text, bytes and arrays are iterable too, but are one image: the first match counts.
     @overload

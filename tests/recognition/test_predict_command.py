@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -109,3 +110,26 @@ def test_tables_show_what_is_decided(noise_recognizer):
     for name, decision in face.decisions.items():
         shown = f"{name} {face.certainty(name):.0%}" in text
         assert shown == (decision is True), name  # None: not visible, with some random weights
+
+
+@pytest.mark.parametrize(
+    "flag, value", [("--min-confidence", "1"), ("--min-confidence", "x"), ("--min-face-size", "0")]
+)
+def test_detection_flags_out_of_range(flag, value, capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "photo.jpg", flag, value])
+    assert f"{flag}: expected a number between 0 and" in capsys.readouterr().err
+
+
+def test_detection_flags_reach_the_detector(tmp_path, capsys):
+    image = astronaut()
+    Image.fromarray(np.ascontiguousarray(np.rot90(image, 2))).save(tmp_path / "turned.png")
+    Image.fromarray(image).resize((60, 60)).save(tmp_path / "small.png")  # a face of 11 pixels
+    assert main(["predict", str(tmp_path / "turned.png")]) == 0
+    assert "1 face" in capsys.readouterr().out
+    out = tmp_path / "t.jsonl"
+    command = ["predict", str(tmp_path / "small.png"), "--out", str(out)]
+    assert main([*command, "--min-confidence", "0.99"]) == 0
+    assert "1 no face" in capsys.readouterr().out
+    assert main(command) == 1  # other settings
+    assert "other settings" in " ".join(capsys.readouterr().err.split())
