@@ -87,7 +87,7 @@ def write_crops(
     contents = read_images(catalogue, {f["image"] for f in faces.values()}, directory, packages)
     crops = {}
     for name, face in faces.items():
-        image = read_image(contents[face["image"]], max_side=None)
+        image = read_image(contents[face["image"]], max_pixels=None)
         crops[name] = align(image, landmarks_at(face["eyes"])).image
         write_image(directory / f"{name}.png", crops[name])
     with (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import threading
 import warnings
@@ -13,6 +14,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from far_keras.errors import ImageError
 from far_keras.files import atomic_path
@@ -42,9 +44,15 @@ IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".we
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 """Files that are taken for videos; which of them can be read depends on OpenCV's FFmpeg."""
 
+# What `read_image` decodes. Pillow would also take others: for PostScript it starts Ghostscript.
+# "JPEG" includes the multi-picture files of phones.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+
 # Pillow itself refuses twice its MAX_IMAGE_PIXELS (179 MP); it warns from 89 MP on. Below 179 MP
 # a decoded image takes at most 0.7 GB, which is acceptable, so the warning is not useful here.
 _open_lock = threading.Lock()  # warnings.catch_warnings changes the whole process
+
+_MOST_PIXELS = 178_956_970
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -58,7 +66,7 @@ _UPRIGHT = {
 }
 
 
-def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
+def read_image(source: ImageSource, max_pixels: int | None = 4096 * 3072) -> np.ndarray:
     """Reads an image as RGB.
 
     Grey, palette, CMYK and 16-bit images are converted; transparent parts are laid over white,
@@ -68,7 +76,7 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
     Args:
         source: A file's path, a file's content as bytes, a Pillow image, or a uint8 array of shape
             (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA.
-        max_side: Images with a longer side are scaled down to this many pixels; large JPEGs are
+        max_pixels: Larger images are scaled down to about this many pixels; large JPEGs are
             already decoded at a reduced size. None keeps the size.
 
     Returns:
@@ -76,19 +84,20 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
 
     Raises:
         ImageError: No such file, an empty, truncated or damaged file, not an image, more than
-            179 million pixels, or an array of another dtype or shape.
+            179 million pixels (of a JPEG: after reduced decoding), or an array of another dtype
+            or shape.
 
     Example:
         >>> read_image(np.zeros((4, 3), np.uint8)).shape
         (4, 3, 3)
     """
-    if max_side is not None and max_side < 1:
-        raise ValueError(f"max_side: expected at least 1 or None. Received: {max_side}")
+    if max_pixels is not None and max_pixels < 1:
+        raise ValueError(f"max_pixels: expected at least 1 or None. Received: {max_pixels}")
     if isinstance(source, np.ndarray):
-        return _read_array(source, max_side)
+        return _read_array(source, max_pixels)
     if isinstance(source, Image.Image):
         # A copy is decoded; of an opened file, decoding at a reduced size would change it.
-        return _guarded("Pillow image", lambda: _convert("Pillow image", source.copy(), max_side))
+        return _guarded("Pillow image", lambda: _convert("Pillow image", source.copy(), max_pixels))
     if isinstance(source, (str, Path)):
         name = str(source)
         file: IO[bytes] = open_image_file(Path(source))
@@ -102,7 +111,7 @@ def read_image(source: ImageSource, max_side: int | None = 4096) -> np.ndarray:
             f"Received: an object of type {type(source).__name__}"
         )
     with file:
-        return _decode(name, file, max_side)
+        return _decode(name, file, max_pixels)
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -261,15 +270,31 @@ def open_image_file(path: Path) -> IO[bytes]:
         raise ImageError(f"{str(path)!r}: not a possible path: {error}") from error
 
 
-def _decode(name: str, file: IO[bytes], max_side: int | None) -> np.ndarray:
+def _decode(name: str, file: IO[bytes], max_pixels: int | None) -> np.ndarray:
     def read() -> np.ndarray:
         with _open_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(file)
+            image = _open(file)
         with image:
-            return _convert(name, image, max_side)
+            return _convert(name, image, max_pixels)
 
     return _guarded(name, read)
+
+
+def _open(file: IO[bytes]) -> Image.Image:
+    try:
+        return Image.open(file, formats=_FORMATS)
+    except Image.DecompressionBombError:
+        file.seek(0)
+        if file.read(2) != b"\xff\xd8":
+            raise
+        file.seek(0)
+        image = JpegImageFile(file)  # of any size: decoded at up to an eighth of it
+        image.draft(None, (1, 1))
+        if image.width * image.height > _MOST_PIXELS:
+            raise
+        file.seek(0)
+        return JpegImageFile(file)
 
 
 def _guarded(name: str, read: Callable[[], np.ndarray]) -> np.ndarray:
@@ -294,16 +319,15 @@ def _guarded(name: str, read: Callable[[], np.ndarray]) -> np.ndarray:
         ) from error
 
 
-def _convert(name: str, image: Image.Image, max_side: int | None) -> np.ndarray:
-    longest = max(image.size)
-    if max_side is not None and longest > max_side:
-        width, height = (max(1, round(side * max_side / longest)) for side in image.size)
-        image.draft(None, (width, height))  # a JPEG at 1/2, 1/4 or 1/8
+def _convert(name: str, image: Image.Image, max_pixels: int | None) -> np.ndarray:
+    if (size := _reduced(image.size, max_pixels)) != image.size:
+        image.draft(None, size)  # a JPEG at 1/2, 1/4 or 1/8
+    image.load()  # which already turns a TIFF upright, and removes its orientation
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # damaged EXIF does not make the pixels unreadable
         orientation = 1
-    rgb = _shrink(_to_rgb(name, image), max_side)
+    rgb = _shrink(_to_rgb(name, image), max_pixels)
     if orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
     return np.array(rgb)
@@ -335,16 +359,24 @@ def _from_16_bit(name: str, values: np.ndarray) -> Image.Image:
     return Image.fromarray((values // 257).astype(np.uint8))  # 65535 = 257 * 255
 
 
-def _shrink(image: Image.Image, max_side: int | None) -> Image.Image:
-    if max_side is None or max(image.size) <= max_side:
-        return image
-    scale = max_side / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
+def _reduced(size: tuple[int, int], max_pixels: int | None) -> tuple[int, int]:
+    """Width and height with about `max_pixels` at most."""
+    width, height = size
+    if max_pixels is None or width * height <= max_pixels:
+        return size
+    scale = math.sqrt(max_pixels / (width * height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _shrink(image: Image.Image, max_pixels: int | None) -> Image.Image:
+    size = _reduced(image.size, max_pixels)
     # reducing_gap: first by whole factors, which is fast, then exactly
-    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if size == image.size:
+        return image
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
-def _read_array(array: np.ndarray, max_side: int | None) -> np.ndarray:
+def _read_array(array: np.ndarray, max_pixels: int | None) -> np.ndarray:
     described = f"an array of shape {array.shape} and dtype {array.dtype}"
     if array.dtype != np.uint8:
         advice = "; multiply by 255 if its range is 0 to 1" if array.dtype.kind == "f" else ""
@@ -358,7 +390,7 @@ def _read_array(array: np.ndarray, max_side: int | None) -> np.ndarray:
             "source: expected a non-empty image of shape (H, W), (H, W, 1), (H, W, 3) or "
             f"(H, W, 4). Received: {described}. Give images of a batch one by one"
         )
-    if channels == 3 and (max_side is None or max(array.shape[:2]) <= max_side):
+    if channels == 3 and (max_pixels is None or array.size // 3 <= max_pixels):
         return np.ascontiguousarray(array)
     image = Image.fromarray(np.squeeze(array, -1) if array.shape[2:] == (1,) else array)
-    return np.array(_shrink(_to_rgb("source", image), max_side))
+    return np.array(_shrink(_to_rgb("source", image), max_pixels))

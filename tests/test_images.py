@@ -81,8 +81,9 @@ def test_16_bit_grey_uses_the_whole_range(tmp_path, suffix):
     assert image.max() == 255
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_applied(tmp_path, orientation):
+def test_exif_rotation_is_applied_once(tmp_path, orientation, suffix):
     upright = Image.fromarray(gradient())
     # how a camera stores an upright scene under each orientation value
     to_stored = [
@@ -97,8 +98,10 @@ def test_exif_rotation_is_applied(tmp_path, orientation):
     ]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = saved(tmp_path / "a.png", to_stored[orientation - 1](upright), exif=exif)
+    path = saved(tmp_path / f"a{suffix}", to_stored[orientation - 1](upright), exif=exif)
     np.testing.assert_array_equal(read_image(path), gradient())
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(read_image(opened), gradient())
 
 
 def test_one_pixel(tmp_path):
@@ -107,12 +110,12 @@ def test_one_pixel(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(5000, 1000), (1000, 5000), (5000, 1)])
-def test_large_images_shrink_to_max_side_and_keep_their_shape(tmp_path, size):
+def test_large_images_shrink_to_max_pixels_and_keep_their_shape(tmp_path, size):
     path = saved(tmp_path / "a.jpg", Image.new("RGB", size, (200, 100, 50)))
-    image = read_image(path, max_side=1000)
+    image = read_image(path, max_pixels=max(1, size[0] * size[1] // 25))
     assert image.shape == (max(1, size[1] // 5), max(1, size[0] // 5), 3)
     np.testing.assert_allclose(image.mean((0, 1)), (200, 100, 50), atol=2)
-    assert read_image(path, max_side=None).shape == (size[1], size[0], 3)
+    assert read_image(path, max_pixels=None).shape == (size[1], size[0], 3)
 
 
 def test_12000_by_9000_jpeg(tmp_path):
@@ -122,8 +125,34 @@ def test_12000_by_9000_jpeg(tmp_path):
     assert abs(image.mean() - 77) <= 1  # JPEG rounds
 
 
+def test_a_panorama_keeps_its_height(tmp_path):
+    path = saved(tmp_path / "a.jpg", Image.new("L", (16000, 600), 77))
+    assert read_image(path).shape == (600, 16000, 3)
+
+
+def test_a_jpeg_of_any_size_is_decoded_reduced(tmp_path):
+    path = saved(tmp_path / "a.jpg", Image.new("L", (20000, 10000), 77), quality=50)
+    height, width, _ = read_image(path).shape
+    assert abs(width - 2 * height) <= 1 and 0.9 < width * height / (4096 * 3072) <= 1.01
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.eps"])
+def test_postscript_is_not_read_and_starts_no_program(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n%%EndComments\n{} loop\n")
+    with pytest.raises(ImageError, match=r"expected an image \(JPEG, PNG, WebP, TIFF, BMP or GIF"):
+        read_image(path)
+
+
+def test_a_multi_picture_jpeg_of_a_phone(tmp_path):
+    first = Image.fromarray(gradient())
+    path = tmp_path / "a.jpg"
+    first.save(path, "MPO", save_all=True, append_images=[first.rotate(90)], quality=100)
+    assert np.abs(read_image(path).astype(int) - gradient()).mean() < 3
+
+
 def test_small_images_are_not_enlarged(tmp_path):
-    assert read_image(gradient(), max_side=100).shape == (40, 60, 3)
+    assert read_image(gradient(), max_pixels=10_000).shape == (40, 60, 3)
 
 
 def jpeg():

@@ -467,11 +467,12 @@ def _crop_to_frame(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     scale = min(height / ALIGNED_SIZE[0], width / ALIGNED_SIZE[1])
     crop_height, crop_width = scale * ALIGNED_SIZE[0], scale * ALIGNED_SIZE[1]
-    left, top = (width - crop_width) / 2, (height - crop_height) / 2
+    # Not below 0 and not beyond the image, which Pillow refuses, by rounding.
+    left, top = max(0.0, (width - crop_width) / 2), max(0.0, (height - crop_height) / 2)
     resized = Image.fromarray(image).resize(
         (ALIGNED_SIZE[1], ALIGNED_SIZE[0]),
         Image.Resampling.BILINEAR,
-        box=(left, top, left + crop_width, top + crop_height),
+        box=(left, top, min(width, left + crop_width), min(height, top + crop_height)),
     )
     return np.asarray(resized)
 

@@ -236,6 +236,14 @@ class FaceDetector:
 
     def _search(self, image: np.ndarray) -> np.ndarray:
         """Detections, best first, float (n, 15): box, five points, confidence."""
+        parts = []
+        for left, top, right, bottom in _windows(*image.shape[:2]):
+            rows = self._search_window(image[top:bottom, left:right])
+            rows[:, :-1] += np.tile((left, top), 7)
+            parts.append(rows)
+        return parts[0] if len(parts) == 1 else _distinct(np.concatenate(parts))
+
+    def _search_window(self, image: np.ndarray) -> np.ndarray:
         longest = max(image.shape[:2])
         smallest = max(self._min_size, longest * _SMALLEST_SHARE)
         rows = self._search_copy(image, _COARSE)
@@ -299,6 +307,22 @@ class FaceDetector:
         return DetectedFace(
             box.astype(np.float32), float(row[14]), landmarks, presence, points.astype(np.float32)
         )
+
+
+def _windows(height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """Left, top, right and bottom of the parts to search: panoramas have several.
+
+    Each is at most twice as long as wide, and they overlap by the image's shorter side, so that
+    every face is whole in one of them.
+    """
+    short, long = sorted((height, width))
+    if long <= 3 * short:
+        return [(0, 0, width, height)]
+    starts = np.linspace(0, long - 2 * short, -(-(long - short) // short)).astype(int).tolist()
+    spans = [(start, start + 2 * short) for start in starts]
+    if width == long:
+        return [(start, 0, end, height) for start, end in spans]
+    return [(0, start, width, end) for start, end in spans]
 
 
 def _is_upright(face: DetectedFace) -> bool:

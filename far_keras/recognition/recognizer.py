@@ -29,8 +29,8 @@ class Recognizer:
     """Finds every face in a photograph and predicts its attributes.
 
     Faces are detected, aligned to CelebA's frame, and predicted in batches that may hold faces of
-    several photographs. Keep one: building it loads the models. It is not safe to share between
-    threads; give each thread or process its own.
+    several photographs. Keep one: building it loads the models. Threads may share it where LiteRT
+    runs the model (the packaged one, ``.tflite`` files): they take turns. A process needs its own.
 
     Left out are untrained attributes (their training labels held one class only, or none) and,
     unless `sensitive` is set, those that the schema calls sensitive, such as *Attractive* or

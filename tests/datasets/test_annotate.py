@@ -16,7 +16,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 import far_keras
-from far_keras.datasets.annotate import annotate
+from far_keras.datasets.annotate import _crop_to_frame, annotate
 from far_keras.datasets.dataset import open_dataset
 from far_keras.datasets.pipeline import load_records
 from far_keras.datasets.records import read_manifest, read_shard
@@ -383,3 +383,12 @@ def test_nothing_readable_and_bad_arguments(tmp_path, face):
     summary = annotate(dataset, tmp_path / "records", workers=1, progress=False)
     assert summary.records == {"train": 0, "valid": 1, "test": 0}
     assert [name for name, _ in summary.unreadable] == ["000001.jpg"]
+
+
+def test_images_of_every_size_have_a_frame():
+    """Rounding must not move the frame beyond the image, as it did for 189 x 227 pixels."""
+    for width, height in [(189, 227), (763, 933), (513, 454), (1, 1), (1, 900)]:
+        image = np.full((height, width, 3), 77, np.uint8)
+        np.testing.assert_array_equal(_crop_to_frame(image), np.full((218, 178, 3), 77))
+    for side in range(150, 400):
+        assert _crop_to_frame(np.zeros((side, 3 * side // 4, 3), np.uint8)).shape == (218, 178, 3)

@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from skimage import data
 
 from far_keras.errors import ImageError
 from far_keras.faces.alignment import ALIGNED_EYES, align, eye_centers
-from far_keras.faces.detector import FaceDetector
+from far_keras.faces.detector import FaceDetector, _windows
 
 
 def paste(canvas, face, left, top, scale, turn=0.0):
@@ -233,7 +234,7 @@ def test_a_detector_works_after_a_fork():
     code = """
 import os, numpy as np
 from skimage import data
-from far_keras.faces.detector import FaceDetector
+from far_keras.faces.detector import FaceDetector, _windows
 detector = FaceDetector()
 faces = len(detector.find(data.astronaut()))
 child = os.fork()
@@ -266,3 +267,31 @@ with open("/proc/self/maps") as maps:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "[] False False False\nFalse\n"
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_16_faces_of_a_panorama(detector, render_face, upright):
+    size = (600, 16000) if upright else (16000, 600)
+    canvas = Image.new("RGB", size, (105, 110, 100))
+    eyes = []
+    for n in range(16):
+        place = (80 + 970 * n, 120 + 20 * (n % 5))
+        left, top = place[::-1] if upright else place
+        eyes.append(paste(canvas, render_face(1 + n % 6).image, left, top, 1.1))
+    faces = detector.find(np.asarray(canvas))
+    assert matches(faces, eyes) == len(faces) == 16
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 900), (100, 299), (100, 301), (700, 2150), (600, 16000)]
+)
+def test_windows_cover_an_image_and_overlap(size):
+    for height, width in (size, size[::-1]):
+        windows = _windows(height, width)
+        covered = np.zeros((height, width), bool)
+        for left, top, right, bottom in windows:
+            assert 0 <= left < right <= width and 0 <= top < bottom <= height
+            covered[top:bottom, left:right] = True
+        assert covered.all()
+        for (_, _, right, bottom), (next_left, next_top, _, _) in itertools.pairwise(windows):
+            assert max(right - next_left if width > height else bottom - next_top, 0) >= min(size)

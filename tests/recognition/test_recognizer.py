@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -383,3 +384,17 @@ def test_proportions_are_ignored_where_the_mouth_is_not_visible(tflite, child):
     (face,) = predict(SeesOnly(tflite, seen), child)
     assert face.not_visible == ("Mouth",) and face.childlike is None
     assert face.decisions["Black_Hair"] is not None and face.decisions["Smiling"] is None
+
+
+def test_threads_share_a_recognizer():
+    """With the packaged model, which LiteRT runs; each call must get its own image's result."""
+    photograph = skimage.data.astronaut()
+    images = [np.ascontiguousarray(np.roll(photograph, 7 * n, axis=1)) for n in range(6)] * 4
+    with Recognizer() as recognizer:
+        expected = [recognizer(image) for image in images[:6]] * 4
+        with ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(recognizer, images))
+    for result, other in zip(results, expected, strict=True):
+        assert result.status == "ok"
+        np.testing.assert_array_equal(result.faces[0].box, other.faces[0].box)
+        assert result.faces[0].probabilities == other.faces[0].probabilities
