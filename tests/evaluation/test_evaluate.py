@@ -189,6 +189,7 @@ def test_given_masks_are_those_of_the_records_and_the_table_tells(records, tmp_p
     assert "given the records' own masks (landmarks)" in tables(evaluation)[0].caption
 
 
+@pytest.mark.slow
 def test_two_models_of_one_variant_are_named_by_their_folders(records, models, tmp_path):
     """They may group the attributes differently."""
     all_in_one = AttributeSchema(

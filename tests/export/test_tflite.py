@@ -160,6 +160,7 @@ def test_the_fast_path_computes_it_in_one_piece(files, precision):
     assert pieces(files[precision]) == 1
 
 
+@pytest.mark.slow
 def test_rendered_images_are_faces_of_the_size_and_range_of_training():
     first, second = rendered_images(64, 2)
     assert first.shape == (64, 64, 3) and first.dtype == "float32"

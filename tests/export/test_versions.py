@@ -165,6 +165,7 @@ def test_a_killed_exporter_leaves_no_version(tmp_path):
     assert lent.number == 1
 
 
+@pytest.mark.slow
 def test_exporters_at_once_get_numbers_of_their_own(tmp_path):
     processes = [exporter(tmp_path, 8, 0.002) for _ in range(3)]
     numbers = []

@@ -225,6 +225,7 @@ def test_callbacks_see_one_fit_and_can_stop_it(make_config, tmp_path, trainings)
     assert set(trainings.outputs_of(result.folder)) == {"attributes"}
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_model(whole, make_config, tmp_path, trainings):
     other = train(make_config(tmp_path / "model", seed=1), progress=False)
     with pytest.raises(AssertionError):
@@ -269,6 +270,7 @@ def test_two_replicas_train_like_one(make_config, tmp_path, two_replicas):
     assert [row.keys() for row in two.history] == [row.keys() for row in one.history]
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_and_is_saved_in_float32(make_config, tmp_path, trainings):
     config = make_config(tmp_path / "model", precision="mixed_float16", epochs=1)
     result = train(config, progress=False)
@@ -286,6 +288,7 @@ def rewrite_settings(path, change):
     np.savez(path, **{**arrays, "header": json.dumps(header)})
 
 
+@pytest.mark.slow
 def test_an_unfinished_training_resumes_only_with_the_same_data(make_config, tmp_path, trainings):
     records, schema_file = tmp_path / "records", tmp_path / "schema.json"
     shutil.copytree(make_config("unused").records, records)
@@ -369,6 +372,7 @@ def batch(count=2, mask_size=8):
     return images, targets
 
 
+@pytest.mark.slow
 def test_one_attribute_and_a_batch_of_one_train(records, one_of, tmp_path):
     result = train(
         TrainConfig(
@@ -408,6 +412,7 @@ def test_masks_alone_from_images_without_masks_is_an_error(records, one_of, tmp_
         train(config, progress=False)
 
 
+@pytest.mark.slow
 def test_an_attribute_without_any_label_trains_and_is_named(records, one_of, tmp_path):
     result = train(
         TrainConfig(

@@ -65,6 +65,7 @@ def test_the_second_stage_leaves_the_mask_network_as_it_was(whole):
     assert attributes[0]["loss"] != attributes[1]["loss"]
 
 
+@pytest.mark.slow
 def test_the_first_stage_leaves_the_rest_as_it_was(make_config, tmp_path, trainings):
     config = make_config(tmp_path / "model", **SETTINGS)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -148,6 +149,7 @@ def test_a_stored_mask_network_takes_the_place_of_the_first_stage(
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_a_mask_network_that_does_not_fit_is_refused(masks_alone, make_config, tmp_path):
     _, stored = masks_alone
     settings = {**SETTINGS, "mask_epochs": None, "masks_from": stored.folder}
