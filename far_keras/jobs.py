@@ -12,9 +12,9 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _FORMAT = 2
+_WATCH_SECONDS = 5.0  # between two looks at the workers while a result is awaited
 _IN_FLIGHT = 4  # submitted tasks per worker: enough that none waits for the consumer
 _RESUME = "Free some space or choose another location, then run the same command again: it resumes"
 
@@ -149,14 +150,19 @@ class Journal:
     def close(self, *, remove: bool = False) -> None:
         """Closes the file, and deletes it on request (after the job's last step)."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # of items that `add` could not write, and has reported
+                self._file.close()
             self._file = None
         if remove:
             self.path.unlink(missing_ok=True)
 
     def _load(self, file: IO[bytes]) -> None:
         header = _parse(file.readline())
-        if header is None or header.get("format") != _FORMAT or "settings" not in header:
+        if (
+            header is None
+            or header.get("format") != _FORMAT
+            or not isinstance(header.get("settings"), dict)
+        ):
             raise self._error(
                 f"{self.path}: expected the journal of an interrupted job. Received: another file. "
                 "Delete it, or choose another location"
@@ -265,24 +271,52 @@ class WorkerPool(Generic[State]):
             return
         pending: deque[Future[Result]] = deque()
         try:
-            with _environment(self._environment) if self._environment else nullcontext():
-                for task in tasks:
-                    pending.append(self._pool.submit(_run, function, task))
-                    if len(pending) >= _IN_FLIGHT * self._workers:
-                        yield pending.popleft().result()
-                while pending:
-                    yield pending.popleft().result()
+            for task in tasks:
+                pending.append(self._submit(function, task))
+                if len(pending) >= _IN_FLIGHT * self._workers:
+                    yield self._result(pending.popleft())
+            while pending:
+                yield self._result(pending.popleft())
         except BrokenProcessPool as reason:
             raise self._error(
                 "a worker process died, perhaps because memory ran out. Run the same command "
                 "again: it resumes; fewer workers need less memory"
             ) from reason
 
+    def _submit(self, function: Callable[[State, Task], Result], task: Task) -> Future[Result]:
+        pool: Any = self._pool
+        try:
+            with _environment(self._environment):  # of a worker that starts now
+                return pool.submit(_run, function, task)
+        except OSError as reason:  # a worker died while another one started
+            raise BrokenProcessPool(str(reason)) from reason
+
+    def _result(self, future: Future[Result]) -> Result:
+        """The result of a task, also if a worker died in a way that the executor does not notice.
+
+        The executor waits forever for the rest of a result if the worker dies while it sends it.
+        """
+        pool: Any = self._pool
+        while not wait([future], _WATCH_SECONDS).done:
+            workers = list((pool._processes or {}).values())
+            if all(worker.is_alive() for worker in workers):
+                continue
+            ended = not pool._executor_manager_thread.is_alive()
+            if ended and not future.done():
+                raise BrokenProcessPool("the executor ended without a result")
+            for worker in workers:
+                worker.kill()
+            pool._result_queue._writer.close()  # so that the executor reads the end of the pipe
+        return future.result()
+
     def close(self) -> None:
         """Ends the workers after the tasks in progress; tasks can poll `stop_requested`."""
         if self._pool is not None:
             self._stop.set()
+            workers = list((self._pool._processes or {}).values())
             self._pool.shutdown(wait=True, cancel_futures=True)
+            for worker in workers:  # one that started while the pool broke, which nothing else ends
+                worker.kill()
         if self._state is not None and hasattr(self._state, "close"):
             self._state.close()
         self._state = None

@@ -233,7 +233,7 @@ class AttributeSchema:
                 f"{source}: expected a mapping with the keys 'name', 'groups' and optionally "
                 f"'attributes' and 'sensitive'. Received: {_shorten(data)}"
             )
-        if unknown := sorted(set(data) - {"name", "attributes", "groups", "sensitive"}):
+        if unknown := sorted(set(data) - {"name", "attributes", "groups", "sensitive"}, key=str):
             raise SchemaError(f"{source}: unknown keys {unknown}")
         groups = tuple(_read_group(entry, source) for entry in data["groups"])
         attributes = data.get("attributes")
@@ -299,7 +299,7 @@ def _read_group(entry: Any, source: str) -> Group:
         )
     name = entry["name"]
     where = f"{source}: group {name!r}"
-    if unknown := sorted(set(entry) - {"name", "regions", "attributes"}):
+    if unknown := sorted(set(entry) - {"name", "regions", "attributes"}, key=str):
         raise SchemaError(f"{where}: unknown keys {unknown}")
     regions = entry.get("regions", [str(name).lower().replace(" ", "_")])
     return Group(

@@ -1,4 +1,5 @@
 import json
+import multiprocessing.connection
 import os
 import signal
 import time
@@ -6,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from far_keras import jobs
 from far_keras.errors import DatasetError
 from far_keras.jobs import Journal, WorkerPool, check_settings, stop_requested, usable_cores
 
@@ -66,7 +68,10 @@ def test_a_journal_of_other_settings_is_refused(tmp_path):
         Journal(path, {**SETTINGS, "size": 4}, DatasetError)
 
 
-@pytest.mark.parametrize("text", ["", "hello\n", "[1]\n", '{"format": 1}\n', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    ["", "hello\n", "[1]\n", '{"format": 1}\n', '{"format": 2, "settings": 3}\n', "[" * 100_000],
+)
 def test_another_file_is_not_taken_for_a_journal(tmp_path, text):
     path = tmp_path / "job.jsonl"
     path.write_text(text)
@@ -143,3 +148,57 @@ def test_a_task_learns_that_the_pool_is_closing():
 
 def test_usable_cores_follow_the_affinity():
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+def die_while_sending(state, task):
+    def send_part(connection, data):
+        os.write(connection.fileno(), len(data).to_bytes(4, "big") + bytes(data[:10]))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    multiprocessing.connection.Connection._send_bytes = send_part
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_dies_while_it_sends_a_result_is_noticed(workers, monkeypatch):
+    monkeypatch.setattr(jobs, "_WATCH_SECONDS", 0.2)
+    with (
+        WorkerPool(dict, workers, DatasetError, in_process=False) as pool,
+        pytest.raises(DatasetError, match="died"),
+    ):
+        list(pool.map(die_while_sending, range(workers)))
+
+
+def test_a_pool_that_breaks_while_a_worker_starts_is_an_error(monkeypatch):
+    def submit(*task):
+        raise OSError("handle is closed")
+
+    with WorkerPool(dict, 2, DatasetError) as pool:
+        monkeypatch.setattr(pool._pool, "submit", submit)
+        with pytest.raises(DatasetError, match="died"):
+            list(pool.map(add, [1]))
+
+
+def test_the_environment_is_restored_between_two_results():
+    with WorkerPool(partial(dict, base=10), 2, DatasetError, environment={"FAR_TEST": "1"}) as pool:
+        results = pool.map(add, range(20))
+        assert next(results)[2] == "1" and "FAR_TEST" not in os.environ
+
+
+def test_a_journal_that_could_not_be_written_closes(tmp_path):
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "job.jsonl"
+    journal = Journal(path, SETTINGS, DatasetError)
+    journal.add({"a": 1})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+        with pytest.raises(DatasetError, match="cannot write"):
+            journal.add({"b": "x" * 1000})
+        journal.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    journal = Journal(path, SETTINGS, DatasetError)
+    assert journal.keys() == ["a"]
+    journal.close()

@@ -138,6 +138,7 @@ def test_a_group_named_like_a_region_rests_on_it():
         ("s.json", '{"groups": [{"name": "Hair"}]}', "needs the keys 'name' and 'attributes'"),
         ("s.json", '{"groups": [{"name": "Hair", "attributes": "Bald"}]}', "a list of names"),
         ("s.json", '{"groups": [], "colour": 1}', r"unknown keys \['colour'\]"),
+        ("s.yaml", "{groups: [], colour: 1, 2: 3}", r"unknown keys \[2, 'colour'\]"),
         ("s.yaml", "groups: [{name: Nose, attributes: [1]}]", "non-empty text"),
         ("s.yaml", "{groups: [], sensitive: Male}", "'sensitive': expected a list of names"),
     ],

@@ -137,11 +137,14 @@ def quickstart(
         console: Where the plan and the results are printed; standard output if None.
 
     Raises:
-        DatasetError: `count` is too small, or `directory` holds a run with other settings.
+        DatasetError: `count` or `epochs` is too small, or `directory` holds a run with other
+            settings.
         KeyboardInterrupt: Ctrl-C; the same call continues.
     """
     if count < _LEAST_IMAGES:
         raise DatasetError(f"count: expected at least {_LEAST_IMAGES} images. Received: {count}")
+    if epochs < 1:
+        raise DatasetError(f"epochs: expected at least 1. Received: {epochs}")
     console = console or Console()
     run = _Run(Path(directory), count, seed, epochs, workers, console)
     try:

@@ -38,7 +38,7 @@ from far_keras.calibration import Calibration
 from far_keras.datasets.pipeline import MaskSource, load_records, steps_per_epoch
 from far_keras.datasets.records import MANIFEST_FILE, read_manifest, read_table_of_records
 from far_keras.errors import DatasetError, ModelError
-from far_keras.files import exclusive, remove_temporary_files
+from far_keras.files import exclusive, remove_temporary_files, writing
 from far_keras.jobs import check_settings
 from far_keras.models.backbones import load_imagenet_weights
 from far_keras.models.storage import given_mask_size, load_model, mask_size, save_model
@@ -197,7 +197,8 @@ def _train(
         # Builds the metrics, whose state `Checkpoint` restores before the first step.
         learner.evaluate(validation.take(1), verbose=0)
     # Not before all arguments are valid: a mistaken path must not block the corrected command.
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, ModelError, "Choose another output"):
+        folder.mkdir(parents=True, exist_ok=True)
 
     epochs = sum(stage.epochs for stage in stages)
     title = f"Training {'the masks of ' if config.task == 'masks' else ''}{config.variant}"

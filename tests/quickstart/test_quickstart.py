@@ -8,9 +8,11 @@ from far_keras.jobs import Journal
 from far_keras.quickstart.quickstart import Step, StepRunner, quickstart
 
 
-def test_too_few_faces_are_refused_at_once(tmp_path):
+def test_too_few_faces_or_epochs_are_refused_at_once(tmp_path):
     with pytest.raises(DatasetError, match=r"at least 200 images\. Received: 20"):
         quickstart(tmp_path / "run", 20)
+    with pytest.raises(DatasetError, match=r"epochs: expected at least 1\. Received: 0"):
+        quickstart(tmp_path / "run", epochs=0)
     assert not (tmp_path / "run").exists()
 
 

@@ -239,9 +239,12 @@ def test_a_loss_that_is_no_number_is_an_error(make_config, tmp_path, monkeypatch
     assert not (tmp_path / "model").exists()
 
 
-def test_missing_records_are_named(make_config, tmp_path):
+def test_missing_records_and_a_file_in_place_of_a_folder_are_named(make_config, tmp_path):
     with pytest.raises(DatasetError, match="nowhere"):
         train(make_config(tmp_path / "model", records=tmp_path / "nowhere"), progress=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match=r"model\.partial: cannot write: .* another output"):
+        train(make_config(tmp_path / "file" / "model"), progress=False)
     # The corrected command is not refused for the settings of the mistaken one.
     assert not (tmp_path / "model.partial").exists()
 
