@@ -171,6 +171,7 @@ def test_rendered_images_are_faces_of_the_size_and_range_of_training():
 @pytest.mark.slow
 def test_the_default_is_the_packaged_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("far_keras.export.tflite.CALIBRATION_IMAGES", 12)  # of 200: to save time
     assert main(["export"]) == 0
     said = capsys.readouterr().out
     folder = tmp_path / "saved_models" / "mgmtn_efficientnetlite0"
@@ -180,4 +181,4 @@ def test_the_default_is_the_packaged_model(tmp_path, monkeypatch, capsys):
     assert len(files) == 4
     (int8,) = (path for path in files if path.stem.endswith("int8"))
     _, facts, _ = read_metadata(int8)
-    assert facts["calibrated_on"] == {"images": 200, "from": "rendered faces"}
+    assert facts["calibrated_on"] == {"images": 12, "from": "rendered faces"}
